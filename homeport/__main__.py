@@ -1,0 +1,5 @@
+"""`python -m homeport` is the command `homeport`."""
+
+from homeport.cli import main
+
+main()

@@ -1,0 +1,93 @@
+"""What a backend can do: one small protocol a capability, and what passes through it.
+
+A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and answers with *frames*:
+an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and never a
+broken stream. A plain (not streaming) answer is exactly one frame.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import msgspec
+
+Header = tuple[bytes, bytes]
+T = TypeVar("T")
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts of one answer, as the ledger keeps them. `cached` is a part of `prompt`."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+class Frame:
+    """A piece of an answer, ready for the wire.
+
+    data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and never
+        `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
+    usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
+    model: what really ran, set on the first frame by backends that know it.
+    """
+
+    __slots__ = ("data", "model", "usage")
+
+    def __init__(self, data: bytes, *, usage: Usage | None = None, model: str | None = None) -> None:
+        self.data = data
+        self.usage = usage
+        self.model = model
+
+
+@dataclass(slots=True)
+class Call:
+    """One inference request on its way to a backend.
+
+    body: the request's bytes as they came; fields: the same, decoded one level deep (values stay raw JSON).
+    name: the model that the client asked for; model: the backend's own name for it, set by the router.
+    include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    """
+
+    endpoint: str
+    request_id: str
+    name: str
+    body: bytes
+    fields: dict[str, msgspec.Raw]
+    stream: bool = False
+    include_usage: bool = False
+    headers: tuple[Header, ...] = ()
+    model: str = ""
+    _typed: object = field(default=None, repr=False)
+
+    def typed(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """The whole body decoded and validated, once however many targets are tried.
+
+        Raises msgspec.ValidationError; `wire.base.decode` turns it into the 400 that names the field.
+        """
+        if self._typed is None:
+            self._typed = decoder.decode(self.body)
+        return self._typed  # type: ignore[return-value]
+
+
+class Backend(Protocol):
+    """What every backend has: a life, and a word on how it is."""
+
+    async def start(self) -> None:
+        """Load what must be loaded. After it returns the backend answers. May take seconds."""
+
+    async def close(self) -> None:
+        """Let go of threads, files and connections. Calls in flight are ended first."""
+
+
+class Chat(Backend, Protocol):
+    def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
+        """`POST /chat/completions`. Raises errors.HomeportError before the first frame; closing it cancels the work."""
+        ...
+
+
+class Complete(Backend, Protocol):
+    def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
+        """`POST /completions`. As `Chat.chat`."""
+        ...

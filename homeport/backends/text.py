@@ -1,0 +1,149 @@
+"""The seam below the OpenAI objects: an engine that continues tokens.
+
+An engine (llama.cpp, OpenVINO, echo) knows tokens, sampling and constraints, and nothing of messages, chunks or tools:
+those are made once, for all engines, in `generation.py`.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """The text must be one JSON object (`response_format: json_object`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """The text must be one JSON value that the schema admits. The schema has been validated."""
+
+    schema: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalls:
+    """The text may hold (`required`: must be) calls of these tools, each written as `opening + JSON + closing`,
+    where the JSON is `{"name": NAME, "arguments": {...}}` with the arguments as the tool's schema admits.
+
+    tools: name -> JSON schema of the arguments. Not required: free text is allowed as well, before the first call.
+    parallel: more than one call may follow another, joined by `separator`.
+    """
+
+    tools: Mapping[str, Mapping[str, object]]
+    required: bool
+    parallel: bool
+    opening: str = "<tool_call>\n"
+    closing: str = "\n</tool_call>"
+    separator: str = "\n"
+
+
+Constraint = JsonObject | JsonSchema | ToolCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to continue. OpenAI's names, ranges and defaults, already checked.
+
+    max_tokens: at least 1 (0 only together with scoring, which does not come here); always set: the caller has cut it to
+        the context. stop: at most 4 texts, never part of the answer. top_logprobs: None asks for no logprobs; 0-20 asks
+        for the chosen token's and that many alternatives. logit_bias: token id -> -100..100.
+    seed: the same seed, prompt and settings give the same text.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    top_logprobs: int | None = None
+    ignore_eos: bool = False
+
+
+class Alternative(NamedTuple):
+    token: str
+    logprob: float
+    bytes: bytes
+
+
+class TokenLogprob(NamedTuple):
+    """One token with its natural-log probability under the model before sampling settings."""
+
+    token: str
+    logprob: float
+    bytes: bytes
+    top: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some more text: whole characters only (a torn UTF-8 sequence waits for its rest).
+
+    finish: set on the last piece alone, which also carries the counts: completion_tokens as the engine counted them
+    (the end-of-text token included where the engine includes it), cached_tokens = prompt tokens taken from its cache.
+    """
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish: Finish | None = None
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What an engine knows of the weights it has loaded."""
+
+    context_length: int
+    chat_template: str | None = None
+    bos: str = ""
+    eos: str = ""
+    vision: bool = False
+
+
+class TextEngine(Protocol):
+    """Continues tokens. Safe for any number of concurrent calls on one event loop; never blocks that loop."""
+
+    name: str
+
+    @property
+    def card(self) -> ModelCard:
+        """Known after start()."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
+        """The OpenAI parameter that this engine cannot honour (`logit_bias`, ...), or None when it honours all."""
+        ...
+
+    async def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids. special: text like `<|im_start|>` becomes its control token (for our own template's text);
+        otherwise it stays plain characters (for a client's text). No begin-of-text token is added."""
+        ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Raises errors.InvalidRequest for ids outside the vocabulary."""
+        ...
+
+    def generate(
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+    ) -> AsyncGenerator[Piece, None]:
+        """Continue the prompt. Closing the generator stops the work at the next token (0.2 s at most).
+
+        Raises errors.Unavailable when the engine's queue is full, errors.HomeportError when it failed; the prompt and
+        max_tokens fit the context (the caller has checked).
+        """
+        ...
+
+    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+        """Log-probability of each token of the prompt given those before it (None for the first), for `echo` with
+        `logprobs`. Raises errors.UnsupportedParameter (param `logprobs`) where the engine cannot."""
+        ...

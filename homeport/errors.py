@@ -1,0 +1,149 @@
+"""Every error that a client can see, as OpenAI names it. Raised where known, rendered once (in `api`).
+
+    HomeportError                     500 server_error
+    |- InvalidRequest                 400 invalid_request_error, `param` points into the body
+    |  |- UnsupportedParameter        400 code unsupported_parameter: a backend cannot honour it
+    |  |- ContextLengthExceeded       400 code context_length_exceeded, with the numbers
+    |- InvalidKey                     401 code invalid_api_key
+    |- PermissionDenied               403
+    |- ModelNotFound                  404 code model_not_found
+    |- UnknownURL                     404
+    |- MethodNotAllowed               405
+    |- RequestTimedOut                408
+    |- BodyTooLarge                   413
+    |- UnsupportedMediaType           415
+    |- RateLimited                    429 code rate_limit_exceeded
+    |- TooManyHeaders                 431
+    |- Unavailable                    503: try again later, or do what the message says
+    |  |- ModelNotReady               503: the model is not on this machine, or is still loading
+    |- UpstreamFailed                 503: the upstream is dead, slow, or answered nonsense
+    |- UpstreamRefused                the upstream's own error object and status, passed on
+    SettingsError                     never reaches a client: the command line prints it and ends
+
+Source: the `Error` object of OpenAI's OpenAPI description and its error-codes guide.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+Headers = Sequence[tuple[str, str]]
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says which key and what to write instead."""
+
+
+class HomeportError(Exception):
+    """A failure that becomes OpenAI's error object. The message is for the client: no internals, no secrets."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, headers: Headers = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.headers = tuple(headers)
+
+
+class InvalidRequest(HomeportError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class UnsupportedParameter(InvalidRequest):
+    default_code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    default_code = "context_length_exceeded"
+
+
+class InvalidKey(HomeportError):
+    status = 401
+    type = "invalid_request_error"
+    default_code = "invalid_api_key"
+
+
+class PermissionDenied(HomeportError):
+    status = 403
+    type = "invalid_request_error"
+
+
+class ModelNotFound(HomeportError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "model_not_found"
+
+    @classmethod
+    def named(cls, model: str) -> "ModelNotFound":
+        return cls(f"The model `{model}` does not exist or you do not have access to it.")
+
+
+class UnknownURL(HomeportError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "unknown_url"
+
+
+class MethodNotAllowed(HomeportError):
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_supported"
+
+
+class RequestTimedOut(HomeportError):
+    status = 408
+    type = "invalid_request_error"
+
+
+class BodyTooLarge(HomeportError):
+    status = 413
+    type = "invalid_request_error"
+
+
+class UnsupportedMediaType(HomeportError):
+    status = 415
+    type = "invalid_request_error"
+
+
+class RateLimited(HomeportError):
+    """Over a limit. `kind` is OpenAI's error type: requests or tokens."""
+
+    status = 429
+    default_code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str, headers: Headers = ()) -> None:
+        super().__init__(message, headers=headers)
+        self.kind = kind
+
+
+class TooManyHeaders(HomeportError):
+    status = 431
+    type = "invalid_request_error"
+
+
+class Unavailable(HomeportError):
+    status = 503
+
+
+class ModelNotReady(Unavailable):
+    default_code = "model_not_ready"
+
+
+class UpstreamFailed(HomeportError):
+    status = 503
+    default_code = "upstream_unavailable"
+
+
+class UpstreamRefused(HomeportError):
+    """The upstream answered with an error: its status and its error object go to the client as they are."""
+
+    def __init__(self, upstream_status: int, body: dict[str, object], *, headers: Headers = ()) -> None:
+        super().__init__(str(body.get("message", "")), headers=headers)
+        self.upstream_status = upstream_status
+        self.body = body

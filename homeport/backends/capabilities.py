@@ -48,6 +48,7 @@ class Call:
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    told: headers for the answer, gathered along the line before its first frame (limits, cache).
     """
 
     endpoint: str
@@ -59,6 +60,7 @@ class Call:
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""
+    told: list[Header] = field(default_factory=list)
     _typed: object = field(default=None, repr=False)
 
     def typed(self, decoder: msgspec.json.Decoder[T]) -> T:

@@ -47,8 +47,8 @@ Constraint = JsonObject | JsonSchema | ToolCalls
 class Sampling:
     """How to continue. OpenAI's names, ranges and defaults, already checked.
 
-    max_tokens: at least 1 (0 only together with scoring, which does not come here); always set: the caller has cut it to
-        the context. stop: at most 4 texts, never part of the answer. top_logprobs: None asks for no logprobs; 0-20 asks
+    max_tokens: at least 1 (0 only together with scoring, which does not come here); always set: the caller has cut it
+        to the context. stop: at most 4 texts, never part of the answer. top_logprobs: None asks for no logprobs; 0-20 asks
         for the chosen token's and that many alternatives. logit_bias: token id -> -100..100.
     seed: the same seed, prompt and settings give the same text.
     """

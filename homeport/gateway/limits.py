@@ -1,0 +1,169 @@
+"""Rate limits: OpenAI's arithmetic, continuous refill, in this process.
+
+A bucket of `limit` a minute gives back `limit / 60` every second. A request that would overflow it waits
+`(used + requested - limit) / (limit / period)` seconds, which is what the published messages of OpenAI say to the last
+digit. Requests and tokens are charged together or not at all.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from homeport import clock
+from homeport.backends.capabilities import Header
+from homeport.errors import RateLimited
+from homeport.gateway.keyring import Principal
+
+PERIOD = 60.0
+#: Buckets that nobody used for this long are full again and are forgotten.
+_FORGET_AFTER = 2 * PERIOD
+_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
+
+
+class Bucket:
+    """What is used of one limit."""
+
+    __slots__ = ("at", "limit", "rate", "used")
+
+    def __init__(self, limit: int, now: float) -> None:
+        self.limit = limit
+        self.rate = limit / PERIOD
+        self.used = 0.0
+        self.at = now
+
+    def refill(self, now: float) -> None:
+        self.used = max(0.0, self.used - (now - self.at) * self.rate)
+        self.at = now
+
+    def wait(self, requested: float) -> float:
+        """Seconds until `requested` fits; 0 or less when it fits now."""
+        return (self.used + requested - self.limit) / self.rate
+
+    @property
+    def remaining(self) -> int:
+        return max(0, int(self.limit - self.used + 1e-9))
+
+    @property
+    def reset(self) -> float:
+        """Seconds until the bucket is as if never used."""
+        return self.used / self.rate
+
+
+@dataclass(slots=True)
+class Grant:
+    """What was reserved for one request. `settle` is called once, with what it really took."""
+
+    tokens: int
+    bucket: Bucket | None
+    strict: bool
+    used: int | None = None
+
+    def settle(self) -> None:
+        if self.bucket is None or self.strict or self.used is None:
+            return
+        self.bucket.used = max(0.0, self.bucket.used + self.used - self.tokens)
+
+
+class Limits:
+    def __init__(self, *, requests_per_minute: int, tokens_per_minute: int, strict: bool = False) -> None:
+        self._rpm = requests_per_minute
+        self._tpm = tokens_per_minute
+        self._strict = strict
+        self._buckets: dict[tuple[str, str], tuple[Bucket | None, Bucket | None]] = {}
+        self._swept = clock.monotonic()
+
+    @contextmanager
+    def admit(self, principal: Principal, model: str, tokens: int, told: list[Header]) -> Iterator[Grant]:
+        """Charge one request and `tokens`, or raise RateLimited (429). Adds the `x-ratelimit-*` headers to `told`."""
+        now = clock.monotonic()
+        requests, spending = self._of(principal, family(model), now)
+        for bucket, kind, requested in ((requests, "requests", 1), (spending, "tokens", tokens)):
+            if bucket is not None and bucket.wait(requested) > 1e-9:
+                told.extend(_headers(requests, spending))
+                raise _refusal(bucket, kind, requested, model, principal)
+        if requests is not None:
+            requests.used += 1
+        if spending is not None:
+            spending.used += tokens
+        told.extend(_headers(requests, spending))
+        grant = Grant(tokens, spending, self._strict)
+        try:
+            yield grant
+        finally:
+            grant.settle()
+
+    def _of(self, principal: Principal, model: str, now: float) -> tuple[Bucket | None, Bucket | None]:
+        if now - self._swept > _FORGET_AFTER:
+            self._sweep(now)
+        key = (principal.key_id, model)
+        pair = self._buckets.get(key)
+        if pair is None:
+            pair = self._buckets[key] = (
+                Bucket(self._rpm, now) if self._rpm else None,
+                Bucket(self._tpm, now) if self._tpm else None,
+            )
+        for bucket in pair:
+            if bucket is not None:
+                bucket.refill(now)
+        return pair
+
+    def _sweep(self, now: float) -> None:
+        """Memory stays bounded by what was used in the last minutes, whatever names clients make up."""
+        self._swept = now
+        for key, pair in list(self._buckets.items()):
+            if all(bucket is None or now - bucket.at > _FORGET_AFTER for bucket in pair):
+                del self._buckets[key]
+
+
+def family(model: str) -> str:
+    """Dated snapshots share their model's limits: gpt-4o-2024-08-06 -> gpt-4o, gpt-4-0613 -> gpt-4."""
+    return _DATE.sub("", model)
+
+
+def duration(seconds: float) -> str:
+    """A Go duration, as the reset headers are written: `0s`, `120ms`, `1s`, `1m26.4s`, `6m0s`, `1h0m0s`."""
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{rest / 1000:g}s" if rest % 1000 else f"{rest // 1000}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _headers(requests: Bucket | None, tokens: Bucket | None) -> list[Header]:
+    headers: list[Header] = []
+    if requests is not None:
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
+            (b"x-ratelimit-reset-requests", duration(requests.reset).encode()),
+        )
+    if tokens is not None:
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
+            (b"x-ratelimit-reset-tokens", duration(tokens.reset).encode()),
+        )
+    return headers
+
+
+def _refusal(bucket: Bucket, kind: str, requested: int, model: str, principal: Principal) -> RateLimited:
+    name = "requests per min (RPM)" if kind == "requests" else "tokens per min (TPM)"
+    where = f"for {model} in organization {principal.organization} on {name}"
+    if requested > bucket.limit:
+        return RateLimited(
+            f"Request too large {where}: Limit {bucket.limit}, Requested {requested}. The input or output tokens must be "
+            "reduced in order to run successfully.",
+            kind=kind,
+        )
+    wait = bucket.wait(requested)
+    return RateLimited(
+        f"Rate limit reached {where}: Limit {bucket.limit}, Used {round(bucket.used)}, Requested {requested}. "
+        f"Please try again in {duration(wait)}.",
+        kind=kind,
+        headers=(("retry-after", str(max(1, -int(-wait // 1)))), ("retry-after-ms", str(max(1, round(wait * 1000))))),
+    )

@@ -1,0 +1,284 @@
+"""Every setting, once: its name, type, default and meaning. `homeport.toml` first, environment variables on top.
+
+A setting of the file `[server] port = 8000` is `HOMEPORT_SERVER_PORT` in the environment; `[upstreams.openai] api_key` is
+`HOMEPORT_UPSTREAMS_OPENAI_API_KEY`. Unknown names are refused with the nearest right one. docs/configuration.md is made
+from this file (`make docs`), and a test compares the two.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from homeport.errors import SettingsError
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+#: Names of OpenAI's documentation that the local model answers to, unless a model, an alias or an upstream claims them.
+DEFAULT_ALIASES = (
+    "gpt-4",
+    "gpt-4-32k",
+    "gpt-4-turbo",
+    "gpt-3.5-turbo",
+    "gpt-3.5-turbo-16k",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-3.5-turbo-instruct",
+)
+PREFIX = "HOMEPORT_"
+#: Variables that are not settings of the server: the first key, and what the test-suite reads.
+OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
+TEST_PREFIX = "HOMEPORT_TEST_"
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+def _doc(text: str) -> Any:
+    return Meta(description=text)
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of homeport.toml."""
+
+
+class Server(_Section):
+    """Where the server listens and what it takes in."""
+
+    host: Annotated[str, _doc("Address to listen on. Anything but loopback needs at least one key.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one and prints it.")] = 8000
+    data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
+    organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
+    max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32
+    drain_seconds: Annotated[Seconds, _doc("After SIGTERM, requests in flight may run this long.")] = 30.0
+    keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
+    max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
+
+
+class Model(_Section):
+    """A model that this machine runs. The table's name is the model's name: `[models.NAME]`."""
+
+    engine: Annotated[
+        Literal["auto", "llama_cpp", "openvino", "echo"],
+        _doc("`auto`: OpenVINO where installed and able to honour the request, llama.cpp otherwise."),
+    ] = "auto"
+    path: Annotated[str | None, _doc("A GGUF file. Without it: the file that `homeport pull NAME` brought.")] = None
+    aliases: Annotated[tuple[str, ...], _doc("Other names that it answers to.")] = ()
+    context_length: Annotated[Positive | None, _doc("Tokens; the model's own by default.")] = None
+    parallel: Annotated[Positive, _doc("Requests generated at once, in one batch.")] = 16
+    queue: Annotated[Positive, _doc("Requests that may wait for a place; the next one gets 503.")] = 256
+    threads: Annotated[Positive | None, _doc("CPU threads; one less than the cores by default.")] = None
+    delay: Annotated[float, Meta(ge=0, description="`echo` only: seconds between words.")] = 0.0
+
+
+class Upstream(_Section):
+    """A server that answers for us: `[upstreams.NAME]`."""
+
+    kind: Annotated[Literal["openai", "azure"], _doc("`openai` is anything OpenAI-compatible.")] = "openai"
+    base_url: Annotated[
+        str, _doc("Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`.")
+    ] = "https://api.openai.com/v1"
+    api_key: Annotated[str | None, _doc("Its key. Better in the environment than in the file.")] = None
+    bearer_token: Annotated[str | None, _doc("azure: an Entra token instead of a key.")] = None
+    api_version: Annotated[str, _doc("azure: the `api-version` that is asked for.")] = "2024-10-21"
+    organization: Annotated[str | None, _doc("Sent as `OpenAI-Organization`.")] = None
+    project: Annotated[str | None, _doc("Sent as `OpenAI-Project`.")] = None
+    models: Annotated[
+        tuple[str, ...], _doc("Names that it answers to (azure: deployments). `*`: every name nobody else claims.")
+    ] = ("*",)
+    usage_in_streams: Annotated[
+        bool, _doc("Ask for token counts in streams. False for servers that refuse `stream_options`.")
+    ] = True
+    connections: Annotated[Positive, _doc("Connections at once.")] = 256
+    connect_seconds: Annotated[Seconds, _doc("Until connected.")] = 10.0
+    first_byte_seconds: Annotated[Seconds, _doc("From the request to the first byte of the answer.")] = 300.0
+    idle_seconds: Annotated[Seconds, _doc("Between two pieces of an answer.")] = 60.0
+    total_seconds: Annotated[Seconds, _doc("For the whole answer.")] = 900.0
+    ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
+
+
+class Limits(_Section):
+    """Per key and model family. 0 means no limit."""
+
+    requests_per_minute: Annotated[int, Meta(ge=0, description="RPM.")] = 10_000
+    tokens_per_minute: Annotated[int, Meta(ge=0, description="TPM, prompt and answer together.")] = 10_000_000
+    strict: Annotated[bool, _doc("True: what was reserved and not used is not given back.")] = False
+
+
+class Cache(_Section):
+    """Answers kept in memory, for requests that are the same in every parameter."""
+
+    enabled: Annotated[bool, _doc("Off unless asked for: two equal requests may want two answers.")] = False
+    ttl_seconds: Annotated[Seconds, _doc("How long an answer may be used again.")] = 3600.0
+    max_mb: Annotated[Positive, _doc("Memory for answers; the oldest go first.")] = 64
+
+
+class Entra(_Section):
+    """Microsoft Entra ID tokens on Azure-style URLs. Needs the extra `homeport[entra]`."""
+
+    issuer: Annotated[str | None, _doc("`iss` that a token must carry. Without it no token is taken.")] = None
+    audience: Annotated[str, _doc("`aud` that it must carry.")] = "https://cognitiveservices.azure.com"
+    jwks: Annotated[str | None, _doc("Keys that sign tokens: a file or an https URL.")] = None
+
+
+class Settings(_Section):
+    server: Server = Server()
+    models: dict[str, Model] = msgspec.field(default_factory=dict)
+    upstreams: dict[str, Upstream] = msgspec.field(default_factory=dict)
+    aliases: Annotated[
+        dict[str, str | tuple[str, ...]],
+        _doc("Name -> model, or several: the next is tried when one fails before its first byte."),
+    ] = msgspec.field(default_factory=dict)
+    limits: Limits = Limits()
+    cache: Cache = Cache()
+    entra: Entra = Entra()
+
+    @property
+    def data(self) -> Path:
+        return Path(self.server.data).expanduser()
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read `file` (default: ./homeport.toml where it exists), then the environment.
+
+    Raises SettingsError: the file is missing or no TOML, a name is unknown, a value has the wrong type or range.
+    """
+    variables = os.environ if environment is None else environment
+    chosen = file or (Path(variables["HOMEPORT_CONFIG"]) if "HOMEPORT_CONFIG" in variables else None)
+    path = chosen or Path("homeport.toml")
+    table: dict[str, Any] = {}
+    if chosen is not None or path.exists():
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise SettingsError(f"There is no configuration file {str(path)!r}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}.") from None
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    _check_names(table, Settings, where=str(path))
+    for name, value in sorted(variables.items()):
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES and not name.startswith(TEST_PREFIX):
+            _set_from_variable(table, name, value)
+    try:
+        return msgspec.convert(table, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path if table else 'settings'}: {_plain(str(error))}.") from None
+
+
+def first_key(environment: Mapping[str, str] | None = None) -> str | None:
+    """`HOMEPORT_API_KEY`: the first key, for scripts that want to choose it themselves."""
+    return (os.environ if environment is None else environment).get("HOMEPORT_API_KEY") or None
+
+
+def is_terminal_plain(environment: Mapping[str, str] | None = None) -> bool:
+    """The user asked for output without colours and moving lines (https://no-color.org, dumb terminals)."""
+    variables = os.environ if environment is None else environment
+    return bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
+
+
+def hub(environment: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """Address and token of the model hub, from the variables that Hugging Face's own tools read."""
+    variables = os.environ if environment is None else environment
+    return variables.get("HF_ENDPOINT") or "https://huggingface.co", variables.get("HF_TOKEN") or None
+
+
+def fields(section: type[msgspec.Struct]) -> dict[str, Any]:
+    """Name -> annotated type of one table."""
+    return get_type_hints(section, include_extras=True)
+
+
+def walk(section: type[msgspec.Struct] = Settings, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every setting as (dotted name, type, default), in the order of the file; NAME stands for a name of yours."""
+    for info in msgspec.structs.fields(section):
+        kind = fields(section)[info.name]
+        if nested := _struct_in(kind):
+            yield from walk(nested, f"{prefix}{info.name}." + ("NAME." if get_origin(kind) is dict else ""))
+        else:
+            yield prefix + info.name, kind, info.default if info.default is not msgspec.NODEFAULT else None
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """The table behind a field: its own type, or the values of a table of tables."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    if get_origin(kind) is dict and isinstance(get_args(kind)[1], type):
+        value = get_args(kind)[1]
+        return value if issubclass(value, msgspec.Struct) else None
+    return None
+
+
+def _check_names(table: Mapping[str, Any], section: type[msgspec.Struct], *, where: str, prefix: str = "") -> None:
+    known = fields(section)
+    for name, value in table.items():
+        if name not in known:
+            raise SettingsError(f"{where}: unknown setting {prefix + name!r}.{_nearest(name, known)}")
+        nested = _struct_in(known[name])
+        if nested is None or not isinstance(value, dict):
+            continue
+        if get_origin(known[name]) is dict:
+            for key, inner in value.items():
+                if isinstance(inner, dict):
+                    _check_names(inner, nested, where=where, prefix=f"{prefix}{name}.{key}.")
+        else:
+            _check_names(value, nested, where=where, prefix=f"{prefix}{name}.")
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else f" Known here: {', '.join(known)}."
+
+
+def _set_from_variable(table: dict[str, Any], name: str, value: str) -> None:
+    """Put one variable where the file would have it. Table names lose their case and read `-` as `_`."""
+    rest = name[len(PREFIX) :].lower()
+    for section, kind in fields(Settings).items():
+        nested = _struct_in(kind)
+        if nested is None or not rest.startswith(section + "_"):
+            continue
+        inner = rest[len(section) + 1 :]
+        if get_origin(kind) is not dict:
+            if inner in fields(nested):
+                table.setdefault(section, {})[inner] = _read(value, fields(nested)[inner])
+                return
+            raise SettingsError(f"Unknown variable {name}.{_nearest_variable(section, inner, nested)}")
+        for field in sorted(fields(nested), key=len, reverse=True):
+            if inner.endswith("_" + field) and len(inner) > len(field) + 1:
+                named = _name_in_table(table.setdefault(section, {}), inner[: -len(field) - 1])
+                named[field] = _read(value, fields(nested)[field])
+                return
+    sections = {f"{PREFIX}{s}_".upper(): None for s, kind in fields(Settings).items() if _struct_in(kind)}
+    raise SettingsError(f"Unknown variable {name}. Settings begin with {', '.join(sections)}.")
+
+
+def _nearest_variable(section: str, inner: str, nested: type[msgspec.Struct]) -> str:
+    close = difflib.get_close_matches(inner, fields(nested), n=1, cutoff=0.5)
+    return f" Did you mean {PREFIX}{section.upper()}_{close[0].upper()}?" if close else ""
+
+
+def _name_in_table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    for existing in tables:
+        if existing.lower().replace("-", "_").replace(".", "_") == name:
+            found: dict[str, Any] = tables[existing]
+            return found
+    made: dict[str, Any] = tables.setdefault(name, {})
+    return made
+
+
+def _read(value: str, kind: Any) -> Any:
+    """A variable's text as its setting's type: lists are comma-separated, the rest is left to the conversion."""
+    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(base) is tuple:
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if base is bool:
+        return value.strip().lower()
+    return value
+
+
+def _plain(message: str) -> str:
+    return message.replace("`$.", "`").replace(" - at ", " at ")

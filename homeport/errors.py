@@ -5,6 +5,7 @@
     |  |- UnsupportedParameter        400 code unsupported_parameter: a backend cannot honour it
     |  |- ContextLengthExceeded       400 code context_length_exceeded, with the numbers
     |- InvalidKey                     401 code invalid_api_key
+    |  |- MissingKey                  401, code null
     |- PermissionDenied               403
     |- ModelNotFound                  404 code model_not_found
     |- UnknownURL                     404
@@ -66,7 +67,11 @@ class ContextLengthExceeded(InvalidRequest):
 class InvalidKey(HomeportError):
     status = 401
     type = "invalid_request_error"
-    default_code = "invalid_api_key"
+    default_code: ClassVar[str | None] = "invalid_api_key"
+
+
+class MissingKey(InvalidKey):
+    default_code = None
 
 
 class PermissionDenied(HomeportError):

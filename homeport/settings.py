@@ -1,7 +1,7 @@
 """Every setting, once: its name, type, default and meaning. `homeport.toml` first, environment variables on top.
 
-A setting of the file `[server] port = 8000` is `HOMEPORT_SERVER_PORT` in the environment; `[upstreams.openai] api_key` is
-`HOMEPORT_UPSTREAMS_OPENAI_API_KEY`. Unknown names are refused with the nearest right one. docs/configuration.md is made
+A setting of the file `[server] port = 8000` is `HOMEPORT_SERVER_PORT` in the environment; `[upstreams.openai] api_key`
+is `HOMEPORT_UPSTREAMS_OPENAI_API_KEY`. Unknown names are refused with the nearest right one. docs/configuration.md is made
 from this file (`make docs`), and a test compares the two.
 """
 
@@ -46,7 +46,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One table of homeport.toml."""
 
 
-class Server(_Section):
+class Server(_Section, frozen=True):
     """Where the server listens and what it takes in."""
 
     host: Annotated[str, _doc("Address to listen on. Anything but loopback needs at least one key.")] = "127.0.0.1"
@@ -60,7 +60,7 @@ class Server(_Section):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
 
 
-class Model(_Section):
+class Model(_Section, frozen=True):
     """A model that this machine runs. The table's name is the model's name: `[models.NAME]`."""
 
     engine: Annotated[
@@ -76,13 +76,13 @@ class Model(_Section):
     delay: Annotated[float, Meta(ge=0, description="`echo` only: seconds between words.")] = 0.0
 
 
-class Upstream(_Section):
+class Upstream(_Section, frozen=True):
     """A server that answers for us: `[upstreams.NAME]`."""
 
     kind: Annotated[Literal["openai", "azure"], _doc("`openai` is anything OpenAI-compatible.")] = "openai"
-    base_url: Annotated[
-        str, _doc("Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`.")
-    ] = "https://api.openai.com/v1"
+    base_url: Annotated[str, _doc("Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`.")] = (
+        "https://api.openai.com/v1"
+    )
     api_key: Annotated[str | None, _doc("Its key. Better in the environment than in the file.")] = None
     bearer_token: Annotated[str | None, _doc("azure: an Entra token instead of a key.")] = None
     api_version: Annotated[str, _doc("azure: the `api-version` that is asked for.")] = "2024-10-21"
@@ -102,7 +102,7 @@ class Upstream(_Section):
     ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
 
 
-class Limits(_Section):
+class Limits(_Section, frozen=True):
     """Per key and model family. 0 means no limit."""
 
     requests_per_minute: Annotated[int, Meta(ge=0, description="RPM.")] = 10_000
@@ -110,7 +110,7 @@ class Limits(_Section):
     strict: Annotated[bool, _doc("True: what was reserved and not used is not given back.")] = False
 
 
-class Cache(_Section):
+class Cache(_Section, frozen=True):
     """Answers kept in memory, for requests that are the same in every parameter."""
 
     enabled: Annotated[bool, _doc("Off unless asked for: two equal requests may want two answers.")] = False
@@ -118,7 +118,7 @@ class Cache(_Section):
     max_mb: Annotated[Positive, _doc("Memory for answers; the oldest go first.")] = 64
 
 
-class Entra(_Section):
+class Entra(_Section, frozen=True):
     """Microsoft Entra ID tokens on Azure-style URLs. Needs the extra `homeport[entra]`."""
 
     issuer: Annotated[str | None, _doc("`iss` that a token must carry. Without it no token is taken.")] = None
@@ -126,7 +126,7 @@ class Entra(_Section):
     jwks: Annotated[str | None, _doc("Keys that sign tokens: a file or an https URL.")] = None
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     server: Server = Server()
     models: dict[str, Model] = msgspec.field(default_factory=dict)
     upstreams: dict[str, Upstream] = msgspec.field(default_factory=dict)

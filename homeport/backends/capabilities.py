@@ -1,7 +1,7 @@
 """What a backend can do: one small protocol a capability, and what passes through it.
 
-A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and answers with *frames*:
-an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and never a
+A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and answers with
+*frames*: an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and never a
 broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
@@ -26,8 +26,8 @@ class Usage(msgspec.Struct, frozen=True):
 class Frame:
     """A piece of an answer, ready for the wire.
 
-    data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and never
-        `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
+    data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
+        never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
     usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
     model: what really ran, set on the first frame by backends that know it.
     """
@@ -46,6 +46,7 @@ class Call:
 
     body: the request's bytes as they came; fields: the same, decoded one level deep (values stay raw JSON).
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
+    max_tokens: what the client allows the answer to take, over all choices; None when it did not say.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: headers for the answer, gathered along the line before its first frame (limits, cache).
@@ -57,6 +58,7 @@ class Call:
     body: bytes
     fields: dict[str, msgspec.Raw]
     stream: bool = False
+    max_tokens: int | None = None
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""

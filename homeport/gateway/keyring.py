@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from homeport import clock
-from homeport.errors import InvalidKey
+from homeport.errors import InvalidKey, MissingKey
 from homeport.store.keyfile import KeyFile
 
 #: A revoked key stops working, and a new one starts, within this many seconds.
@@ -42,7 +42,7 @@ class Keyring:
         The time of the look-up tells nothing about stored keys: what is compared is a SHA-256.
         """
         if not secret:
-            raise InvalidKey(_MISSING, code=None) from None
+            raise MissingKey(_MISSING)
         if clock.monotonic() - self._looked_at > REFRESH_SECONDS:
             self._refresh()
         found = self._by_hash.get(hashlib.sha256(secret).digest())

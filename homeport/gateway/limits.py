@@ -156,8 +156,8 @@ def _refusal(bucket: Bucket, kind: str, requested: int, model: str, principal: P
     where = f"for {model} in organization {principal.organization} on {name}"
     if requested > bucket.limit:
         return RateLimited(
-            f"Request too large {where}: Limit {bucket.limit}, Requested {requested}. The input or output tokens must be "
-            "reduced in order to run successfully.",
+            f"Request too large {where}: Limit {bucket.limit}, Requested {requested}. The input or output tokens must "
+            "be reduced in order to run successfully.",
             kind=kind,
         )
     wait = bucket.wait(requested)

@@ -1,0 +1,54 @@
+"""The straight line: the one way from an authenticated request to an answer.
+
+limits     requests and tokens are reserved, or the request is refused with 429
+ledger     an entry is opened, and closed exactly once
+cache      the same question may have an answer already
+routing    the name becomes one or more targets
+attempts   the first target that begins to answer gives the answer
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from homeport.backends.capabilities import Call, Frame
+from homeport.gateway.attempts import first_to_answer
+from homeport.gateway.cache import Cache
+from homeport.gateway.endpoints import Endpoint
+from homeport.gateway.keyring import Principal
+from homeport.gateway.ledger import Ledger
+from homeport.gateway.limits import Limits
+from homeport.gateway.routing import Router
+
+
+class StraightLine:
+    def __init__(self, *, limits: Limits, ledger: Ledger, cache: Cache, router: Router) -> None:
+        self.limits = limits
+        self.ledger = ledger
+        self.cache = cache
+        self.router = router
+
+    async def run(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
+        """Frames of the answer. Errors before the first frame are the HTTP error; `call.told` holds headers by then.
+
+        Closing the generator cancels the work, frees what was reserved and closes the ledger's entry.
+        """
+        targets = self.router.targets(call.name)
+        with (
+            self.limits.admit(principal, call.name, endpoint.estimate(endpoint, call), call.told) as grant,
+            self.ledger.entry(principal, call, grant) as entry,
+        ):
+            key = self.cache.key(principal, call)
+            kept = self.cache.find(key)
+            if kept is not None:
+                call.told.append((b"x-homeport-cache", b"hit"))
+                for frame in kept:
+                    entry.observe(frame)
+                    yield frame
+                return
+            answer = first_to_answer(endpoint, targets, call, entry)
+            if key is not None:
+                answer = self.cache.keep(key, answer)
+            async with aclosing(answer):
+                async for frame in answer:
+                    entry.observe(frame)
+                    yield frame

@@ -1,1 +1,193 @@
-def main() -> None: ...
+"""The command `homeport`: parse arguments, call one function, print what a person wants to know.
+
+Each subcommand imports what it needs when it runs, so that `homeport --help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from homeport import __version__
+from homeport.errors import SettingsError
+from homeport.settings import Settings
+
+_DESCRIPTION = """\
+Homeport: the OpenAI REST API at home.
+
+One process answers OpenAI's REST API with local models or with upstreams (OpenAI, Azure, vLLM, anything compatible).
+Programs change their base_url and nothing else.
+"""
+_EPILOG = """\
+first steps:
+  homeport pull                     bring the default chat model to this machine (about 100 MB, once)
+  homeport serve                    serve it on http://127.0.0.1:8000/v1
+  homeport doctor                   what is installed, what is missing, and the command that mends it
+
+Settings come from homeport.toml and from HOMEPORT_... variables; docs/configuration.md lists them all.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except SettingsError as error:
+        print(f"homeport: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="homeport", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"homeport {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = _command(
+        commands,
+        "serve",
+        "serve the API",
+        """\
+        Serve the API until SIGTERM or Ctrl-C; requests in flight are finished first. Touches no network by itself.
+        Without any configuration a first key is made and shown once, and only this machine can connect.
+        """,
+    )
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key)")
+    serve.add_argument("--port", type=int, help="port (default 8000; 0 takes a free one)")
+    serve.set_defaults(run=_serve)
+
+    pull = _command(
+        commands,
+        "pull",
+        "bring a model to this machine",
+        """\
+        Download a model, verify its digest, and keep it. An interrupted download goes on where it stopped, and what is
+        here already is never fetched again. MODEL is a name of the catalogue (see `homeport models`), or a GGUF of
+        yours: hf:OWNER/REPO/FILE.gguf, an https URL, or a path.
+        """,
+    )
+    pull.add_argument("model", nargs="*", metavar="MODEL", help="default: the default chat model")
+    pull.set_defaults(run=_pull)
+
+    models = _command(commands, "models", "list the models of this machine and of the catalogue", "")
+    models.set_defaults(run=_models)
+
+    keys = _command(commands, "keys", "make, list and revoke API keys", "")
+    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _command(actions, "create", "make a key and show it once", "Make a key. Only its hash is stored.")
+    create.add_argument("name", nargs="?", default="key", help="what it is for")
+    create.set_defaults(run=_keys_create)
+    _command(actions, "list", "list the keys, masked", "").set_defaults(run=_keys_list)
+    revoke = _command(actions, "revoke", "revoke a key", "A running server refuses the key within a second.")
+    revoke.add_argument("id", help="the key's id, as `homeport keys list` shows it")
+    revoke.set_defaults(run=_keys_revoke)
+
+    doctor = _command(
+        commands,
+        "doctor",
+        "tell what is installed, what is missing, and the command that mends it",
+        "Look at this machine and its configuration. Changes nothing. Ends with 1 when something needs mending.",
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=" ".join(description.split()) or f"{summary[0].upper()}{summary[1:]}."
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder for keys, models and records (default ~/.homeport)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings (default ./homeport.toml if it is there)")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The file, the environment, and on top of both what the command line says."""
+    import msgspec
+
+    from homeport import settings
+
+    loaded = settings.load(options.config)
+    given = {name: value for name in ("host", "port", "data") if (value := getattr(options, name, None)) is not None}
+    return msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, **given))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from homeport.serving import serve
+
+    return serve(_settings(options))
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from homeport.backends import models
+    from homeport.settings import DEFAULT_MODEL, hub
+
+    settings = _settings(options)
+    hub_url, token = hub()
+    try:
+        for name in options.model or [DEFAULT_MODEL]:
+            pulled = models.pull(name, settings.data / "models", hub_url=hub_url, token=token)
+            print(f"{pulled.name}: {pulled.path}")
+    except models.PullError as error:
+        print(f"homeport: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from homeport.backends import models
+
+    folder = _settings(options).data / "models"
+    for name, entry in models.catalogue().items():
+        here = models.find(name, folder)
+        print(f"{name:28} {entry.kind:8} {'here: ' + str(here) if here else f'homeport pull {name}'}")
+    for name in models.installed(folder):
+        if name not in models.catalogue():
+            print(f"{name:28} {'yours':8} here: {models.find(name, folder)}")
+    return 0
+
+
+def _keys_create(options: argparse.Namespace) -> int:
+    from homeport.app import key_file
+    from homeport.control import keys
+
+    key, secret = keys.create(key_file(_settings(options)), options.name)
+    print(secret)
+    print(f"{key.id}: shown once, only its hash is stored.", file=sys.stderr)
+    return 0
+
+
+def _keys_list(options: argparse.Namespace) -> int:
+    import datetime
+
+    from homeport.app import key_file
+
+    for key in key_file(_settings(options)).read():
+        made = datetime.datetime.fromtimestamp(key.created_at, datetime.UTC).strftime("%Y-%m-%d %H:%M")
+        print(f"{key.id}  {key.redacted:22}  {made}  {key.name}")
+    return 0
+
+
+def _keys_revoke(options: argparse.Namespace) -> int:
+    from homeport.app import key_file
+    from homeport.control import keys
+
+    key = keys.revoke(key_file(_settings(options)), options.id)
+    print(f"{key.id} {key.redacted} is revoked.")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from homeport.doctor import examine
+
+    findings = examine(_settings(options))
+    for finding in findings:
+        print(f"{'ok ' if finding.ok else 'no '} {finding.what}" + ("" if finding.ok else f"\n     {finding.mend}"))
+    return 0 if all(finding.ok or finding.optional for finding in findings) else 1

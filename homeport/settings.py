@@ -1,8 +1,8 @@
 """Every setting, once: its name, type, default and meaning. `homeport.toml` first, environment variables on top.
 
 A setting of the file `[server] port = 8000` is `HOMEPORT_SERVER_PORT` in the environment; `[upstreams.openai] api_key`
-is `HOMEPORT_UPSTREAMS_OPENAI_API_KEY`. Unknown names are refused with the nearest right one. docs/configuration.md is made
-from this file (`make docs`), and a test compares the two.
+is `HOMEPORT_UPSTREAMS_OPENAI_API_KEY`. Unknown names are refused with the nearest right one. docs/configuration.md is
+made from this file (`make docs`), and a test compares the two.
 """
 
 import difflib

@@ -19,13 +19,14 @@ async def first_to_answer(
     for place, target in enumerate(targets, start=1):
         call.model = target.model
         entry.target = target
-        async with aclosing(endpoint.answer(target.backend, call)) as answer:
-            try:
-                first = await anext(answer)
-            except HomeportError as error:
-                if place < len(targets) and worth_another(error):
-                    continue
-                raise
+        try:
+            answer = endpoint.answer(target.backend, call)
+            first = await anext(answer)
+        except HomeportError as error:
+            if place < len(targets) and worth_another(error):
+                continue
+            raise
+        async with aclosing(answer):
             yield first
             async for frame in answer:
                 yield frame

@@ -1,0 +1,49 @@
+# Six words: run, test, check, bench, docs, clean. Each installs what it needs, once.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= $(HOME)/.homeport
+
+.PHONY: run test check bench docs clean
+
+run: $(VENV)/.run
+	$(BIN)/homeport pull --data $(DATA)
+	exec $(BIN)/homeport serve --host $(HOST) --port $(PORT) --data $(DATA)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest tests/api
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/run.py $(BENCH)
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.make
+
+clean:
+	rm -rf $(VENV) $(VENV)-sdk2 .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.run: $(VENV)/.pip pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[local]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[local,entra,openvino]' --group check --group test
+	$(PYTHON) -m venv $(VENV)-sdk2
+	$(VENV)-sdk2/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV)-sdk2/bin/pip install --quiet --editable '.[local,entra]' --group test 'openai>=2,<3'
+	touch $@

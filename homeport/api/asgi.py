@@ -1,0 +1,106 @@
+"""The exchange behind plain ASGI: for the paths that are not hot, and for any other ASGI server."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Message, Receive, Scope, Send
+
+from homeport.api.exchange import Exchange, Inbound, Route
+from homeport.backends.capabilities import Header
+from homeport.errors import BodyTooLarge
+
+#: Messages that may wait for a slow client before the answer is held back.
+_MOST_WAITING = 16
+
+
+class AsgiReply:
+    """Turns the exchange's writes into ASGI messages, which `pump` sends in order."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @property
+    def paused(self) -> bool:
+        return self._messages.qsize() > _MOST_WAITING
+
+    def send(self, status: int, headers: list[Header], body: bytes) -> None:
+        self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        self._put({"type": "http.response.body", "body": body, "more_body": False})
+        self.close()
+
+    def start(self, status: int, headers: list[Header]) -> None:
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def finish(self) -> None:
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self.close()
+
+    def close(self) -> None:
+        self._messages.put_nowait(None)
+
+    async def drain(self) -> None:
+        while self.paused:
+            self._room.clear()
+            await self._room.wait()
+
+    async def pump(self, send: Send) -> None:
+        while (message := await self._messages.get()) is not None:
+            await send(message)
+            self._room.set()
+
+    def _put(self, message: Message) -> None:
+        self._messages.put_nowait(message)
+
+
+class Inference:
+    """An ASGI application that answers one endpoint. route: made from the path's parameters, at each request."""
+
+    def __init__(self, exchange: Exchange, route: Callable[[Scope], Route], *, largest_body: int) -> None:
+        self._exchange = exchange
+        self._route = route
+        self._largest_body = largest_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(receive, self._largest_body)
+        if body is None:
+            return
+        reply = AsgiReply()
+        inbound = Inbound(list(scope["headers"]), body)
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(self._exchange.answer(self._route(scope), inbound, reply))
+            watching = group.create_task(_cancel_when_gone(receive, answering, reply))
+            await reply.pump(send)
+            watching.cancel()
+
+
+async def read_body(receive: Receive, largest: int) -> bytes | None:
+    """The whole body; None when the client left meanwhile. Raises BodyTooLarge (413)."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > largest:
+            raise too_large(largest)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request's body is larger than {limit // 2**20} MiB, the most that is taken here.")
+
+
+async def _cancel_when_gone(receive: Receive, answering: "asyncio.Task[None]", reply: AsgiReply) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    answering.cancel()
+    reply.close()

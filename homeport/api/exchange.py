@@ -1,0 +1,190 @@
+"""One inference request over HTTP: read it, run the straight line, write the answer.
+
+The status line waits for the first frame, so whatever goes wrong before it is an HTTP error; what goes wrong after it
+is an error event in the stream. Written once for every server: the fast lane and plain ASGI both come here.
+"""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeport import clock, ids
+from homeport.api import headers as http_headers
+from homeport.api import rendering
+from homeport.backends.capabilities import Call, Header
+from homeport.errors import HomeportError, UnsupportedMediaType
+from homeport.gateway.endpoints import Endpoint
+from homeport.gateway.keyring import Principal
+from homeport.gateway.pipeline import StraightLine
+from homeport.wire import sse
+from homeport.wire.envelope import open_envelope
+
+KEEP_ALIVE_SECONDS = 15.0
+_EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+_NO_CACHE = (b"cache-control", b"no-cache")
+
+
+@dataclass(slots=True)
+class Inbound:
+    """A whole request. headers: names in lower case, in the order of arrival."""
+
+    headers: list[Header]
+    body: bytes
+
+
+class Reply(Protocol):
+    """Where an answer is written. Nothing here waits but `drain`, which is called when `paused` says so."""
+
+    paused: bool
+
+    def send(self, status: int, headers: list[Header], body: bytes) -> None: ...
+
+    def start(self, status: int, headers: list[Header]) -> None: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+class Dialect(Protocol):
+    """How a family of clients names itself, is refused, and reads answers: OpenAI's way or Azure's."""
+
+    async def principal(self, seen: http_headers.Seen) -> Principal: ...
+
+    def error(self, error: HomeportError) -> bytes: ...
+
+    def prelude(self, call: Call) -> bytes:
+        """Events before the first frame of a stream."""
+        ...
+
+    def render(self, data: bytes, *, stream: bool) -> bytes:
+        """A frame's bytes as this dialect shows them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An endpoint at one of its addresses. model: fixed by the path (Azure's deployments), or None."""
+
+    endpoint: Endpoint
+    dialect: Dialect
+    model: str | None = None
+
+
+class Exchange:
+    def __init__(self, line: StraightLine, *, organization: str) -> None:
+        self._line = line
+        self._organization = organization.encode()
+
+    async def answer(self, route: Route, inbound: Inbound, reply: Reply) -> None:
+        """Never raises but for cancellation, which means that the client has left."""
+        request_id = ids.request_id()
+        began = clock.monotonic()
+        custom: tuple[Header, ...] = ()
+        told: list[Header] = []
+        started = False
+        try:
+            seen = http_headers.read(inbound.headers)
+            custom = seen.custom
+            principal = await route.dialect.principal(seen)
+            call = _call(route, inbound, seen, request_id)
+            told = call.told
+            async with aclosing(self._line.run(route.endpoint, principal, call)) as frames:
+                first = await anext(frames)
+                headers = self._headers(request_id, began, told, custom)
+                if call.stream:
+                    headers += (_EVENT_STREAM, _NO_CACHE)
+                    reply.start(200, headers)
+                    started = True
+                    reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
+                    with _KeepAlive(reply) as alive:
+                        async for frame in frames:
+                            if frame.data:
+                                reply.write(route.dialect.render(frame.data, stream=True))
+                                alive.wrote()
+                            if reply.paused:
+                                await reply.drain()
+                    reply.write(sse.DONE)
+                    reply.finish()
+                else:
+                    async for _ in frames:
+                        pass
+                    headers.append(rendering.JSON)
+                    reply.send(200, headers, route.dialect.render(first.data, stream=False))
+        except Exception as raised:
+            error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
+            body = route.dialect.error(error)
+            if started:
+                reply.write(sse.event(body))
+                reply.finish()
+            else:
+                headers = self._headers(request_id, began, told, custom)
+                headers += (*rendering.headers_of(error), rendering.JSON)
+                reply.send(rendering.status_of(error), headers, body)
+
+    def _headers(self, request_id: str, began: float, told: list[Header], custom: tuple[Header, ...]) -> list[Header]:
+        return [*http_headers.standard(request_id, began, self._organization), *told, *custom]
+
+
+def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
+    """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
+    _check_media_type(seen)
+    envelope = open_envelope(inbound.body, model=route.model)
+    return Call(
+        endpoint=route.endpoint.name,
+        request_id=request_id,
+        name=envelope.model,
+        body=envelope.body,
+        fields=envelope.fields,
+        stream=envelope.stream,
+        max_tokens=envelope.max_tokens,
+        include_usage=envelope.include_usage,
+        headers=seen.custom,
+    )
+
+
+def _check_media_type(seen: http_headers.Seen) -> None:
+    kind = seen.content_type.partition(b";")[0].strip().lower()
+    if kind and kind != b"application/json":
+        shown = kind.decode("ascii", "replace")
+        raise UnsupportedMediaType(
+            f"Unsupported content type: {shown!r}. This API method only accepts 'application/json' requests, but you "
+            f"specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
+            code="unsupported_content_type",
+        )
+    if seen.content_encoding and seen.content_encoding.lower() != b"identity":
+        raise UnsupportedMediaType(
+            "Unsupported content encoding. Send the JSON body without compression.", code="unsupported_content_encoding"
+        )
+
+
+class _KeepAlive:
+    """While nothing is written for 15 s, a comment is, so that proxies and clients do not give up a slow stream."""
+
+    __slots__ = ("_last", "_loop", "_reply", "_timer")
+
+    def __init__(self, reply: Reply) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reply = reply
+        self._last = self._loop.time()
+
+    def __enter__(self) -> "_KeepAlive":
+        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self._tick)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def wrote(self) -> None:
+        self._last = self._loop.time()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        if now - self._last >= KEEP_ALIVE_SECONDS:
+            if not self._reply.paused:
+                self._reply.write(sse.KEEP_ALIVE)
+            self._last = now
+        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._tick)

@@ -1,0 +1,87 @@
+"""Headers of requests and answers: what is read, what is passed on, what every answer carries."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from homeport import clock
+from homeport.backends.capabilities import Header
+from homeport.errors import TooManyHeaders
+
+#: The version of the REST API that OpenAI's answers name.
+OPENAI_VERSION = b"2020-10-01"
+MOST_CUSTOM = 10
+
+#: `X-` headers that are not the user's own: SDKs, proxies, tracing, and names that Homeport itself sends.
+_NOT_CUSTOM = re.compile(
+    rb"x-(stainless|forwarded|original|envoy|amzn?|azure|ms|aws|goog|google|cloud|b3|datadog|newrelic|appengine|accel"
+    rb"|homeport|ratelimit|openai)-.*"
+    rb"|x-(real-ip|request-id|client-request-id|client-ip|cluster-client-ip|should-retry|scheme|host|forwarded|trace-id"
+    rb"|span-id|parent-span-id|traceid|spanid|http-method-override|http-method|method-override|content-type-options"
+    rb"|frame-options|xss-protection|powered-by|robots-tag|proxy-.*|csrf.*|xsrf.*|requested-with|dns-prefetch-control"
+    rb"|permitted-cross-domain-policies|ua-compatible|api-version)"
+)
+#: Credentials are never echoed and never passed on.
+_SECRET = re.compile(
+    rb".*(key|token|secret|password|passwd|auth|authorization|credential|credentials|cookie|signature)"
+)
+
+
+class Seen(NamedTuple):
+    """What an inference request says in its headers. custom: at most ten, names in lower case."""
+
+    bearer: bytes | None
+    api_key: bytes | None
+    content_type: bytes
+    content_encoding: bytes
+    custom: tuple[Header, ...]
+
+
+def read(headers: Iterable[Header]) -> Seen:
+    """One pass over the request's headers (names in lower case). Raises TooManyHeaders (431)."""
+    bearer = api_key = None
+    content_type = content_encoding = b""
+    custom: list[Header] = []
+    for name, value in headers:
+        if name[:2] == b"x-":
+            if not _NOT_CUSTOM.fullmatch(name) and not _SECRET.fullmatch(name):
+                custom.append((name, value))
+        elif name == b"authorization":
+            bearer = _credential(value)
+        elif name == b"api-key":
+            api_key = value.strip()
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding":
+            content_encoding = value
+    if len(custom) > MOST_CUSTOM:
+        raise TooManyHeaders(
+            f"Too many custom headers: {len(custom)} headers begin with X-, at most {MOST_CUSTOM} are passed on. "
+            "Send fewer."
+        )
+    return Seen(bearer, api_key, content_type, content_encoding, tuple(custom))
+
+
+def _credential(value: bytes) -> bytes | None:
+    """The key of `Bearer KEY`, or of `Basic` with the key as password, as OpenAI takes both."""
+    scheme, _, rest = value.strip().partition(b" ")
+    if scheme.lower() == b"bearer":
+        return rest.strip() or None
+    if scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(rest, validate=True).partition(b":")[2] or None
+        except binascii.Error:
+            return None
+    return None
+
+
+def standard(request_id: str, began: float, organization: bytes) -> list[Header]:
+    """What every answer carries. began: clock.monotonic() when the request was whole."""
+    return [
+        (b"x-request-id", request_id.encode()),
+        (b"openai-processing-ms", b"%d" % ((clock.monotonic() - began) * 1000)),
+        (b"openai-version", OPENAI_VERSION),
+        (b"openai-organization", organization),
+    ]

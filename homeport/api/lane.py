@@ -1,0 +1,261 @@
+"""The fast lane: the hot POST paths answered straight from uvicorn's HTTP protocol, without the ASGI cycle.
+
+uvicorn takes a protocol class as `http`; ours is its httptools class with one change: a request for a hot path gets a
+`LaneCycle`, which collects the body and calls the exchange, where every other request gets uvicorn's own cycle. The two
+share uvicorn's queue of pipelined requests, its keep-alive timer and its graceful shutdown, because a LaneCycle has the
+attributes that uvicorn's protocol touches on its cycles. That contract is uvicorn's minor version (pyproject pins it)
+and tests/api/test_lane.py, which runs the same cases over the lane and over ASGI.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from uvicorn.protocols.http import httptools_impl as uvicorn_http
+
+from homeport.api import rendering
+from homeport.api.exchange import Exchange, Inbound, Route
+from homeport.backends.capabilities import Header
+from homeport.errors import BodyTooLarge, HomeportError, InvalidRequest, TooManyHeaders, Unavailable
+
+#: Bytes of a request line and headers; more is an attack or a mistake.
+LARGEST_HEAD = 128 * 1024
+
+
+class LaneCycle:
+    """One request on the lane. Duck-types uvicorn's RequestResponseCycle and is its own `Reply` and `message_event`."""
+
+    __slots__ = (
+        "body",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "more_body",
+        "on_response",
+        "paused",
+        "protocol",
+        "response_complete",
+        "route",
+        "running",
+        "task",
+        "too_large",
+    )
+
+    def __init__(self, protocol: "LaneProtocol", route: Route, headers: list[Header], *, keep_alive: bool) -> None:
+        self.protocol = protocol
+        self.route = route
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+        self.running = False
+        self.too_large = False
+        self.paused = False
+        self.task: asyncio.Task[None] | None = None
+        self.on_response: Callable[[], None] = protocol.on_response_complete
+
+    @property
+    def message_event(self) -> "LaneCycle":
+        return self
+
+    def set(self) -> None:
+        """uvicorn's signal that the request went on: a piece of the body, its end, or the client's leaving."""
+        if self.disconnected:
+            self.leave()
+        elif not self.more_body:
+            self.go()
+
+    def leave(self) -> None:
+        """The client has gone: the work for it is cancelled."""
+        self.disconnected = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def go(self) -> None:
+        """Start to answer, once it is this request's turn and its body is whole."""
+        if self.running and not self.more_body and self.task is None and not self.response_complete:
+            protocol = self.protocol
+            inbound = Inbound(self.headers, bytes(self.body))
+            self.body = bytearray()
+            self.task = protocol.loop.create_task(protocol.exchange.answer(self.route, inbound, self))
+            self.task.add_done_callback(self._done)
+            protocol.tasks.add(self.task)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.protocol.tasks.discard(task)
+        if not self.response_complete and not self.disconnected:
+            self.protocol.transport.close()
+
+    def refuse(self, error: HomeportError) -> None:
+        """Answer before the body is whole; what follows on this connection cannot be trusted any more."""
+        self.keep_alive = False
+        self.send(
+            rendering.status_of(error), [*rendering.headers_of(error), rendering.JSON], self.route.dialect.error(error)
+        )
+
+    def send(self, status: int, headers: list[Header], body: bytes) -> None:
+        if not self.disconnected:
+            parts = self._head(status, headers)
+            parts.append(b"content-length: %d\r\n\r\n" % len(body))
+            parts.append(body)
+            self.protocol.transport.write(b"".join(parts))
+        self._complete()
+
+    def start(self, status: int, headers: list[Header]) -> None:
+        if not self.disconnected:
+            parts = self._head(status, headers)
+            parts.append(b"transfer-encoding: chunked\r\n\r\n")
+            self.protocol.transport.write(b"".join(parts))
+
+    def write(self, data: bytes) -> None:
+        if not self.disconnected and data:
+            self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.paused = self.protocol.flow.write_paused
+
+    def finish(self) -> None:
+        if not self.disconnected:
+            self.protocol.transport.write(b"0\r\n\r\n")
+        self._complete()
+
+    async def drain(self) -> None:
+        await self.protocol.flow.drain()
+        self.paused = False
+
+    def _head(self, status: int, headers: list[Header]) -> list[bytes]:
+        parts = [uvicorn_http.STATUS_LINE[status]]
+        for name, value in self.protocol.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+        return parts
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if not self.keep_alive:
+            self.protocol.transport.close()
+        self.on_response()
+
+
+class LaneProtocol(uvicorn_http.HttpToolsProtocol):
+    """uvicorn's protocol with the lane. `lane_protocol` makes the class that uvicorn instantiates."""
+
+    exchange: Exchange
+    routes: Mapping[bytes, Route]
+    largest_body: int
+    most_connections: int
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._active: LaneCycle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            self._refuse_and_close(Unavailable("Too many connections. Try again in a moment."))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        active = self._active
+        if active is not None and not active.response_complete:
+            active.leave()
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:  # the first read may hold a body as well and always passes; a head that goes on does not
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD and len(data) < self._head_bytes:
+                self._refuse_and_close(TooManyHeaders("The request's headers are too large."))
+                return
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse_and_close(InvalidRequest(f"{msg} Speak HTTP/1.1 to this port."))
+
+    def _refuse_and_close(self, error: HomeportError) -> None:
+        body = rendering.openai_object(error)
+        self.transport.write(
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (uvicorn_http.STATUS_LINE[error.status], len(body), body)
+        )
+        self.transport.close()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        route = self.routes.get(self.url)
+        if route is None or self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
+            self._to_asgi()
+            return
+        waiting = self.cycle is not None and not self.cycle.response_complete
+        cycle = LaneCycle(self, route, self.headers, keep_alive=self.parser.should_keep_alive())
+        self.cycle = cycle  # type: ignore[assignment]
+        if waiting:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
+        else:
+            self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
+        if self.expect_100_continue and not waiting:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _to_asgi(self) -> None:
+        """Everything that `on_message_begin` would have made for uvicorn's own cycle, made late."""
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expect
+        self.scope["headers"] = headers
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if not isinstance(cycle, LaneCycle):
+            super().on_body(body)
+        elif not cycle.response_complete and not cycle.too_large:
+            cycle.body += body
+            if len(cycle.body) > self.largest_body:
+                cycle.too_large = True
+                cycle.body = bytearray()
+                if cycle.running:
+                    cycle.refuse(too_large(self.largest_body))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if not isinstance(cycle, LaneCycle):
+            super()._start_asgi_task(cycle, app)
+            return
+        self._active = cycle
+        cycle.running = True
+        if cycle.too_large:
+            cycle.refuse(too_large(self.largest_body))
+        else:
+            cycle.go()
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request's body is larger than {limit // 2**20} MiB, the most that is taken here.")
+
+
+def lane_protocol(
+    exchange: Exchange, routes: Mapping[bytes, Route], *, largest_body: int, most_connections: int
+) -> type[LaneProtocol]:
+    """The class to hand to uvicorn as `http`."""
+    members = {
+        "exchange": exchange,
+        "routes": dict(routes),
+        "largest_body": largest_body,
+        "most_connections": most_connections,
+    }
+    return type("BoundLaneProtocol", (LaneProtocol,), members)

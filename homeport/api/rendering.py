@@ -1,0 +1,40 @@
+"""Errors as bytes: the one place where an exception becomes an HTTP answer in OpenAI's form."""
+
+import logging
+import traceback
+
+import msgspec
+
+from homeport.backends.capabilities import Header
+from homeport.errors import HomeportError, RateLimited, UpstreamRefused
+from homeport.wire.base import ErrorObject, ErrorResponse
+
+log = logging.getLogger("homeport.api")
+JSON = (b"content-type", b"application/json")
+
+
+def status_of(error: HomeportError) -> int:
+    return error.upstream_status if isinstance(error, UpstreamRefused) else error.status
+
+
+def headers_of(error: HomeportError) -> list[Header]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers]
+
+
+def openai_object(error: HomeportError) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`."""
+    if isinstance(error, UpstreamRefused):
+        return msgspec.json.encode({"error": error.body})
+    kind = error.kind if isinstance(error, RateLimited) else error.type
+    return msgspec.json.encode(ErrorResponse(ErrorObject(error.message, kind, error.param, error.code)))
+
+
+def unexpected(error: BaseException, request_id: str) -> HomeportError:
+    """A bug of ours: the client gets the request id, the log gets the place, and nobody gets the content."""
+    frames = traceback.extract_tb(error.__traceback__)
+    trail = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-8:]))
+    log.error("%s: unexpected %s at %s", request_id, type(error).__name__, trail)
+    return HomeportError(
+        "The server had an error while processing your request. Sorry about that! You can retry your request, or look "
+        f"for the request ID {request_id} in the server's log.",
+    )

@@ -1,0 +1,77 @@
+"""Runs the application: uvicorn with the fast lane, a socket that is bound before anything is printed, a clean end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from homeport.api.lane import LaneProtocol
+from homeport.errors import SettingsError
+from homeport.settings import Server as ServerSettings
+
+BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port, or raise SettingsError that says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port, or stop what is using it."
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+
+    async def serve_while(
+        self, listener: socket.socket, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Serve until a signal. `start` runs beside it (models load while the port answers), `close` after draining."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                starting = group.create_task(_run(start))
+                await self.serve(sockets=[listener])
+                starting.cancel()
+        finally:
+            await close()
+
+
+async def _run(start: Callable[[], Awaitable[None]]) -> None:
+    await start()
+
+
+def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            http=http,
+            loop="none",
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(settings.keep_alive_seconds),
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+        )
+    )

@@ -1,0 +1,188 @@
+"""The composition root: settings in, a wired application out. Nothing else builds things.
+
+    settings -> backends -> router -\
+    key file -> keyring ------------ StraightLine -> Exchange -> lane and routes
+    usage log -> ledger, limits, cache -/
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from homeport import clock
+from homeport.api.application import application, lane_routes
+from homeport.api.azure import AzureDialect
+from homeport.api.exchange import Exchange
+from homeport.api.lane import LaneProtocol, lane_protocol
+from homeport.api.models import Models
+from homeport.api.openai import OpenAIDialect
+from homeport.api.ops import Ops
+from homeport.backends import models as model_files
+from homeport.backends import registry
+from homeport.backends.held import Held
+from homeport.errors import SettingsError
+from homeport.gateway.cache import Cache
+from homeport.gateway.entra import Entra
+from homeport.gateway.keyring import Keyring
+from homeport.gateway.ledger import Ledger
+from homeport.gateway.limits import Limits
+from homeport.gateway.pipeline import StraightLine
+from homeport.gateway.routing import Router, Target
+from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream
+from homeport.store.keyfile import KeyFile
+from homeport.store.usage import UsageLog
+
+log = logging.getLogger("homeport")
+
+
+def key_file(settings: Settings) -> KeyFile:
+    return KeyFile(settings.data / "keys.json")
+
+
+@dataclass
+class App:
+    """What `homeport serve` runs. start() loads the models (the port answers meanwhile), close() lets go of all."""
+
+    asgi: ASGIApp
+    http: type[LaneProtocol]
+    router: Router
+    held: Mapping[str, Held]
+    upstreams: Sequence[Any]
+    usage: UsageLog
+    _failed: dict[str, str] = field(default_factory=dict)
+
+    def states(self) -> dict[str, str]:
+        return {name: held.state for name, held in self.held.items()}
+
+    async def start(self) -> None:
+        for upstream in self.upstreams:
+            await upstream.start()
+        for name, held in self.held.items():
+            began = clock.monotonic()
+            await held.start()
+            if held.state == "ready":
+                log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
+            else:
+                log.warning("%s", held.reason)
+
+    async def close(self) -> None:
+        for backend in (*self.held.values(), *self.upstreams):
+            await backend.close()
+        await asyncio.to_thread(self.usage.close)
+
+
+def build(settings: Settings) -> App:
+    """Raises SettingsError. Touches no network and loads no model."""
+    organization = settings.server.organization
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keyring = Keyring(key_file(settings), organization)
+    usage = UsageLog(settings.data / "usage.db")
+    held = {name: _local(name, model, settings.data / "models") for name, model in local_models(settings).items()}
+    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    router = _router(settings, held, upstreams)
+    line = StraightLine(
+        limits=Limits(
+            requests_per_minute=settings.limits.requests_per_minute,
+            tokens_per_minute=settings.limits.tokens_per_minute,
+            strict=settings.limits.strict,
+        ),
+        ledger=Ledger(usage),
+        cache=Cache(
+            enabled=settings.cache.enabled, ttl=settings.cache.ttl_seconds, max_bytes=settings.cache.max_mb * 2**20
+        ),
+        router=router,
+    )
+    exchange = Exchange(line, organization=organization)
+    openai = OpenAIDialect(keyring)
+    largest_body = settings.server.max_body_mb * 2**20
+    asgi = application(
+        exchange=exchange,
+        openai=openai,
+        azure=AzureDialect(keyring, Entra(settings.entra, organization)),
+        models=Models(router, keyring, created=int(clock.now())),
+        ops=Ops(lambda: {name: one.state for name, one in held.items()}),
+        organization=organization,
+        largest_body=largest_body,
+    )
+    http = lane_protocol(
+        exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
+    )
+    usage.start()
+    return App(asgi, http, router, held, tuple(upstreams.values()), usage)
+
+
+def local_models(settings: Settings) -> dict[str, Model]:
+    """The models of this machine: those of the settings, or the default one and `echo`."""
+    return settings.models or {DEFAULT_MODEL: Model(), "echo": Model(engine="echo")}
+
+
+def _local(name: str, model: Model, folder: Path) -> Held:
+    """A local model behind the Chat and Complete protocols, not loaded yet."""
+    if model.engine == "echo":
+        echo = registry.engine_class("echo")(context_length=model.context_length, delay=model.delay)
+        return Held(name, _local_text(name, echo))
+    if model.path is not None:
+        path: Path | None = Path(model.path).expanduser()
+        if path is not None and not path.is_file():
+            raise SettingsError(f"models.{name}.path: there is no file {str(path)!r}.")
+    else:
+        path = model_files.find(name, folder)
+    if path is None:
+        return Held(name, None, missing=f"The model `{name}` is not on this machine. Run `homeport pull {name}`.")
+    engines = [_engine(engine, path, model) for engine in _engines_for(name, model)]
+    if len(engines) == 1:
+        return Held(name, _local_text(name, engines[0]))
+    return Held(name, _local_text(name, registry.load("homeport.backends.engines.preferred:Preferred")(engines)))
+
+
+def _engines_for(name: str, model: Model) -> Sequence[str]:
+    if model.engine != "auto":
+        return (model.engine,)
+    found = [engine for engine in ("openvino", "llama_cpp") if registry.installed(engine)]
+    if "llama_cpp" not in found:
+        registry.engine_class("llama_cpp")  # raises with the install line
+    return found
+
+
+def _engine(engine: str, path: Path, model: Model) -> Any:
+    return registry.engine_class(engine)(
+        path,
+        context_length=model.context_length,
+        parallel=model.parallel,
+        threads=model.threads,
+        queue=model.queue,
+    )
+
+
+def _local_text(name: str, engine: Any) -> Any:
+    return registry.load("homeport.backends.generation:LocalText")(name, engine)
+
+
+def _upstream(name: str, upstream: Upstream) -> Any:
+    try:
+        return registry.load(registry.UPSTREAMS[upstream.kind])(name, upstream)
+    except ValueError as error:
+        raise SettingsError(f"upstreams.{name}: {error}") from None
+
+
+def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any]) -> Router:
+    models = {name: Target("local", backend, name, "homeport") for name, backend in held.items()}
+    wildcards: list[Target] = []
+    for name, upstream in settings.upstreams.items():
+        for model in upstream.models:
+            if model == "*":
+                wildcards.append(Target(name, upstreams[name], "*", name))
+            else:
+                models.setdefault(model, Target(name, upstreams[name], model, name))
+    aliases = {alias: (to,) if isinstance(to, str) else to for alias, to in settings.aliases.items()}
+    for name, model_settings in settings.models.items():
+        for alias in model_settings.aliases:
+            aliases.setdefault(alias, (name,))
+    default = next((name for name in held if name != "echo"), next(iter(held), None))
+    defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
+    return Router(models=models, aliases=aliases, wildcards=wildcards, defaults=defaults)

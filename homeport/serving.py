@@ -1,0 +1,104 @@
+"""`homeport serve`: checks that come before listening, the words on the terminal, and the loop."""
+
+import asyncio
+import ipaddress
+import logging
+import sys
+
+from homeport import app, settings
+from homeport.api import server
+from homeport.control import keys
+from homeport.errors import SettingsError
+from homeport.gateway.routing import Listed
+from homeport.settings import Settings
+
+
+def serve(chosen: Settings) -> int:
+    """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=chosen.server.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    file = app.key_file(chosen)
+    preset = settings.first_key()
+    if not _is_loopback(chosen.server.host) and preset is None and not file.read():
+        raise SettingsError(
+            f"Refusing to listen on {chosen.server.host} without a key. Make one first: `homeport keys create`, or set "
+            "HOMEPORT_API_KEY."
+        )
+    made = keys.ensure_first(file, preset)
+    built = app.build(chosen)
+    listener = server.bind(chosen.server.host, chosen.server.port)
+    host, port = listener.getsockname()[:2]
+    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, str(file.path)), built)
+    running = server.server(built.asgi, built.http, chosen.server)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(running.serve_while(listener, built.start, built.close))
+    return 0
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: type[asyncio.AbstractEventLoop] = uvloop.new_event_loop  # type: ignore[assignment]
+    return factory
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _key_line(made: str | None, preset: str | None, path: str) -> str:
+    if made is not None:
+        return f"{made}   (shown this once; only its hash is kept, in {path})"
+    if preset is not None:
+        return "the one in HOMEPORT_API_KEY"
+    return f"as shown at the first start (hashes in {path}); another: homeport keys create"
+
+
+def _print_welcome(url: str, key: str, built: app.App) -> None:
+    """Base URL, key, which model answers to which name, and the link to try."""
+    lines = [
+        "",
+        f"  Homeport is listening.   base_url  {url}/v1",
+        f"                           key       {key}",
+        "",
+    ]
+    names: dict[str, list[str]] = {}
+    for listed in built.router.listed():
+        names.setdefault(listed.alias_of or listed.id, [])
+        if listed.alias_of is not None:
+            names[listed.alias_of].append(listed.id)
+    for model, aliases in names.items():
+        held = built.held.get(model)
+        state = f" [{held.reason}]" if held is not None and held.state == "missing" else ""
+        lines.append(f"  {model}{state}" + (f"  <-  {', '.join(aliases)}" if aliases else ""))
+    lines += [f"  every other name  ->  {wild.name}" for wild in built.router.wildcards]
+    first = next((one for one in built.router.listed() if _answers(one, built)), None)
+    if first is not None:
+        lines += [
+            "",
+            "  Try:",
+            f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\",
+            '    -H "Authorization: Bearer $KEY" \\',
+            f'    -d \'{{"model": "{first.id}", "messages": [{{"role": "user", "content": "Say hello."}}]}}\'',
+        ]
+    print("\n".join([*lines, ""]), flush=True)
+
+
+def _answers(listed: Listed, built: app.App) -> bool:
+    held = built.held.get(listed.alias_of or listed.id)
+    return held is None or held.state != "missing"

@@ -26,7 +26,8 @@ class JsonSchema:
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
     """The text may hold (`required`: must be) calls of these tools, each written as `opening + JSON + closing`,
-    where the JSON is `{"name": NAME, "arguments": {...}}` with the arguments as the tool's schema admits.
+    where the JSON is `{"name": NAME, "arguments": {...}}` with the arguments as the tool's schema admits (the keys in this
+    order; the second is called `argument_key`: some models were taught "parameters").
 
     tools: name -> JSON schema of the arguments. Not required: free text is allowed as well, before the first call.
     parallel: more than one call may follow another, joined by `separator`.
@@ -38,6 +39,7 @@ class ToolCalls:
     opening: str = "<tool_call>\n"
     closing: str = "\n</tool_call>"
     separator: str = "\n"
+    argument_key: str = "arguments"
 
 
 Constraint = JsonObject | JsonSchema | ToolCalls
@@ -97,13 +99,19 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What an engine knows of the weights it has loaded."""
+    """What an engine knows of the weights it has loaded.
+
+    bos, eos: the control tokens' texts, "" for none; add_bos: every prompt of these weights begins with bos.
+    identity: engine version, weights and adapters in any stable words: what `system_fingerprint` is made of.
+    """
 
     context_length: int
     chat_template: str | None = None
     bos: str = ""
     eos: str = ""
     vision: bool = False
+    add_bos: bool = False
+    identity: str = ""
 
 
 class TextEngine(Protocol):

@@ -27,7 +27,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/run.py $(BENCH)
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m docs.make
+	$(BIN)/python docs/make.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-sdk2 .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -110,6 +110,11 @@ class BodyTooLarge(HomeportError):
     status = 413
     type = "invalid_request_error"
 
+    @classmethod
+    def over(cls, limit: int) -> "BodyTooLarge":
+        """limit: bytes."""
+        return cls(f"The request's body is larger than {limit / 2**20:g} MiB, the most that is taken here.")
+
 
 class UnsupportedMediaType(HomeportError):
     status = 415

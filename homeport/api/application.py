@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route
+from starlette.datastructures import QueryParams
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from homeport.api.asgi import Inference
@@ -13,6 +13,7 @@ from homeport.api.exchange import Route as InferenceRoute
 from homeport.api.middleware import Envelope
 from homeport.api.models import Models
 from homeport.api.ops import Ops
+from homeport.errors import UnknownURL
 from homeport.gateway.endpoints import ENDPOINTS, Endpoint
 
 
@@ -40,9 +41,7 @@ def application(
         *_inference(exchange, openai, largest_body),
         *_azure_inference(exchange, azure, largest_body),
     ]
-    app = Starlette(routes=routes, middleware=[], exception_handlers={})
-    app.router.redirect_slashes = False
-    return Envelope(app, organization=organization)
+    return Envelope(Router(routes, redirect_slashes=False), organization=organization)
 
 
 def _inference(exchange: Exchange, dialect: Dialect, largest_body: int) -> Sequence[Route]:
@@ -62,7 +61,12 @@ def _azure_inference(exchange: Exchange, azure: AzureDialect, largest_body: int)
         path = f"/openai/deployments/{{deployment}}{endpoint.azure}"
         return Route(path, InAzureStyle(inference, azure), methods=["POST"])
 
-    return [at(endpoint) for endpoint in ENDPOINTS if endpoint.azure is not None]
+    unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
+    return [*(at(endpoint) for endpoint in ENDPOINTS if endpoint.azure is not None), unknown]
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    raise UnknownURL("Resource not found")
 
 
 class InAzureStyle:
@@ -73,8 +77,6 @@ class InAzureStyle:
         self._azure = azure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.datastructures import QueryParams
-
         scope["homeport.error"] = self._azure.error
         check_api_version(QueryParams(scope["query_string"]).get("api-version"))
         await self._app(scope, receive, send)

@@ -90,13 +90,9 @@ async def read_body(receive: Receive, largest: int) -> bytes | None:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > largest:
-            raise too_large(largest)
+            raise BodyTooLarge.over(largest)
         if not message.get("more_body", False):
             return b"".join(parts)
-
-
-def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request's body is larger than {limit // 2**20} MiB, the most that is taken here.")
 
 
 async def _cancel_when_gone(receive: Receive, answering: "asyncio.Task[None]", reply: AsgiReply) -> None:

@@ -36,7 +36,8 @@ class Inbound:
 class Reply(Protocol):
     """Where an answer is written. Nothing here waits but `drain`, which is called when `paused` says so."""
 
-    paused: bool
+    @property
+    def paused(self) -> bool: ...
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None: ...
 
@@ -124,6 +125,11 @@ class Exchange:
                 headers = self._headers(request_id, began, told, custom)
                 headers += (*rendering.headers_of(error), rendering.JSON)
                 reply.send(rendering.status_of(error), headers, body)
+
+    def refusal(self, error: HomeportError) -> list[Header]:
+        """Headers of an answer to a request that was refused before it was whole."""
+        standard = http_headers.standard(ids.request_id(), clock.monotonic(), self._organization)
+        return [*standard, *rendering.headers_of(error), rendering.JSON]
 
     def _headers(self, request_id: str, began: float, told: list[Header], custom: tuple[Header, ...]) -> list[Header]:
         return [*http_headers.standard(request_id, began, self._organization), *told, *custom]

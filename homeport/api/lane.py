@@ -91,9 +91,7 @@ class LaneCycle:
     def refuse(self, error: HomeportError) -> None:
         """Answer before the body is whole; what follows on this connection cannot be trusted any more."""
         self.keep_alive = False
-        self.send(
-            rendering.status_of(error), [*rendering.headers_of(error), rendering.JSON], self.route.dialect.error(error)
-        )
+        self.send(error.status, self.protocol.exchange.refusal(error), self.route.dialect.error(error))
 
     def send(self, status: int, headers: list[Header], body: bytes) -> None:
         if not self.disconnected:
@@ -147,6 +145,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
     routes: Mapping[bytes, Route]
     largest_body: int
     most_connections: int
+    cycle: Any  # a LaneCycle or uvicorn's own
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -180,9 +179,10 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
     def _refuse_and_close(self, error: HomeportError) -> None:
         body = rendering.openai_object(error)
+        head = b"".join(b"%b: %b\r\n" % header for header in self.exchange.refusal(error))
         self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (uvicorn_http.STATUS_LINE[error.status], len(body), body)
+            b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (uvicorn_http.STATUS_LINE[error.status], head, len(body), body)
         )
         self.transport.close()
 
@@ -203,12 +203,12 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             return
         waiting = self.cycle is not None and not self.cycle.response_complete
         cycle = LaneCycle(self, route, self.headers, keep_alive=self.parser.should_keep_alive())
-        self.cycle = cycle  # type: ignore[assignment]
+        self.cycle = cycle
         if waiting:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
         else:
-            self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(cycle, self.app)
         if self.expect_100_continue and not waiting:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -230,7 +230,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
                 cycle.too_large = True
                 cycle.body = bytearray()
                 if cycle.running:
-                    cycle.refuse(too_large(self.largest_body))
+                    cycle.refuse(BodyTooLarge.over(self.largest_body))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if not isinstance(cycle, LaneCycle):
@@ -239,13 +239,9 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self._active = cycle
         cycle.running = True
         if cycle.too_large:
-            cycle.refuse(too_large(self.largest_body))
+            cycle.refuse(BodyTooLarge.over(self.largest_body))
         else:
             cycle.go()
-
-
-def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request's body is larger than {limit // 2**20} MiB, the most that is taken here.")
 
 
 def lane_protocol(

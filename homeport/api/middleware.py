@@ -39,6 +39,7 @@ class Envelope:
             await send(message)
 
         try:
+            scope["app"] = self  # makes starlette's router raise 404 and 405 instead of answering in plain text
             custom = http_headers.read(scope["headers"]).custom
             await self._app(scope, receive, send_with_headers)
         except Exception as raised:

@@ -1,0 +1,102 @@
+"""Writes the pages that are made from the code: docs/configuration.md and docs/compatibility.md.
+
+`make docs` runs it; tests/docs compare the committed pages with what it would write.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from homeport import settings  # noqa: E402
+from homeport.backends.local.parameters import PARAMETERS  # noqa: E402
+from homeport.gateway.endpoints import ENDPOINTS  # noqa: E402
+
+_NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
+
+
+def configuration() -> str:
+    lines = [
+        "# Configuration",
+        _NOTE,
+        "Homeport needs none. What you set comes from `homeport.toml` in the working folder (or `--config FILE`, or",
+        "`HOMEPORT_CONFIG`), then from the environment, then from the command line; the last one wins. A name that does not",
+        "exist is refused with the nearest right one.",
+        "",
+        "```toml",
+        "[upstreams.openai]                 # one setting more: OpenAI answers every name that is not local",
+        'api_key = "sk-..."                 # better: HOMEPORT_UPSTREAMS_OPENAI_API_KEY in the environment',
+        "",
+        "[upstreams.farm]                   # vLLM, Ollama, another Homeport: anything OpenAI-compatible",
+        'base_url = "http://127.0.0.1:9000/v1"',
+        'models = ["qwen3-32b"]',
+        "",
+        "[models.house]                     # a GGUF of yours",
+        'path = "~/models/house.gguf"',
+        "",
+        "[aliases]",
+        '"gpt-4o" = ["qwen3-32b", "house"]  # the second is tried when the first fails before its first byte',
+        "```",
+        "",
+        "`HOMEPORT_API_KEY` presets the first key. `HF_ENDPOINT` and `HF_TOKEN` are read by `homeport pull hf:...`.",
+    ]
+    section = None
+    for name, kind, default in settings.walk():
+        table = name.rpartition(".")[0]
+        if table != section:
+            section = table
+            lines += ["", f"## `[{table}]`" if table else "## `[aliases]`", ""]
+            lines += ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+        shown = "" if default is None else f"`{_value(default)}`"
+        lines.append(f"| `{name.rpartition('.')[2]}` | {_type(kind)} | {shown} | {_meaning(kind)} |")
+    return "\n".join([*lines, ""])
+
+
+def compatibility() -> str:
+    lines = [
+        "# Compatibility",
+        _NOTE,
+        "## Endpoints",
+        "",
+        "| path | Azure style | capability |",
+        "| --- | --- | --- |",
+        *(
+            f"| `POST {one.path}` | `/openai/deployments/{{deployment}}{one.azure}` | {one.capability} |"
+            for one in ENDPOINTS
+        ),
+        "| `GET /v1/models`, `GET /v1/models/{model}` | | |",
+        "",
+        "## Parameters of local models",
+        "",
+        "An upstream gets every parameter as it came. A local model honours a parameter or refuses it with a 400 that names it:",
+        "",
+    ]
+    for endpoint, parameters in PARAMETERS.items():
+        lines += [f"### {endpoint}", "", "| parameter | here |", "| --- | --- |"]
+        lines += [f"| `{name}` | {how} |" for name, how in parameters.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _type(kind: Any) -> str:
+    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return str(getattr(base, "__name__", base)).replace("|", "or").replace("typing.", "")
+
+
+def _meaning(kind: Any) -> str:
+    return " ".join(one.description for one in get_args(kind)[1:] if getattr(one, "description", None))
+
+
+def _value(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in default) + "]"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+PAGES = {"configuration.md": configuration, "compatibility.md": compatibility}
+
+if __name__ == "__main__":
+    for page, make in PAGES.items():
+        (HERE / page).write_text(make(), "utf-8")

@@ -1,0 +1,80 @@
+"""A real Homeport on a free loopback port, in a thread of this process, for tests that speak HTTP to it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from homeport import app
+from homeport.api import server
+from homeport.control import keys
+from homeport.settings import Settings
+
+KEY = "sk-test-0123456789abcdef"
+ECHO = {"models": {"echo": {"engine": "echo"}}}
+
+
+@dataclass(frozen=True)
+class Running:
+    """url: `http://127.0.0.1:PORT`; base_url: what an OpenAI client is given."""
+
+    url: str
+    port: int
+    app: app.App
+    data: Path
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}/v1"
+
+
+@contextmanager
+def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True) -> Iterator[Running]:
+    """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY.
+
+    lane=False answers everything through plain ASGI, as another ASGI server would.
+    """
+    table = {**ECHO, **(settings or {})}
+    table["server"] = {"port": 0, "data": str(data), **table.get("server", {})}
+    chosen = msgspec.convert(table, Settings)
+    keys.ensure_first(app.key_file(chosen), KEY)
+    built = app.build(chosen)
+    if not lane:
+        built.http.routes = {}
+    listener = server.bind("127.0.0.1", 0)
+    serving = server.server(built.asgi, built.http, chosen.server)
+    ready = threading.Event()
+    failures: list[BaseException] = []
+
+    async def start() -> None:
+        await built.start()
+        ready.set()
+
+    def serve() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serving.serve_while(listener, start, built.close))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=serve, name="homeport-under-test")
+    thread.start()
+    ready.wait(timeout=60)
+    try:
+        if failures:
+            raise failures[0]
+        port = listener.getsockname()[1]
+        yield Running(f"http://127.0.0.1:{port}", port, built, data)
+    finally:
+        serving.should_exit = True
+        thread.join(timeout=30)
+    assert not failures, failures
+    assert not thread.is_alive(), "the server did not end"

@@ -1,0 +1,118 @@
+"""A text engine without weights: it says the prompt again. For tests, for trying out a client, for measuring the rest.
+
+One token is one Unicode code point and its id is that number, so every count can be told in advance and every prompt of
+tokens read. Its chat template gives the last message's text, so a chat answers with what was said last. Where a form is
+forced it answers with the smallest instance: {"echo": text} for JSON mode, the least that a schema admits, a call of
+the first tool.
+
+The next token is certain (log-probability 0), so temperature, top_p, penalties and seed have nothing to change: any
+value gives the one possible text. A logit bias would have, and is refused.
+"""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Sequence
+
+from homeport import clock
+from homeport.backends.engines.instances import NoInstance, smallest
+from homeport.backends.text import (
+    Alternative,
+    Constraint,
+    JsonObject,
+    JsonSchema,
+    ModelCard,
+    Piece,
+    Sampling,
+    TokenLogprob,
+    ToolCalls,
+)
+from homeport.errors import InvalidRequest
+
+# It names tools and <tool_call> so that tools' answers reach it as they are, not rewritten for a model without tools.
+TEMPLATE = "{# tools: <tool_call> #}{{ messages[-1].content }}"
+_WORD = re.compile(r"\s*\S+\s*|\s+")
+
+
+class Echo:
+    """TextEngine. delay: seconds before each word, for tests of streams and of cancellation."""
+
+    def __init__(self, name: str = "echo", *, context_length: int = 8192, delay: float = 0.0) -> None:
+        self.name = name
+        self._delay = delay
+        self._card = ModelCard(context_length=context_length, chat_template=TEMPLATE, identity="echo 1")
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
+        if sampling.logit_bias:
+            return "logit_bias"
+        return "tools" if isinstance(constraint, ToolCalls) and not constraint.required else None
+
+    async def tokenize(self, text: str, *, special: bool) -> list[int]:
+        return [ord(char) for char in text]
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        for token in tokens:
+            if not 0 <= token <= 0x10FFFF or 0xD800 <= token <= 0xDFFF:
+                raise InvalidRequest(f"Invalid prompt: {token} is not a token of this model.", param="prompt")
+        return "".join([chr(token) for token in tokens])
+
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+    ) -> AsyncGenerator[Piece, None]:
+        full = _formed(await self.detokenize(prompt), constraint)
+        text = full[: sampling.max_tokens]
+        stops = [at for stop in sampling.stop if stop and (at := text.find(stop)) >= 0]
+        text = text[: min(stops)] if stops else text
+        cut = not stops and len(text) < len(full)
+        words = _WORD.findall(text) or [""]
+        for number, word in enumerate(words, 1):
+            await clock.sleep(self._delay)
+            certain = tuple([_certain(char, sampling.top_logprobs) for char in word])
+            logprobs = certain if sampling.top_logprobs is not None else ()
+            if number < len(words):
+                yield Piece(word, logprobs)
+            else:
+                yield Piece(word, logprobs, finish="length" if cut else "stop", completion_tokens=len(text))
+
+    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+        text = await self.detokenize(prompt)
+        return [_certain(char, top_logprobs) if at else None for at, char in enumerate(text)]
+
+
+def _certain(char: str, top_logprobs: int | None) -> TokenLogprob:
+    only = Alternative(char, 0.0, char.encode())
+    return TokenLogprob(*only, top=(only,) if top_logprobs else ())
+
+
+def _formed(text: str, constraint: Constraint | None) -> str:
+    match constraint:
+        case JsonObject():
+            return _json({"echo": text})
+        case JsonSchema(schema):
+            try:
+                return _json(smallest(schema))
+            except NoInstance as exc:
+                raise InvalidRequest(
+                    f"The echo model cannot answer in this form: {exc}.", param="response_format"
+                ) from exc
+        case ToolCalls(required=True):
+            name, schema = next(iter(constraint.tools.items()))
+            try:
+                call = {"name": name, constraint.argument_key: smallest(schema)}
+            except NoInstance as exc:
+                raise InvalidRequest(f"The echo model cannot call {name!r}: {exc}.", param="tools") from exc
+            return constraint.opening + _json(call) + constraint.closing
+    return text
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""The process as scripts see it: start, readiness, keys, signals, exit status."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+KEY = "sk-preset-0123456789abcdef"
+ECHO = '[models.echo]\nengine = "echo"\n[models.slow]\nengine = "echo"\ndelay = 0.05\n'
+
+
+def homeport(*arguments: str, environment: dict[str, str] | None = None, cwd: Path) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "homeport", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**inherited, **(environment or {})},
+    )
+
+
+def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
+    process = homeport(*arguments, cwd=cwd, environment=environment)
+    out, error = process.communicate(timeout=30)
+    return process.returncode, out, error
+
+
+@contextmanager
+def serving(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[str, str, "subprocess.Popen[str]"]]:
+    """Yields (url, what was printed until the URL was known, the process)."""
+    config = folder / "homeport.toml"
+    if not config.exists():
+        config.write_text(ECHO)
+    process = homeport(
+        "serve", "--port", "0", "--data", str(folder / "data"), *arguments, cwd=folder, environment=environment
+    )
+    assert process.stdout is not None
+    printed = ""
+    try:
+        while "curl" not in printed:
+            line = process.stdout.readline()
+            assert line, f"the server ended: {process.stderr.read() if process.stderr else ''}"
+            printed += line
+        found = re.search(r"http://[^/\s]+", printed)
+        assert found is not None
+        wait_until_ready(found[0])
+        yield found[0], printed, process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise AssertionError("not ready after 30 s")
+
+
+def chat(url: str, key: str, model: str = "echo", content: str = "hello") -> int:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}).encode()
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions",
+        body,
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_first_key_is_made_shown_once_and_stored_as_a_hash(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, printed, _):
+        key = re.search(r"sk-homeport-\w+", printed)
+        assert key is not None
+        assert chat(url, key[0]) == 200
+        assert chat(url, key[0] + "x") == 401
+    file = tmp_path / "data" / "keys.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert key[0] not in file.read_text()
+    with serving(tmp_path) as (url, printed, _):
+        assert "sk-homeport-" not in printed
+        assert chat(url, key[0]) == 200
+
+
+def test_homeport_api_key_presets_the_first_key(tmp_path: Path) -> None:
+    with serving(tmp_path, environment={"HOMEPORT_API_KEY": KEY}) as (url, printed, _):
+        assert KEY not in printed
+        assert chat(url, KEY) == 200
+
+
+def test_sigterm_lets_requests_finish_and_ends_with_0(tmp_path: Path) -> None:
+    with serving(tmp_path, environment={"HOMEPORT_API_KEY": KEY}) as (url, _, process):
+        code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.api.test_lifecycle import chat
+print(chat({url!r}, {KEY!r}, "slow", "word " * 20))
+"""
+        asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.8)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        assert asking.communicate(timeout=20)[0].strip() == "200"
+
+
+def test_it_refuses_to_listen_elsewhere_without_keys(tmp_path: Path) -> None:
+    status, _, error = run("serve", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "d"), cwd=tmp_path)
+    assert status == 2
+    assert "Refusing to listen on 0.0.0.0 without a key" in error
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, _, _):
+        port = url.rpartition(":")[2]
+        status, _, error = run("serve", "--port", port, "--data", str(tmp_path / "other"), cwd=tmp_path)
+    assert status == 2
+    assert "Cannot listen on" in error
+
+
+def test_keys_are_made_listed_and_revoked_while_serving(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    with serving(tmp_path) as (url, _, _):
+        key = run("keys", "create", "ci", *data, cwd=tmp_path)[1].strip()
+        time.sleep(0.6)
+        assert chat(url, key) == 200
+        listed = run("keys", "list", *data, cwd=tmp_path)[1]
+        assert key not in listed
+        (key_id,) = (line.split()[0] for line in listed.splitlines() if line.endswith(" ci"))
+        assert run("keys", "revoke", key_id, *data, cwd=tmp_path)[0] == 0
+        time.sleep(1)
+        assert chat(url, key) == 401
+
+
+def test_a_model_that_was_never_pulled_answers_503_with_the_command(tmp_path: Path) -> None:
+    (tmp_path / "homeport.toml").write_text(ECHO + "[models.smollm2-135m-instruct]\n")
+    with serving(tmp_path, environment={"HOMEPORT_API_KEY": KEY}) as (url, printed, _):
+        assert "homeport pull smollm2-135m-instruct" in printed
+        assert chat(url, KEY, "smollm2-135m-instruct") == 503
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["pull"], ["models"], ["keys"], ["keys", "create"], ["doctor"]])
+def test_help_is_worth_reading(command: list[str], tmp_path: Path) -> None:
+    status, out, _ = run(*command, "--help", cwd=tmp_path)
+    assert status == 0
+    assert len(out.splitlines()) > 5
+
+
+def test_version(tmp_path: Path) -> None:
+    assert re.fullmatch(r"homeport \d+\.\d+\.\d+\n", run("--version", cwd=tmp_path)[1])
+
+
+def test_doctor_names_what_is_missing_and_the_command(tmp_path: Path) -> None:
+    status, out, _ = run("doctor", "--data", str(tmp_path / "d"), cwd=tmp_path)
+    assert status == 1
+    assert "homeport pull smollm2-135m-instruct" in out
+
+
+def test_a_wrong_setting_ends_with_the_right_name(tmp_path: Path) -> None:
+    (tmp_path / "homeport.toml").write_text("[server]\nprot = 1\n")
+    status, _, error = run("serve", cwd=tmp_path)
+    assert status == 2
+    assert "Did you mean 'port'?" in error

@@ -11,7 +11,7 @@ from tests.local.test_chat import PERSON, Script, schema_of
 
 
 def function(name: str, *, strict: bool = False) -> Json:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    schema: Json = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     if strict:
         schema["additionalProperties"] = False
     return {"name": name, "parameters": schema, "strict": strict}

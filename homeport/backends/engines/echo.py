@@ -34,12 +34,12 @@ _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 class Echo:
-    """TextEngine. delay: seconds before each word, for tests of streams and of cancellation."""
+    """TextEngine. context_length: 8192 by default; delay: seconds before each word, to see streams and cancellation."""
 
-    def __init__(self, name: str = "echo", *, context_length: int = 8192, delay: float = 0.0) -> None:
+    def __init__(self, name: str = "echo", *, context_length: int | None = None, delay: float = 0.0) -> None:
         self.name = name
         self._delay = delay
-        self._card = ModelCard(context_length=context_length, chat_template=TEMPLATE, identity="echo 1")
+        self._card = ModelCard(context_length=context_length or 8192, chat_template=TEMPLATE, identity="echo 1")
 
     @property
     def card(self) -> ModelCard:

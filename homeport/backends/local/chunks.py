@@ -1,7 +1,7 @@
 """Chat chunks, written for speed: what is the same in each is encoded once, and a piece of text costs one JSON string.
 
-The shape is `CreateChatCompletionStreamResponse` of the OpenAPI description; a test decodes the chunks into the wire's
-structs.
+The shape is `CreateChatCompletionStreamResponse` of the OpenAPI description; a test reads the chunks with the
+official SDK's types.
 """
 
 import msgspec

@@ -30,7 +30,7 @@ def plain(messages: Sequence[Message], model: str) -> list[dict[str, Any]]:
             raise _not_text(f"messages[{at}].audio", model, "it does not hear")
         if refusal := message.get("refusal"):
             content = f"{content}\n{refusal}" if content else refusal
-        if (name := message.get("name")) and role != "function":
+        if (name := message.get("name")) and role not in ("tool", "function"):
             content = f"{name}: {content}"
         new: dict[str, Any] = {"role": _ROLES.get(role, role), "content": content}
         if calls := _calls(message, at, model):

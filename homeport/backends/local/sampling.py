@@ -34,7 +34,7 @@ def sampling_of(request: Mapping[str, Any], *, max_tokens: int, top_logprobs: in
 
 def for_choice(sampling: Sampling, choice: int) -> Sampling:
     """Each choice its own seed, derived from the request's: 64 bits, with a sign."""
-    if sampling.seed is None or choice == 0:
+    if sampling.seed is None:
         return sampling
     return dataclasses.replace(sampling, seed=(sampling.seed + choice + 2**63) % 2**64 - 2**63)
 

@@ -63,19 +63,23 @@ def offered(request: Mapping[str, Any], model: str) -> Offer:
     if not tools or choice == "none":
         return Offer()  # not described: then they cannot be called
     described: list[Mapping[str, Any]] = []
+    strict: set[str] = set()
     for at, tool in enumerate(tools):
         if tool["type"] != "function":
             raise UnsupportedParameter(
                 f"The model `{model}` calls functions only. Write a custom tool as a function with one string.",
                 param=f"tools[{at}]",
             )
-        described.append({"type": "function", "function": _checked(tool["function"], where.format(at))})
+        function = tool["function"]
+        described.append({"type": "function", "function": _checked(function, where.format(at))})
+        if function.get("strict"):
+            strict.add(function["name"])
     chosen, required = _chosen(choice, described, "function_call" if older else "tool_choice", model)
     functions = [tool["function"] for tool in chosen]
     return Offer(
         tools=chosen,
         callable={function["name"]: function["parameters"] for function in functions},
-        strict={f["name"]: schemas.validator(f["parameters"]) for f in functions if f.get("strict")},
+        strict={f["name"]: schemas.validator(f["parameters"]) for f in functions if f["name"] in strict},
         required=required,
         parallel=not older and request.get("parallel_tool_calls") is not False,
         older=older,
@@ -83,6 +87,7 @@ def offered(request: Mapping[str, Any], model: str) -> Offer:
 
 
 def _checked(function: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What the prompt says of it: name, description and parameters."""
     parameters = function.get("parameters") or ANY_OBJECT
     place = Place(f"function '{function['name']}'", f"{where}.parameters", "invalid_function_parameters")
     if parameters.get("type") != "object":
@@ -90,7 +95,9 @@ def _checked(function: Mapping[str, Any], where: str) -> dict[str, Any]:
             "schema must be a JSON Schema of 'type: \"object\"', got " + f"'type: \"{parameters.get('type')}\"'."
         )
     schemas.check(parameters, place, strict=bool(function.get("strict")))
-    return {**function, "parameters": parameters}
+    description = function.get("description")
+    said = {} if description is None else {"description": description}
+    return {"name": function["name"], **said, "parameters": parameters}
 
 
 def _chosen(

@@ -3,27 +3,54 @@
 24 characters of 62 are 142 bits: unguessable, so an id may stand in a URL.
 """
 
-import secrets
+import os
 import string
+import threading
 
-_ALPHABET = string.ascii_letters + string.digits
+_ALPHABET = (string.ascii_letters + string.digits).encode()
+#: Byte -> letter; bytes from 248 = 4 x 62 on have none, so that every letter is equally likely.
+_LETTERS = bytes(_ALPHABET[byte % 62] for byte in range(256))
+_NO_LETTER = bytes(range(248, 256))
+
+
+class _Pool:
+    """Bytes of the operating system's random source, fetched a page at a time: one system call for many ids."""
+
+    _PAGE = 4096
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes = b""
+        self._taken = 0
+
+    def take(self, count: int) -> bytes:
+        with self._lock:
+            if self._taken + count > len(self._bytes):
+                self._bytes = os.urandom(self._PAGE + count)
+                self._taken = 0
+            start = self._taken
+            self._taken = start + count
+            return self._bytes[start : self._taken]
+
+    def forget(self) -> None:
+        """A child process must not hand out its parent's bytes."""
+        self._bytes = b""
+
+
+_pool = _Pool()
+os.register_at_fork(after_in_child=_pool.forget)
 
 
 def random_text(length: int) -> str:
     """`length` characters of A-Z a-z 0-9 from the operating system's random source."""
-    return "".join([_ALPHABET[b % 62] for b in _even_bytes(length)])
-
-
-def _even_bytes(length: int) -> list[int]:
-    """Random bytes below 248 = 4 x 62, so that every letter is equally likely."""
-    even: list[int] = []
-    while len(even) < length:
-        even.extend(b for b in secrets.token_bytes(length + 8) if b < 248)
-    return even[:length]
+    letters = b""
+    while len(letters) < length:
+        letters += _pool.take(length + 4).translate(_LETTERS, _NO_LETTER)
+    return letters[:length].decode()
 
 
 def request_id() -> str:
-    return "req_" + secrets.token_hex(16)
+    return "req_" + _pool.take(16).hex()
 
 
 def chat_completion() -> str:

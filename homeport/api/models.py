@@ -29,7 +29,7 @@ class Models:
     async def list(self, request: Request) -> Response:
         self._keyring.principal(bearer_of(request))
         models = [self._model(listed) for listed in await self._all()]
-        return json_answer(ModelList(object="list", data=models))
+        return json_answer(ModelList(data=models))
 
     async def retrieve(self, request: Request) -> Response:
         self._keyring.principal(bearer_of(request))
@@ -46,7 +46,6 @@ class Models:
         return Model(
             id=listed.id,
             created=self._created,
-            object="model",
             owned_by=listed.owner,
             root=listed.alias_of or listed.id,
         )

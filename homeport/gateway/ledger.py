@@ -1,8 +1,5 @@
 """One entry for each admitted request: opened at admission, closed exactly once, whatever happened."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from homeport import clock
 from homeport.backends.capabilities import Call, Frame, Usage
 from homeport.errors import HomeportError, UpstreamRefused
@@ -13,9 +10,12 @@ from homeport.store.usage import UsageLog, UsageRow
 
 
 class Entry:
-    __slots__ = ("call", "first_at", "grant", "principal", "ran", "started", "started_at", "target", "usage")
+    """What is known of a request while it runs."""
 
-    def __init__(self, principal: Principal, call: Call, grant: Grant) -> None:
+    __slots__ = ("_ledger", "call", "first_at", "grant", "principal", "ran", "started", "started_at", "target", "usage")
+
+    def __init__(self, ledger: "Ledger", principal: Principal, call: Call, grant: Grant) -> None:
+        self._ledger = ledger
         self.principal = principal
         self.call = call
         self.grant = grant
@@ -25,6 +25,23 @@ class Entry:
         self.target: Target | None = None
         self.ran: str | None = None
         self.usage: Usage | None = None
+
+    def __enter__(self) -> "Entry":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """completed; failed, with the status that the client saw or would have; left: the client went, which arrives as
+        a closed generator or as a cancellation."""
+        if error is None:
+            self._ledger.close(self, "completed", 200)
+        elif isinstance(error, UpstreamRefused):
+            self._ledger.close(self, "failed", error.upstream_status)
+        elif isinstance(error, HomeportError):
+            self._ledger.close(self, "failed", error.status)
+        elif isinstance(error, Exception):
+            self._ledger.close(self, "failed", 500)
+        else:
+            self._ledger.close(self, "left", 499)
 
     def observe(self, frame: Frame) -> None:
         if self.first_at is None:
@@ -39,29 +56,11 @@ class Ledger:
     def __init__(self, log: UsageLog) -> None:
         self._log = log
 
-    @contextmanager
-    def entry(self, principal: Principal, call: Call, grant: Grant) -> Iterator[Entry]:
-        """outcome: completed, failed (with the status that the client saw, or would have), left (the client went)."""
-        entry = Entry(principal, call, grant)
-        try:
-            yield entry
-        except GeneratorExit:
-            self._close(entry, "left", 499)
-            raise
-        except HomeportError as error:
-            status = error.upstream_status if isinstance(error, UpstreamRefused) else error.status
-            self._close(entry, "failed", status)
-            raise
-        except Exception:
-            self._close(entry, "failed", 500)
-            raise
-        except BaseException:  # the client's leaving arrives as a cancellation, too
-            self._close(entry, "left", 499)
-            raise
-        else:
-            self._close(entry, "completed", 200)
+    def entry(self, principal: Principal, call: Call, grant: Grant) -> "Entry":
+        """Open an entry; leaving its `with` block closes it."""
+        return Entry(self, principal, call, grant)
 
-    def _close(self, entry: Entry, outcome: str, status: int) -> None:
+    def close(self, entry: Entry, outcome: str, status: int) -> None:
         usage = entry.usage or Usage(0, 0)
         if entry.usage is not None or entry.first_at is None:
             entry.grant.used = usage.prompt + usage.completion

@@ -6,9 +6,7 @@ digit. Requests and tokens are charged together or not at all.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import lru_cache
 
 from homeport import clock
 from homeport.backends.capabilities import Header
@@ -24,10 +22,11 @@ _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
 class Bucket:
     """What is used of one limit."""
 
-    __slots__ = ("at", "limit", "rate", "used")
+    __slots__ = ("at", "limit", "rate", "told", "used")
 
     def __init__(self, limit: int, now: float) -> None:
         self.limit = limit
+        self.told = b"%d" % limit
         self.rate = limit / PERIOD
         self.used = 0.0
         self.at = now
@@ -50,19 +49,27 @@ class Bucket:
         return self.used / self.rate
 
 
-@dataclass(slots=True)
 class Grant:
-    """What was reserved for one request. `settle` is called once, with what it really took."""
+    """What was reserved for one request; on leaving, what it did not take is given back.
 
-    tokens: int
-    bucket: Bucket | None
-    strict: bool
-    used: int | None = None
+    used: tokens that it really took, set by the ledger; None keeps the reservation.
+    """
 
-    def settle(self) -> None:
-        if self.bucket is None or self.strict or self.used is None:
-            return
-        self.bucket.used = max(0.0, self.bucket.used + self.used - self.tokens)
+    __slots__ = ("_bucket", "_strict", "tokens", "used")
+
+    def __init__(self, tokens: int, bucket: Bucket | None, *, strict: bool) -> None:
+        self.tokens = tokens
+        self.used: int | None = None
+        self._bucket = bucket
+        self._strict = strict
+
+    def __enter__(self) -> "Grant":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        bucket = self._bucket
+        if bucket is not None and self.used is not None and not self._strict:
+            bucket.used = max(0.0, bucket.used + self.used - self.tokens)
 
 
 class Limits:
@@ -73,8 +80,7 @@ class Limits:
         self._buckets: dict[tuple[str, str], tuple[Bucket | None, Bucket | None]] = {}
         self._swept = clock.monotonic()
 
-    @contextmanager
-    def admit(self, principal: Principal, model: str, tokens: int, told: list[Header]) -> Iterator[Grant]:
+    def admit(self, principal: Principal, model: str, tokens: int, told: list[Header]) -> Grant:
         """Charge one request and `tokens`, or raise RateLimited (429). Adds the `x-ratelimit-*` headers to `told`."""
         now = clock.monotonic()
         requests, spending = self._of(principal, family(model), now)
@@ -87,11 +93,7 @@ class Limits:
         if spending is not None:
             spending.used += tokens
         told.extend(_headers(requests, spending))
-        grant = Grant(tokens, spending, self._strict)
-        try:
-            yield grant
-        finally:
-            grant.settle()
+        return Grant(tokens, spending, strict=self._strict)
 
     def _of(self, principal: Principal, model: str, now: float) -> tuple[Bucket | None, Bucket | None]:
         if now - self._swept > _FORGET_AFTER:
@@ -116,6 +118,7 @@ class Limits:
                 del self._buckets[key]
 
 
+@lru_cache(maxsize=1024)
 def family(model: str) -> str:
     """Dated snapshots share their model's limits: gpt-4o-2024-08-06 -> gpt-4o, gpt-4-0613 -> gpt-4."""
     return _DATE.sub("", model)
@@ -126,6 +129,8 @@ def duration(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:g}s"
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     text = f"{rest / 1000:g}s" if rest % 1000 else f"{rest // 1000}s"
@@ -138,13 +143,13 @@ def _headers(requests: Bucket | None, tokens: Bucket | None) -> list[Header]:
     headers: list[Header] = []
     if requests is not None:
         headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
+            (b"x-ratelimit-limit-requests", requests.told),
             (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
             (b"x-ratelimit-reset-requests", duration(requests.reset).encode()),
         )
     if tokens is not None:
         headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
+            (b"x-ratelimit-limit-tokens", tokens.told),
             (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
             (b"x-ratelimit-reset-tokens", duration(tokens.reset).encode()),
         )

@@ -1,10 +1,11 @@
-"""What every object of the wire shares: decoding whose errors carry OpenAI's `param`, and the error object.
+"""What every object of the wire shares: decoding whose errors are OpenAI's, with `param` pointing into the body.
 
-`UNSET` means absent and is not sent; `None` means null and is.
+In requests `None` stands for absent and for null alike: OpenAI takes null for every optional parameter.
 """
 
+import json
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,6 +36,185 @@ def invalid_json() -> InvalidRequest:
     return InvalidRequest(NOT_JSON)
 
 
-def param_of(path: str) -> str | None:
-    """msgspec's path in OpenAI's writing: `$.messages[0].content` -> `messages[0].content`; the body itself -> None."""
-    return re.sub(r"^\$\.?", "", path) or None
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """Raises InvalidRequest: no JSON, or the first member that is missing, unknown, of a wrong type or out of range."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), body, decoder.type) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise invalid_json() from None
+
+
+def missing(param: str) -> InvalidRequest:
+    return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def unsupported_value(param: str, value: object, supported: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid value: {_quoted(value)}. Supported values are: {supported}.", param=param, code="invalid_value"
+    )
+
+
+_WHERE = re.compile(r" - at `(?:key in )?\$?(.*)`$")
+_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "decimal",
+    "bool": "boolean",
+    "object": "object",
+    "array": "array",
+    "null": "null",
+}
+_MISSING = re.compile(r"Object missing required field `(.*?)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
+_WRONG_TYPE = re.compile(r"Expected `(.*?)`, got `(.*?)`$")
+_RANGE = re.compile(r"Expected `(int|float)` (>=|<=|<|>) ([-\d.e+]+)")
+_LENGTH = re.compile(r"Expected `(array|str|object)` (?:of|with at (?:least|most)) ?(?:length|items)? ?(>=|<=)? ?(\d+)")
+_PATTERN = re.compile(r"Expected `str` matching regex '(.*)'")
+_ENUM = re.compile(r"Invalid (?:enum )?value (.*)")
+
+
+def _refusal(message: str, body: bytes, kind: Any) -> InvalidRequest:
+    """msgspec's words in OpenAI's: `Expected `float` <= 2.0 - at `$.temperature`` and its kin."""
+    found = _WHERE.search(message)
+    path = found[1].lstrip(".").removesuffix("[...]") if found else ""  # [...]: some value of a map
+    what = message[: found.start()] if found else message
+    if match := _MISSING.match(what):
+        return missing(_join(path, match[1]))
+    if match := _UNKNOWN.match(what):
+        if not path:
+            return InvalidRequest(f"Unrecognized request argument supplied: {match[1]}")
+        param = _join(path, match[1])
+        return InvalidRequest(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+    value = _value_at(body, path)
+    if match := _WRONG_TYPE.match(what):
+        return _wrong_type(path, match[1], match[2])
+    if match := _RANGE.match(what):
+        return _out_of_range(path, match[1], match[2], float(match[3]), value)
+    if match := _LENGTH.match(what):
+        return _wrong_length(path, match[1], match[2] or ">=", int(match[3]), value)
+    if match := _PATTERN.match(what):
+        return InvalidRequest(
+            f"Invalid '{path}': string does not match pattern. Expected a string that matches the pattern "
+            f"'{match[1]}'.",
+            param=path or None,
+            code="invalid_value",
+        )
+    if match := _ENUM.match(what):
+        return unsupported_value(path, value, _supported(kind, path, body))
+    return InvalidRequest(f"Invalid '{path}': {what}." if path else f"Invalid request: {what}.", param=path or None)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _wrong_type(path: str, expected: str, got: str) -> InvalidRequest:
+    if not path:
+        return invalid_json()
+    kinds = [_TYPES.get(kind, kind) for kind in re.split(r"\s*\|\s*", expected) if kind != "null"]
+    kinds = list(dict.fromkeys(kinds))
+    wanted = _article(kinds[0]) if len(kinds) == 1 else "one of " + _alternatives(kinds)
+    actual = _TYPES.get(got, got)
+    return InvalidRequest(
+        f"Invalid type for '{path}': expected {wanted}, but got {_article(actual)} instead.",
+        param=path,
+        code="invalid_type",
+    )
+
+
+def _article(kind: str) -> str:
+    if kind == "null":
+        return "null"
+    return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"
+
+
+def _alternatives(kinds: list[str]) -> str:
+    return _article(", ".join(kinds[:-1])) + f" or {kinds[-1]}"
+
+
+def _out_of_range(path: str, kind: str, sign: str, bound: float, value: Any) -> InvalidRequest:
+    name = "integer" if kind == "int" else "decimal"
+    if isinstance(value, dict):
+        value = next((one for one in value.values() if isinstance(one, int | float) and abs(one) > abs(bound)), None)
+    above = sign[0] == "<"
+    shown = f"{bound:g}"
+    return InvalidRequest(
+        f"Invalid '{path}': {name} {'above maximum' if above else 'below minimum'} value. "
+        f"Expected a value {sign} {shown}, but got {_quoted(value)} instead.",
+        param=path,
+        code=f"{name}_{'above_max' if above else 'below_min'}_value",
+    )
+
+
+def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> InvalidRequest:
+    name = _TYPES[kind]
+    size = len(value) if hasattr(value, "__len__") else 0
+    if size == 0:
+        return InvalidRequest(
+            f"Invalid '{path}': empty {name}. Expected {_article(name)} with minimum length {bound}, but got an empty "
+            f"{name} instead.",
+            param=path,
+            code=f"empty_{name}",
+        )
+    over = sign == "<="
+    return InvalidRequest(
+        f"Invalid '{path}': {name} too {'long' if over else 'short'}. Expected {_article(name)} with "
+        f"{'maximum' if over else 'minimum'} length {bound}, but got {_article(name)} with length {size} instead.",
+        param=path,
+        code=f"{name}_{'above_max' if over else 'below_min'}_length",
+    )
+
+
+def _supported(kind: Any, path: str, body: bytes) -> str:
+    """The values that may stand at a path, in OpenAI's writing: `'system', 'user', and 'tool'`."""
+    types = [msgspec.inspect.type_info(kind)]
+    values: list[str] = []
+    above = ""
+    for name in re.findall(r"[^.\[\]]+", path):
+        here = _value_at(body, above)
+        types = [inner for outer in types for inner in _flat(outer)]
+        structs = [one for one in types if isinstance(one, msgspec.inspect.StructType)]
+        values = [str(one.tag) for one in structs if one.tag_field == name]
+        if isinstance(here, dict):  # of a union, only the member that was meant
+            types = [one for one in structs if one.tag == here.get(one.tag_field or "")] or list(types)
+        types = [inner for outer in types for inner in _members(outer, name)]
+        above = f"{above}[{name}]" if name.isdecimal() else _join(above, name)
+    for one in (inner for outer in types for inner in _flat(outer)):
+        if isinstance(one, msgspec.inspect.LiteralType):
+            values += [str(value) for value in one.values]
+    quoted = [f"'{value}'" for value in dict.fromkeys(values)]
+    return ", ".join(quoted[:-1]) + f", and {quoted[-1]}" if len(quoted) > 1 else "".join(quoted)
+
+
+def _flat(kind: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _flat(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return [inner for one in kind.types for inner in _flat(one)]
+    return [kind]
+
+
+def _members(kind: msgspec.inspect.Type, name: str) -> list[msgspec.inspect.Type]:
+    if isinstance(kind, msgspec.inspect.ListType) and name.isdecimal():
+        return [kind.item_type]
+    if isinstance(kind, msgspec.inspect.StructType):
+        return [field.type for field in kind.fields if field.encode_name == name]
+    return []
+
+
+def _value_at(body: bytes, path: str) -> Any:
+    """What stands at a path of msgspec's (`messages[0].content`); None where it cannot be followed."""
+    try:
+        value: Any = json.loads(body)
+        for name, place in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+            value = value[name] if name else value[int(place)]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return value
+
+
+def _quoted(value: Any) -> str:
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 100 else text[:97] + "..."

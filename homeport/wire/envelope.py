@@ -22,7 +22,7 @@ class _Fields(msgspec.Struct):
 
 
 class Envelope(NamedTuple):
-    """max_tokens: over all choices. fields: the top level of the body, its values raw JSON. body: with `model` in it."""
+    """max_tokens: over all choices. fields: the body's top level, its values raw JSON. body: with `model` in it."""
 
     model: str
     body: bytes

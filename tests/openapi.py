@@ -1,0 +1,93 @@
+"""OpenAI's description as a referee: `validate("CreateChatCompletionResponse", answer)`.
+
+It is looked for at HOMEPORT_OPENAPI or in ../shared/openai-openapi beside this checkout; without it the tests that need
+it skip. Reading its YAML takes seconds, so a JSON copy is kept in the temporary folder.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+NEWEST = "openapi-2026-08-21.yaml"
+OF_2024 = "openapi-2024-12-18.yaml"
+
+#: Where the description is narrower than the service. Schema -> members that may be null or absent all the same.
+NARROWER = {
+    "CreateCompletionResponse": ("finish_reason", "logprobs"),
+}
+
+
+def folder() -> Path:
+    return Path(os.environ.get("HOMEPORT_OPENAPI") or Path(__file__).parents[2] / "shared" / "openai-openapi")
+
+
+@lru_cache
+def description(name: str = NEWEST) -> dict[str, Any]:
+    """The whole document. Skips the test when it is not there."""
+    path = folder() / name
+    if not path.exists():
+        pytest.skip(f"OpenAI's description is not at {folder()}; set HOMEPORT_OPENAPI")
+    raw = path.read_bytes()
+    copy = Path(tempfile.gettempdir()) / f"homeport-openapi-{hashlib.sha256(raw).hexdigest()[:16]}.json"
+    if not copy.exists():
+        document = _without_nullable(yaml.load(raw, Loader=yaml.CSafeLoader))
+        partial = copy.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(document, default=str))
+        partial.replace(copy)
+    found: dict[str, Any] = json.loads(copy.read_bytes())
+    return found
+
+
+def properties(schema: str, name: str = NEWEST) -> set[str]:
+    """The names of a schema's members, those of its allOf included."""
+    schemas = description(name)["components"]["schemas"]
+
+    def of(one: dict[str, Any]) -> set[str]:
+        if "$ref" in one:
+            return of(schemas[one["$ref"].rpartition("/")[2]])
+        return set(one.get("properties", ())).union(*(of(part) for part in one.get("allOf", ())))
+
+    return of(schemas[schema])
+
+
+def validate(schema: str, instance: Any, name: str = NEWEST) -> None:
+    """Raises jsonschema.ValidationError when the instance is not what the description says."""
+    validator = _validator(schema, name)
+    errors = [error for error in validator.iter_errors(instance) if not _narrower(schema, error)]
+    if errors:
+        raise errors[0]
+
+
+@lru_cache
+def _validator(schema: str, name: str) -> jsonschema.Draft202012Validator:
+    document = description(name)
+    resource = Resource.from_contents(document, default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry().with_resource("urn:openai", resource)
+    return jsonschema.Draft202012Validator({"$ref": f"urn:openai#/components/schemas/{schema}"}, registry=registry)
+
+
+def _narrower(schema: str, error: jsonschema.ValidationError) -> bool:
+    last = error.absolute_path[-1] if error.absolute_path else None
+    return last in NARROWER.get(schema, ()) and error.instance is None
+
+
+def _without_nullable(node: Any) -> Any:
+    """OpenAPI 3.0's `nullable: true` as JSON Schema says it."""
+    if isinstance(node, list):
+        return [_without_nullable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _without_nullable(value) for key, value in node.items() if key != "nullable"}
+    if node.get("nullable") is True and ("type" in made or "$ref" in made or "allOf" in made or "oneOf" in made):
+        return {"anyOf": [made, {"type": "null"}]}
+    return made

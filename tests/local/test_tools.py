@@ -96,6 +96,13 @@ def test_the_engine_is_told_what_to_force() -> None:
     assert not constraint.parallel
 
 
+def test_calls_without_an_opening_mark_are_read_out_of_free_text() -> None:
+    engine = Script('{"name": "time", "parameters": {"city": "Oslo"}}', certain=True)
+    engine._card = type(engine.card)(8192, chat_template="{# tools <|python_tag|> #}{{ messages[-1].content }}")
+    assert calls_of(chat(tools=TOOLS, engine=engine).body) == [("time", '{"city": "Oslo"}')]
+    assert engine.asked[0][2] is None
+
+
 def test_an_engine_without_grammars_cannot_force_a_call() -> None:
     with pytest.raises(UnsupportedParameter):
         chat(tools=TOOLS, tool_choice="required", engine=Script(ROME))

@@ -53,11 +53,13 @@ async def planned(request: Mapping[str, Any], model: str, engine: TextEngine, te
     top_logprobs = (request.get("top_logprobs") or 0) if request.get("logprobs") else None
     sampling = sampling_of(request, max_tokens=room, top_logprobs=top_logprobs)
 
-    constraint: Constraint | None = offer.constraint(template.tool_format)
-    if constraint is None:
+    constraint: Constraint | None = calls = offer.constraint(template.tool_format)
+    if calls is None:
         constraint = form.constraint if form else None
-    elif not offer.required and engine.refuses(sampling, constraint) and not engine.refuses(sampling, None):
-        constraint = None  # what may be called may also be read out of free text; what must be called needs the grammar
+    elif not offer.required and (not calls.opening or engine.refuses(sampling, calls)):
+        # What may be called may also be read out of free text; what must be called needs the grammar. Without an
+        # opening mark a grammar could not tell text from calls.
+        constraint = None
     consult(engine, model, sampling, constraint, _names(offer))
     samplings = [for_choice(sampling, choice) for choice in range(request.get("n") or 1)]
     certain = bool(offer.callable) and constraint is not None

@@ -53,7 +53,8 @@ async def planned(request: Mapping[str, Any], model: str, engine: TextEngine, te
     top_logprobs = (request.get("top_logprobs") or 0) if request.get("logprobs") else None
     sampling = sampling_of(request, max_tokens=room, top_logprobs=top_logprobs)
 
-    constraint: Constraint | None = calls = offer.constraint(template.tool_format)
+    calls = offer.constraint(template.tool_format)
+    constraint: Constraint | None = calls
     if calls is None:
         constraint = form.constraint if form else None
     elif not offer.required and (not calls.opening or engine.refuses(sampling, calls)):

@@ -8,7 +8,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,6 @@ class App:
     held: Mapping[str, Held]
     upstreams: Sequence[Any]
     usage: UsageLog
-    _failed: dict[str, str] = field(default_factory=dict)
-
-    def states(self) -> dict[str, str]:
-        return {name: held.state for name, held in self.held.items()}
 
     async def start(self) -> None:
         for upstream in self.upstreams:
@@ -183,6 +179,7 @@ def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str
     for name, model_settings in settings.models.items():
         for alias in model_settings.aliases:
             aliases.setdefault(alias, (name,))
-    default = next((name for name in held if name != "echo"), next(iter(held), None))
+    real = (name for name, model in local_models(settings).items() if model.engine != "echo")
+    default = next(real, next(iter(held), None))
     defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
     return Router(models=models, aliases=aliases, wildcards=wildcards, defaults=defaults)

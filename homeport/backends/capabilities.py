@@ -1,8 +1,8 @@
 """What a backend can do: one small protocol a capability, and what passes through it.
 
 A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and answers with
-*frames*: an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and never a
-broken stream. A plain (not streaming) answer is exactly one frame.
+*frames*: an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and
+never a broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
 from collections.abc import AsyncGenerator

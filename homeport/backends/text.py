@@ -26,8 +26,8 @@ class JsonSchema:
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
     """The text may hold (`required`: must be) calls of these tools, each written as `opening + JSON + closing`,
-    where the JSON is `{"name": NAME, "arguments": {...}}` with the arguments as the tool's schema admits (the keys in this
-    order; the second is called `argument_key`: some models were taught "parameters").
+    where the JSON is `{"name": NAME, "arguments": {...}}` with the arguments as the tool's schema admits (the keys in
+    this order; the second is called `argument_key`: some models were taught "parameters").
 
     tools: name -> JSON schema of the arguments. Not required: free text is allowed as well, before the first call.
     parallel: more than one call may follow another, joined by `separator`.
@@ -50,8 +50,8 @@ class Sampling:
     """How to continue. OpenAI's names, ranges and defaults, already checked.
 
     max_tokens: at least 1 (0 only together with scoring, which does not come here); always set: the caller has cut it
-        to the context. stop: at most 4 texts, never part of the answer. top_logprobs: None asks for no logprobs; 0-20 asks
-        for the chosen token's and that many alternatives. logit_bias: token id -> -100..100.
+        to the context. stop: at most 4 texts, never part of the answer. top_logprobs: None asks for no logprobs; 0-20
+        asks for the chosen token's and that many alternatives. logit_bias: token id -> -100..100.
     seed: the same seed, prompt and settings give the same text.
     """
 
@@ -102,6 +102,7 @@ class ModelCard:
     """What an engine knows of the weights it has loaded.
 
     bos, eos: the control tokens' texts, "" for none; add_bos: every prompt of these weights begins with bos.
+    default_answer: the longest answer when the client names no limit; None for the rest of the context.
     identity: engine version, weights and adapters in any stable words: what `system_fingerprint` is made of.
     """
 
@@ -111,6 +112,7 @@ class ModelCard:
     eos: str = ""
     vision: bool = False
     add_bos: bool = False
+    default_answer: int | None = None
     identity: str = ""
 
 

@@ -49,7 +49,8 @@ async def planned(request: Mapping[str, Any], model: str, engine: TextEngine, te
         messages = _instructed(messages, form.instruction)
     prompt = await prompts.tokens_of(engine, template.render(messages, offer.tools))
     asked = request.get("max_completion_tokens") or request.get("max_tokens")
-    room = prompts.room_for_chat(engine.card.context_length, len(prompt), asked)
+    card = engine.card
+    room = prompts.room_for_chat(card.context_length, len(prompt), asked, card.default_answer)
     top_logprobs = (request.get("top_logprobs") or 0) if request.get("logprobs") else None
     sampling = sampling_of(request, max_tokens=room, top_logprobs=top_logprobs)
 

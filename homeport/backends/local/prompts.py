@@ -21,8 +21,8 @@ async def tokens_of(engine: TextEngine, segments: Sequence[Segment]) -> list[int
     return tokens
 
 
-def room_for_chat(context: int, prompt: int, asked: int | None) -> int:
-    """How many tokens may be generated; without a wish, the rest of the context.
+def room_for_chat(context: int, prompt: int, asked: int | None, default: int | None = None) -> int:
+    """How many tokens may be generated; without a wish, the engine's default or the rest of the context.
 
     Raises ContextLengthExceeded in OpenAI's words.
     """
@@ -38,7 +38,9 @@ def room_for_chat(context: int, prompt: int, asked: int | None) -> int:
             "Please reduce the length of the messages or completion.",
             param="messages",
         )
-    return context - prompt if asked is None else asked
+    if asked is not None:
+        return asked
+    return context - prompt if default is None else min(default, context - prompt)
 
 
 def room_for_completion(context: int, prompt: int, asked: int) -> int:

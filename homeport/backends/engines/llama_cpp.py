@@ -202,8 +202,8 @@ class LlamaCpp:
                 self._server = xllamacpp.Server(parameters)
         except RuntimeError:
             raise ModelNotReady(
-                f"llama.cpp cannot load {self._path.name}: its architecture is unknown, the file is damaged, or memory is "
-                "too small."
+                f"llama.cpp cannot load {self._path.name}: its architecture is unknown, the file is damaged, or memory "
+                "is too small."
             ) from None
         about = self._look_up("GET", "/v1/models")["data"][0]["meta"]
         properties = self._look_up("GET", "/props")
@@ -313,7 +313,7 @@ class LlamaCpp:
         for token in tokens:
             if not 0 <= token < self._vocabulary:
                 raise InvalidRequest(
-                    f"Invalid 'prompt': {token} is no token of this model; its ids go from 0 to {self._vocabulary - 1}.",
+                    f"Invalid 'prompt': {token} is no token of this model; ids go from 0 to {self._vocabulary - 1}.",
                     param="prompt",
                 )
 
@@ -400,7 +400,7 @@ def _error(error: dict[str, Any]) -> HomeportError:
 
 @contextlib.contextmanager
 def _pythons_signal_handlers() -> Iterator[None]:
-    """llama.cpp's server installs handlers with sigaction behind Python's back: remember what stood there and restore it.
+    """llama.cpp's server installs handlers with sigaction behind Python's back: remember what was there, restore it.
 
     Done on the C level, because `signal.signal` works in the main thread alone and models load in others.
     """

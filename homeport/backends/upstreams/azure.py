@@ -1,0 +1,26 @@
+"""Azure OpenAI: deployments in the path, `api-version`, an `api-key` or an Entra token.
+
+Source: Azure OpenAI's data-plane inference reference, api-version 2024-10-21.
+"""
+
+from urllib.parse import quote
+
+from homeport.backends.capabilities import Call, Header
+from homeport.backends.upstreams.openai import OpenAIUpstream
+from homeport.settings import Upstream
+
+
+class AzureUpstream(OpenAIUpstream):
+    """base_url is the resource's address; the model's name is the deployment's."""
+
+    def _credentials(self, settings: Upstream) -> list[Header]:
+        if settings.bearer_token:
+            return [(b"authorization", b"Bearer " + settings.bearer_token.encode())]
+        return [(b"api-key", settings.api_key.encode())] if settings.api_key else []
+
+    def _path(self, path: str, call: Call) -> str:
+        return f"/openai/deployments/{quote(call.model, safe='')}{path}?api-version={self._settings.api_version}"
+
+    async def models(self) -> list[str]:
+        """Azure's data plane lists no deployments."""
+        return []

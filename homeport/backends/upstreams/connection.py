@@ -1,0 +1,262 @@
+"""One HTTP/1.1 connection to an upstream, on asyncio's transport and llhttp's parser.
+
+This is the hot path of a relay: no task, one future a wait, and one timer that is moved by changing a number.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import httptools
+
+from homeport.backends.capabilities import Header
+
+#: Bytes of status line and headers.
+LARGEST_HEAD = 64 * 1024
+#: A consumer that lags further behind stops the upstream from sending.
+HIGH_WATER = 256 * 1024
+
+
+class TransferError(Exception):
+    """The exchange with the upstream failed.
+
+    sent: the request may have reached the upstream. heard: some of the answer has come.
+
+    |- ConnectFailed   refused, unknown host, no TLS agreement, or no connection free in time: nothing was sent
+    |- TimedOut        no first byte, or no next byte, or no end in time
+    |- Cut             the connection ended before the answer did
+    |- Broken          what came is not HTTP
+    |- TooLarge        the answer is larger than is taken
+    """
+
+    def __init__(self, message: str, *, sent: bool = True, heard: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.heard = heard
+
+
+class ConnectFailed(TransferError):
+    pass
+
+
+class TimedOut(TransferError):
+    pass
+
+
+class Cut(TransferError):
+    pass
+
+
+class Broken(TransferError):
+    pass
+
+
+class TooLarge(TransferError):
+    pass
+
+
+class Connection(asyncio.Protocol):
+    """Carries one request after another. The pool owns it while it is idle, a Response while it is busy."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[["Connection"], None]) -> None:
+        """lost: called once when the connection is gone, busy or idle."""
+        self._loop = loop
+        self._lost = lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = float("inf")
+        self._latest = float("inf")
+        self._patience = 0.0
+        self._reading_paused = False
+        self._write_paused = False
+        self.busy = False
+        self.alive = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.status = 0
+        self.headers: list[Header] = []
+        self.done = False
+        self.error: TransferError | None = None
+        self._head_done = False
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._size = 0
+        self._most = 0
+        self._until_close = True
+        self._heard = False
+
+    # For the client
+
+    def send(self, message: bytes, *, first_byte: float, idle: float, total: float) -> None:
+        """Write a whole request. The three are seconds."""
+        assert self._transport is not None
+        self._reset()
+        self.busy = True
+        now = self._loop.time()
+        self._patience = idle
+        self._latest = now + total
+        self._watch(min(now + first_byte, self._latest))
+        self._transport.write(message)
+
+    async def head(self) -> None:
+        """Wait until status and headers are here. Raises TransferError."""
+        while not self._head_done:
+            await self._wait()
+
+    async def chunk(self) -> bytes:
+        """What has come of the body since the last time; b"" at its end. Raises TransferError."""
+        while not self._body and not self.done:
+            await self._wait()
+        if not self._body:
+            return b""
+        chunk = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._size = 0
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return chunk
+
+    async def whole(self, most: int) -> bytes:
+        """The whole body. Raises TooLarge when it is more than `most` bytes."""
+        self._most = most
+        self._check_size()
+        while not self.done:
+            await self._wait()
+        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+
+    def rest(self, seconds: float) -> None:
+        """Be idle, for so long at most."""
+        self.busy = False
+        self._latest = float("inf")
+        self._watch(self._loop.time() + seconds)
+
+    def abort(self) -> None:
+        """Close at once, without a word: the upstream sees its client leave."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def reusable(self) -> bool:
+        return self.alive and self.done and self.error is None and self._keep_alive
+
+    async def _wait(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self.error is not None:
+            raise self.error
+
+    # Deadlines: `_deadline` moves with every byte, the timer looks at it when it fires
+
+    def _watch(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline + 0.05:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        elif self.busy:
+            what = "the first byte" if not self._heard else "the rest of the answer"
+            self._fail(TimedOut(f"{what} did not come in time", heard=self._heard))
+        else:
+            self.abort()
+
+    def _fail(self, error: TransferError) -> None:
+        if self.error is None and not self.done:
+            self.error = error
+            self._wake()
+        self.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.alive = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.busy and not self.done and self.error is None:
+            if self._head_done and self._until_close and exc is None:
+                self.done = True  # such a body ends where the connection ends
+            else:
+                self.error = Cut("the connection ended before the answer did", heard=self._heard)
+            self._wake()
+        self._transport = None
+        self._lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy or self.done:
+            self.abort()  # nobody asked
+            return
+        self._heard = True
+        self._deadline = min(self._loop.time() + self._patience, self._latest)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(Broken("the upstream wants to speak another protocol", heard=True))
+        except httptools.HttpParserError:
+            self._fail(Broken("the upstream does not speak HTTP/1.1", heard=True))
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > LARGEST_HEAD:
+            self._fail(TooLarge("the upstream's headers are too large", heard=True))
+            return
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
+            self._until_close = False
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.headers = []
+            return
+        self.status = status
+        self._head_done = True
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+        self._size += len(body)
+        if self._most:
+            self._check_size()
+        elif self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        if not self._most:
+            self._wake()
+
+    def on_message_complete(self) -> None:
+        if not self._head_done:
+            return  # an interim answer, 1xx
+        self._keep_alive = self._parser.should_keep_alive()
+        self.done = True
+        self._wake()
+
+    def _check_size(self) -> None:
+        if self._size > self._most:
+            self._fail(TooLarge("the upstream's answer is too large", heard=True))
+
+    _keep_alive = False

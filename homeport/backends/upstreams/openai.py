@@ -1,0 +1,103 @@
+"""Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
+
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from homeport.backends.capabilities import Call, Frame, Header
+from homeport.backends.upstreams import relay
+from homeport.backends.upstreams.client import Client, Deadlines
+from homeport.backends.upstreams.connection import TransferError
+from homeport.settings import Upstream
+
+_LARGEST_LIST = 4 * 2**20
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed]
+
+
+class OpenAIUpstream:
+    """Chat and Complete by asking another server. Raises ValueError for an address that cannot be used."""
+
+    def __init__(self, name: str, settings: Upstream) -> None:
+        self.name = name
+        self._settings = settings
+        self._client = Client(
+            settings.base_url,
+            headers=self._credentials(settings),
+            ca_file=settings.ca_file,
+            connections=settings.connections,
+            deadlines=Deadlines(
+                connect=settings.connect_seconds,
+                first_byte=settings.first_byte_seconds,
+                idle=settings.idle_seconds,
+                total=settings.total_seconds,
+            ),
+        )
+
+    def _credentials(self, settings: Upstream) -> list[Header]:
+        headers: list[Header] = []
+        if settings.api_key:
+            headers.append((b"authorization", b"Bearer " + settings.api_key.encode()))
+        if settings.organization:
+            headers.append((b"openai-organization", settings.organization.encode()))
+        if settings.project:
+            headers.append((b"openai-project", settings.project.encode()))
+        return headers
+
+    async def start(self) -> None:
+        """Nothing is asked of the network before somebody asks for an answer."""
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
+        return self._answer("/chat/completions", call)
+
+    def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
+        return self._answer("/completions", call)
+
+    def _path(self, path: str, call: Call) -> str:
+        return path
+
+    async def models(self) -> list[str]:
+        """What the upstream lists. Raises HomeportError."""
+        try:
+            response = await self._client.request("GET", "/models")
+            if response.status != 200:
+                raise await relay.refusal(response, self.name)
+            listed = msgspec.json.decode(await response.read(_LARGEST_LIST), type=_List)
+        except TransferError as error:
+            raise relay.failure(error, self.name) from None
+        except msgspec.DecodeError:
+            raise relay.malformed(self.name) from None
+        return [one.id for one in listed.data]
+
+    async def _answer(self, path: str, call: Call) -> AsyncGenerator[Frame, None]:
+        ask_usage = self._settings.usage_in_streams
+        body = relay.body_for(call, ask_usage=ask_usage)
+        try:
+            response = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
+            try:
+                if response.status != 200:
+                    raise await relay.refusal(response, self.name)
+                if not call.stream:
+                    yield relay.whole(await response.read(relay.LARGEST_ANSWER), self.name)
+                    return
+                if not response.header(b"content-type").startswith(b"text/event-stream"):
+                    raise relay.malformed(self.name)
+                events = relay.Events(self.name, hide_usage=ask_usage and not call.include_usage)
+                while chunk := await response.chunk():
+                    frame = events.feed(chunk)
+                    if frame is not None:
+                        yield frame
+                events.end()
+            finally:
+                response.close()
+        except TransferError as error:
+            raise relay.failure(error, self.name) from None

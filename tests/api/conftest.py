@@ -1,17 +1,21 @@
 """Servers that live as long as the tests of this folder, and the official SDK's clients for them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
 
+from homeport.settings import DEFAULT_MODEL
 from tests.server import KEY, Running, running
+
+ECHO_MODEL = {"engine": "echo"}
 
 
 @pytest.fixture(scope="session")
 def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`echo`, and a slow one for whoever wants to leave early."""
-    models = {"echo": {"engine": "echo"}, "slow": {"engine": "echo", "delay": 0.05}}
+    models = {"echo": ECHO_MODEL, "slow": {"engine": "echo", "delay": 0.05}}
     with running(tmp_path_factory.mktemp("echo"), {"models": models}) as server:
         yield server
 
@@ -19,4 +23,18 @@ def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def client(echo_server: Running) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=echo_server.base_url, api_key=KEY, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory, smollm2_file: Path) -> Iterator[Running]:
+    """The default model, as `make run` serves it, on one thread; `echo` beside it."""
+    models = {DEFAULT_MODEL: {"path": str(smollm2_file), "engine": "llama_cpp", "threads": 1}, "echo": ECHO_MODEL}
+    with running(tmp_path_factory.mktemp("real"), {"models": models}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_client(real_server: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=real_server.base_url, api_key=KEY, max_retries=0) as made:
         yield made

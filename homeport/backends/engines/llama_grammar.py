@@ -12,6 +12,11 @@ from homeport.backends.text import Constraint, JsonObject, JsonSchema, ToolCalls
 
 _HEAD = "%llguidance {}\n"
 _COMPACT = {"whitespace_flexible": False}
+#: What other programs read exactly (RFC 8259, section 6). Without bounds a small model writes digits to its limit.
+_INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+#: Keywords whose members are values, and those whose members are named by the client: neither are keywords.
+_VALUES = ("const", "enum", "default", "examples")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
 def grammar(constraint: Constraint) -> str:
@@ -38,9 +43,11 @@ def _tool_calls(calls: ToolCalls) -> str:
 
 
 def _call(name: str, schema: Mapping[str, object], argument_key: str) -> dict[str, object]:
+    place = "#/properties/" + argument_key
+    arguments = _placed(schema, place) if schema else {"type": "object"}
     return {
         "type": "object",
-        "properties": {"name": {"const": name}, argument_key: schema or {"type": "object"}},
+        "properties": {"name": {"const": name}, argument_key: arguments},
         "required": ["name", argument_key],
         "additionalProperties": False,
     }
@@ -55,9 +62,32 @@ def _text_without(opening: str) -> str:
     return rf"/(?s:.+)/ & ~/(?s:.*{escaped}.*)/"
 
 
+def _placed(schema: object, place: str) -> object:
+    """The schema as it must read at `place` of another: references to its own parts begin there."""
+    if isinstance(schema, list):
+        return [_placed(one, place) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    placed: dict[str, object] = {}
+    for key, value in schema.items():
+        if key in _VALUES:
+            placed[key] = value
+        elif key in _NAMED and isinstance(value, Mapping):
+            placed[key] = {name: _placed(one, place) for name, one in value.items()}
+        elif key == "$ref" and isinstance(value, str) and value.startswith("#"):
+            placed[key] = place + value[1:]
+        else:
+            placed[key] = _placed(value, place)
+    if schema.get("type") == "integer":
+        placed = {**_INTEGERS, **placed}
+    return placed
+
+
 def _json(schema: Mapping[str, object]) -> str:
     """`%json {...}` on one line. A schema's own `x-guidance` is not the client's to set."""
-    plain = {key: value for key, value in schema.items() if key != "x-guidance"}
+    placed = _placed(schema, "#")
+    assert isinstance(placed, dict)
+    plain = {key: value for key, value in placed.items() if key != "x-guidance"}
     return "%json " + json.dumps({**plain, "x-guidance": _COMPACT}, ensure_ascii=False)
 
 

@@ -1,5 +1,6 @@
 """Servers that live as long as the tests of this folder, and the official SDK's clients for them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from homeport.settings import DEFAULT_MODEL
 from tests.server import KEY, Running, running
+
+#: `make test` runs this folder twice, once for each of the SDK's generations.
+assert openai.__version__.partition(".")[0] == os.environ.get("OPENAI_SDK", "3"), openai.__version__
 
 ECHO_MODEL = {"engine": "echo"}
 

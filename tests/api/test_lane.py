@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from homeport.api import exchange
 from tests.api.raw import HELLO, ask, connect, events, read_all, request_bytes
 from tests.server import Running, running
 
@@ -123,6 +124,16 @@ def test_endless_headers_are_cut(server: Running) -> None:
         except OSError:
             answer = b""
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431")
+
+
+def test_a_slow_stream_is_kept_alive_by_comments(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exchange.KEEP_ALIVE_SECONDS == 15
+    monkeypatch.setattr(exchange, "KEEP_ALIVE_SECONDS", 0.015)
+    answer = ask(server, body={**SLOW, "messages": [{"role": "user", "content": "hello there you"}]})
+    assert b": keep-alive\n\n" in answer.body
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+    content = [event["choices"][0]["delta"].get("content") or "" for event in events(answer.body)[:-1]]
+    assert "".join(content) == "hello there you"
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope, Send
 
+from homeport.api import headers as http_headers
 from homeport.api.exchange import Exchange, Inbound, Route
-from homeport.backends.capabilities import Header
 from homeport.errors import BodyTooLarge
 
 #: Messages that may wait for a slow client before the answer is held back.
@@ -25,13 +25,13 @@ class AsgiReply:
     def paused(self) -> bool:
         return self._messages.qsize() > _MOST_WAITING
 
-    def send(self, status: int, headers: list[Header], body: bytes) -> None:
-        self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+    def send(self, status: int, head: bytes, body: bytes) -> None:
+        self.start(status, b"%bcontent-length: %d\r\n" % (head, len(body)))
         self._put({"type": "http.response.body", "body": body, "more_body": False})
         self.close()
 
-    def start(self, status: int, headers: list[Header]) -> None:
-        self._put({"type": "http.response.start", "status": status, "headers": headers})
+    def start(self, status: int, head: bytes) -> None:
+        self._put({"type": "http.response.start", "status": status, "headers": http_headers.pairs(head)})
 
     def write(self, data: bytes) -> None:
         if data:

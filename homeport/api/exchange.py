@@ -21,8 +21,8 @@ from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
 
 KEEP_ALIVE_SECONDS = 15.0
-_EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
-_NO_CACHE = (b"cache-control", b"no-cache")
+_EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+_JSON = http_headers.lines([rendering.JSON])
 
 
 @dataclass(slots=True)
@@ -34,14 +34,17 @@ class Inbound:
 
 
 class Reply(Protocol):
-    """Where an answer is written. Nothing here waits but `drain`, which is called when `paused` says so."""
+    """Where an answer is written. Nothing here waits but `drain`, which is called when `paused` says so.
+
+    head: header lines as they stand on the wire (api/headers.py), without those that frame the body.
+    """
 
     @property
     def paused(self) -> bool: ...
 
-    def send(self, status: int, headers: list[Header], body: bytes) -> None: ...
+    def send(self, status: int, head: bytes, body: bytes) -> None: ...
 
-    def start(self, status: int, headers: list[Header]) -> None: ...
+    def start(self, status: int, head: bytes) -> None: ...
 
     def write(self, data: bytes) -> None: ...
 
@@ -85,7 +88,7 @@ class Exchange:
         request_id = ids.request_id()
         began = clock.monotonic()
         custom: tuple[Header, ...] = ()
-        told: list[Header] = []
+        told: list[bytes] = []
         started = False
         try:
             seen = http_headers.read(inbound.headers)
@@ -95,10 +98,9 @@ class Exchange:
             told = call.told
             async with aclosing(self._line.run(route.endpoint, principal, call)) as frames:
                 first = await anext(frames)
-                headers = self._headers(request_id, began, told, custom)
+                head = self._head(request_id, began, told, custom)
                 if call.stream:
-                    headers += (_EVENT_STREAM, _NO_CACHE)
-                    reply.start(200, headers)
+                    reply.start(200, head + _EVENT_STREAM)
                     started = True
                     reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
                     with _KeepAlive(reply) as alive:
@@ -113,8 +115,7 @@ class Exchange:
                 else:
                     async for _ in frames:
                         pass
-                    headers.append(rendering.JSON)
-                    reply.send(200, headers, route.dialect.render(first.data, stream=False))
+                    reply.send(200, head + _JSON, route.dialect.render(first.data, stream=False))
         except Exception as raised:
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
             body = route.dialect.error(error)
@@ -122,17 +123,20 @@ class Exchange:
                 reply.write(sse.event(body))
                 reply.finish()
             else:
-                headers = self._headers(request_id, began, told, custom)
-                headers += (*rendering.headers_of(error), rendering.JSON)
-                reply.send(rendering.status_of(error), headers, body)
+                head = self._head(request_id, began, told, custom)
+                reply.send(rendering.status_of(error), head + _error_lines(error), body)
 
-    def refusal(self, error: HomeportError) -> list[Header]:
-        """Headers of an answer to a request that was refused before it was whole."""
-        standard = http_headers.standard(ids.request_id(), clock.monotonic(), self._organization)
-        return [*standard, *rendering.headers_of(error), rendering.JSON]
+    def refusal(self, error: HomeportError) -> bytes:
+        """The header lines of an answer to a request that was refused before it was whole."""
+        return self._head(ids.request_id(), clock.monotonic(), [], ()) + _error_lines(error)
 
-    def _headers(self, request_id: str, began: float, told: list[Header], custom: tuple[Header, ...]) -> list[Header]:
-        return [*http_headers.standard(request_id, began, self._organization), *told, *custom]
+    def _head(self, request_id: str, began: float, told: list[bytes], custom: tuple[Header, ...]) -> bytes:
+        standard = http_headers.standard(request_id, began, self._organization)
+        return b"".join([standard, *told, http_headers.lines(custom)])
+
+
+def _error_lines(error: HomeportError) -> bytes:
+    return http_headers.lines(rendering.headers_of(error)) + _JSON
 
 
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
@@ -153,7 +157,9 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
 
 
 def _check_media_type(seen: http_headers.Seen) -> None:
-    kind = seen.content_type.partition(b";")[0].strip().lower()
+    kind = seen.content_type
+    if kind != b"application/json":
+        kind = kind.partition(b";")[0].strip().lower()
     if kind and kind != b"application/json":
         shown = kind.decode("ascii", "replace")
         raise UnsupportedMediaType(

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from homeport import clock
@@ -45,8 +46,8 @@ def read(headers: Iterable[Header]) -> Seen:
     content_type = content_encoding = b""
     custom: list[Header] = []
     for name, value in headers:
-        if name[:2] == b"x-":
-            if not _NOT_CUSTOM.fullmatch(name) and not _SECRET.fullmatch(name):
+        if name.startswith(b"x-"):
+            if is_custom(name):
                 custom.append((name, value))
         elif name == b"authorization":
             bearer = _credential(value)
@@ -64,6 +65,12 @@ def read(headers: Iterable[Header]) -> Seen:
     return Seen(bearer, api_key, content_type, content_encoding, tuple(custom))
 
 
+@lru_cache(maxsize=1024)
+def is_custom(name: bytes) -> bool:
+    """The caller's own, to be passed on and returned. Remembered: an SDK sends the same ten of its own every time."""
+    return not _NOT_CUSTOM.fullmatch(name) and not _SECRET.fullmatch(name)
+
+
 def _credential(value: bytes) -> bytes | None:
     """The key of `Bearer KEY`, or of `Basic` with the key as password, as OpenAI takes both."""
     scheme, _, rest = value.strip().partition(b" ")
@@ -77,11 +84,22 @@ def _credential(value: bytes) -> bytes | None:
     return None
 
 
-def standard(request_id: str, began: float, organization: bytes) -> list[Header]:
-    """What every answer carries. began: clock.monotonic() when the request was whole."""
-    return [
-        (b"x-request-id", request_id.encode()),
-        (b"openai-processing-ms", b"%d" % ((clock.monotonic() - began) * 1000)),
-        (b"openai-version", OPENAI_VERSION),
-        (b"openai-organization", organization),
-    ]
+def standard(request_id: str, began: float, organization: bytes) -> bytes:
+    """The lines that every answer carries. began: clock.monotonic() when the request was whole."""
+    return b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: %b\r\nopenai-organization: %b\r\n" % (
+        request_id.encode(),
+        (clock.monotonic() - began) * 1000,
+        OPENAI_VERSION,
+        organization,
+    )
+
+
+def lines(headers: Iterable[Header]) -> bytes:
+    """Headers as they stand on the wire: `name: value` and CRLF, each."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def pairs(lines: bytes) -> list[Header]:
+    """The other way round, for ASGI."""
+    split = (line.partition(b": ") for line in lines.split(b"\r\n") if line)
+    return [(name, value) for name, _, value in split]

@@ -13,6 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http import httptools_impl as uvicorn_http
 
+from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.exchange import Exchange, Inbound, Route
 from homeport.backends.capabilities import Header
@@ -20,6 +21,7 @@ from homeport.errors import BodyTooLarge, HomeportError, InvalidRequest, TooMany
 
 #: Bytes of a request line and headers; more is an attack or a mistake.
 LARGEST_HEAD = 128 * 1024
+_CLOSE = b"connection: close\r\n"
 
 
 class LaneCycle:
@@ -93,19 +95,15 @@ class LaneCycle:
         self.keep_alive = False
         self.send(error.status, self.protocol.exchange.refusal(error), self.route.dialect.error(error))
 
-    def send(self, status: int, headers: list[Header], body: bytes) -> None:
+    def send(self, status: int, head: bytes, body: bytes) -> None:
         if not self.disconnected:
-            parts = self._head(status, headers)
-            parts.append(b"content-length: %d\r\n\r\n" % len(body))
-            parts.append(body)
-            self.protocol.transport.write(b"".join(parts))
+            start = self._start(status, head)
+            self.protocol.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), body))
         self._complete()
 
-    def start(self, status: int, headers: list[Header]) -> None:
+    def start(self, status: int, head: bytes) -> None:
         if not self.disconnected:
-            parts = self._head(status, headers)
-            parts.append(b"transfer-encoding: chunked\r\n\r\n")
-            self.protocol.transport.write(b"".join(parts))
+            self.protocol.transport.write(self._start(status, head) + b"transfer-encoding: chunked\r\n\r\n")
 
     def write(self, data: bytes) -> None:
         if not self.disconnected and data:
@@ -121,15 +119,10 @@ class LaneCycle:
         await self.protocol.flow.drain()
         self.paused = False
 
-    def _head(self, status: int, headers: list[Header]) -> list[bytes]:
-        parts = [uvicorn_http.STATUS_LINE[status]]
-        for name, value in self.protocol.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        return parts
+    def _start(self, status: int, head: bytes) -> bytes:
+        """Status line and headers. uvicorn's default headers are the date."""
+        default = http_headers.lines(self.protocol.server_state.default_headers)
+        return uvicorn_http.STATUS_LINE[status] + default + head + (b"" if self.keep_alive else _CLOSE)
 
     def _complete(self) -> None:
         self.response_complete = True
@@ -152,16 +145,21 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self._active: LaneCycle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._deadline = float("inf")
+        self._watchdog: asyncio.TimerHandle | None = None
 
     # asyncio
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._expect_bytes()
         if len(self.connections) > self.most_connections:
             self._refuse_and_close(Unavailable("Too many connections. Try again in a moment."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         active = self._active
         if active is not None and not active.response_complete:
             active.leave()
@@ -172,18 +170,53 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             if self._head_bytes > LARGEST_HEAD and len(data) < self._head_bytes:
                 self._refuse_and_close(TooManyHeaders("The request's headers are too large."))
                 return
+        else:
+            self._expect_bytes()
         super().data_received(data)
+
+    # One timer a connection, moved by changing a number: uvicorn's own makes and cancels one for every request. It also
+    # ends what uvicorn waits for without end: a head that trickles, a body that stops.
+
+    def _expect_bytes(self) -> None:
+        """A head has to be whole, the next piece of a body has to come, within the time that an idle client has."""
+        self._deadline = self.loop.time() + self.timeout_keep_alive
+        if self._watchdog is None:
+            self._watchdog = self.loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        if self._deadline <= now and self._is_waiting():
+            self.transport.close()
+        else:
+            patience = now + self.timeout_keep_alive
+            self._watchdog = self.loop.call_at(min(max(self._deadline, now + 1), patience), self._look)
+
+    def _is_waiting(self) -> bool:
+        """For the client: nothing is being answered."""
+        return not self.pipeline and (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+
+    def on_message_complete(self) -> None:
+        self._deadline = float("inf")
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for the timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._expect_bytes()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse_and_close(InvalidRequest(f"{msg} Speak HTTP/1.1 to this port."))
 
     def _refuse_and_close(self, error: HomeportError) -> None:
         body = rendering.openai_object(error)
-        head = b"".join(b"%b: %b\r\n" % header for header in self.exchange.refusal(error))
-        self.transport.write(
-            b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (uvicorn_http.STATUS_LINE[error.status], head, len(body), body)
-        )
+        head = uvicorn_http.STATUS_LINE[error.status] + self.exchange.refusal(error) + _CLOSE
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         self.transport.close()
 
     # httptools
@@ -193,6 +226,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._in_head = True
+        self._expect_bytes()
 
     def on_headers_complete(self) -> None:
         self._in_head = False

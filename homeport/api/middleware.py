@@ -33,7 +33,8 @@ class Envelope:
                 started = True
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 if "x-request-id" not in headers:
-                    for name, value in (*http_headers.standard(request_id, began, self._organization), *custom):
+                    standard = http_headers.standard(request_id, began, self._organization)
+                    for name, value in (*http_headers.pairs(standard), *custom):
                         headers.append(name.decode("latin-1"), value.decode("latin-1"))
                 message["headers"] = headers.raw
             await send(message)

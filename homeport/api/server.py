@@ -1,6 +1,7 @@
 """Runs the application: uvicorn with the fast lane, a socket that is bound before anything is printed, a clean end."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -50,7 +51,7 @@ class Server(uvicorn.Server):
         _track_no_generators()
         try:
             async with asyncio.TaskGroup() as group:
-                starting = group.create_task(_run(start))
+                starting = group.create_task(_start(start))
                 await self.serve(sockets=[listener])
                 starting.cancel()
         finally:
@@ -66,8 +67,19 @@ def _track_no_generators() -> None:
     sys.set_asyncgen_hooks(firstiter=None, finalizer=sys.get_asyncgen_hooks().finalizer)
 
 
-async def _run(start: Callable[[], Awaitable[None]]) -> None:
+async def _start(start: Callable[[], Awaitable[None]]) -> None:
     await start()
+    _collect_seldom()
+
+
+def _collect_seldom() -> None:
+    """Let the collector of reference cycles rest: it cost 9 % of a relayed request, and requests leave no cycles.
+
+    What was loaded is not looked at again; what comes later is, after 10,000 new objects instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> Server:

@@ -49,7 +49,8 @@ class Call:
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
-    told: headers for the answer, gathered along the line before its first frame (limits, cache).
+    told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
+        cache).
     """
 
     endpoint: str
@@ -62,7 +63,7 @@ class Call:
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""
-    told: list[Header] = field(default_factory=list)
+    told: list[bytes] = field(default_factory=list)
     _typed: object = field(default=None, repr=False)
 
     def typed(self, decoder: msgspec.json.Decoder[T]) -> T:

@@ -12,15 +12,25 @@ from homeport.gateway.routing import Target
 _ANOTHER_MAY_DO_BETTER = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 
-async def first_to_answer(
+def answer(endpoint: Endpoint, targets: Sequence[Target], call: Call, entry: Entry) -> AsyncGenerator[Frame, None]:
+    """The frames of the first target that gives one. Raises the last target's refusal when none does."""
+    if len(targets) == 1:
+        return _ask(endpoint, targets[0], call, entry)
+    return _first_to_answer(endpoint, targets, call, entry)
+
+
+def _ask(endpoint: Endpoint, target: Target, call: Call, entry: Entry) -> AsyncGenerator[Frame, None]:
+    call.model = target.model
+    entry.target = target
+    return endpoint.answer(target.backend, call)
+
+
+async def _first_to_answer(
     endpoint: Endpoint, targets: Sequence[Target], call: Call, entry: Entry
 ) -> AsyncGenerator[Frame, None]:
-    """The frames of the first target that gives one. Raises the last target's refusal when none does."""
     for place, target in enumerate(targets, start=1):
-        call.model = target.model
-        entry.target = target
         try:
-            answer = endpoint.answer(target.backend, call)
+            answer = _ask(endpoint, target, call, entry)
             first = await anext(answer)
         except HomeportError as error:
             if place < len(targets) and worth_another(error):

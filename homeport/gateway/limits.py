@@ -9,7 +9,6 @@ import re
 from functools import lru_cache
 
 from homeport import clock
-from homeport.backends.capabilities import Header
 from homeport.errors import RateLimited
 from homeport.gateway.keyring import Principal
 
@@ -22,11 +21,10 @@ _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
 class Bucket:
     """What is used of one limit."""
 
-    __slots__ = ("at", "limit", "rate", "told", "used")
+    __slots__ = ("at", "limit", "rate", "used")
 
     def __init__(self, limit: int, now: float) -> None:
         self.limit = limit
-        self.told = b"%d" % limit
         self.rate = limit / PERIOD
         self.used = 0.0
         self.at = now
@@ -80,19 +78,19 @@ class Limits:
         self._buckets: dict[tuple[str, str], tuple[Bucket | None, Bucket | None]] = {}
         self._swept = clock.monotonic()
 
-    def admit(self, principal: Principal, model: str, tokens: int, told: list[Header]) -> Grant:
-        """Charge one request and `tokens`, or raise RateLimited (429). Adds the `x-ratelimit-*` headers to `told`."""
+    def admit(self, principal: Principal, model: str, tokens: int, told: list[bytes]) -> Grant:
+        """Charge one request and `tokens`, or raise RateLimited (429). Adds the `x-ratelimit-*` lines to `told`."""
         now = clock.monotonic()
         requests, spending = self._of(principal, family(model), now)
         for bucket, kind, requested in ((requests, "requests", 1), (spending, "tokens", tokens)):
             if bucket is not None and bucket.wait(requested) > 1e-9:
-                told.extend(_headers(requests, spending))
+                told.append(_lines(requests, spending))
                 raise _refusal(bucket, kind, requested, model, principal)
         if requests is not None:
             requests.used += 1
         if spending is not None:
             spending.used += tokens
-        told.extend(_headers(requests, spending))
+        told.append(_lines(requests, spending))
         return Grant(tokens, spending, strict=self._strict)
 
     def _of(self, principal: Principal, model: str, now: float) -> tuple[Bucket | None, Bucket | None]:
@@ -139,21 +137,22 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def _headers(requests: Bucket | None, tokens: Bucket | None) -> list[Header]:
-    headers: list[Header] = []
-    if requests is not None:
-        headers += (
-            (b"x-ratelimit-limit-requests", requests.told),
-            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
-            (b"x-ratelimit-reset-requests", duration(requests.reset).encode()),
-        )
-    if tokens is not None:
-        headers += (
-            (b"x-ratelimit-limit-tokens", tokens.told),
-            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
-            (b"x-ratelimit-reset-tokens", duration(tokens.reset).encode()),
-        )
-    return headers
+def _lines(requests: Bucket | None, tokens: Bucket | None) -> bytes:
+    """The header lines of both limits; a limit that is not set has none."""
+    return (_bucket_lines(requests, b"requests") if requests else b"") + (
+        _bucket_lines(tokens, b"tokens") if tokens else b""
+    )
+
+
+def _bucket_lines(bucket: Bucket, kind: bytes) -> bytes:
+    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n" % (
+        kind,
+        bucket.limit,
+        kind,
+        bucket.remaining,
+        kind,
+        duration(bucket.reset).encode(),
+    )
 
 
 def _refusal(bucket: Bucket, kind: str, requested: int, model: str, principal: Principal) -> RateLimited:

@@ -8,10 +8,9 @@ attempts   the first target that begins to answer gives the answer
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from homeport.backends.capabilities import Call, Frame
-from homeport.gateway.attempts import first_to_answer
+from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -40,15 +39,17 @@ class StraightLine:
             key = self.cache.key(principal, call)
             kept = self.cache.find(key)
             if kept is not None:
-                call.told.append((b"x-homeport-cache", b"hit"))
+                call.told.append(b"x-homeport-cache: hit\r\n")
                 for frame in kept:
                     entry.observe(frame)
                     yield frame
                 return
-            answer = first_to_answer(endpoint, targets, call, entry)
+            answer = attempts.answer(endpoint, targets, call, entry)
             if key is not None:
                 answer = self.cache.keep(key, answer)
-            async with aclosing(answer):
+            try:
                 async for frame in answer:
                     entry.observe(frame)
                     yield frame
+            finally:
+                await answer.aclose()

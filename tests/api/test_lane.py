@@ -21,6 +21,16 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield made
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = {
+        "models": {"slow": {"engine": "echo", "delay": 0.05}},
+        "server": {"keep_alive_seconds": 1},
+    }
+    with running(tmp_path_factory.mktemp("impatient"), settings) as made:
+        yield made
+
+
 def test_plain_and_stream(server: Running) -> None:
     plain = ask(server)
     assert plain.status == 200
@@ -134,6 +144,27 @@ def test_a_slow_stream_is_kept_alive_by_comments(server: Running, monkeypatch: p
     assert answer.body.endswith(b"data: [DONE]\n\n")
     content = [event["choices"][0]["delta"].get("content") or "" for event in events(answer.body)[:-1]]
     assert "".join(content) == "hello there you"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{",
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_client_that_stops_in_the_middle_is_let_go(impatient: Running, sent: bytes) -> None:
+    with connect(impatient) as connection:
+        connection.sendall(sent)
+        assert connection.recv(100) == b""
+
+
+def test_an_answer_may_take_longer_than_an_idle_client(impatient: Running) -> None:
+    words = " ".join(["word"] * 30)
+    answer = ask(impatient, body={"model": "slow", "messages": [{"role": "user", "content": words}]})
+    assert answer.json["choices"][0]["message"]["content"] == words
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from homeport import clock
+from homeport.api import headers
 from homeport.api.json import json_answer
 from homeport.errors import HomeportError, ModelNotFound
 from homeport.gateway.keyring import Keyring
-from homeport.gateway.routing import Listed, Router
+from homeport.gateway.routing import Listed, Router, Target
 from homeport.wire.models import Model, ModelList
 
 #: An upstream's own list is asked for at most this often, and not waited for longer than that.
@@ -58,17 +59,14 @@ class Models:
         known = {listed.id for listed in own}
         return [*own, *(listed for listed in self._upstream if listed.id not in known)]
 
-    async def _ask(self, wild: object) -> Sequence[Listed]:
+    async def _ask(self, wild: Target) -> Sequence[Listed]:
         """An upstream that cannot tell its models still answers for them: the list is shorter, nothing else."""
-        backend, owner = wild.backend, wild.owner  # type: ignore[attr-defined]
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return [Listed(name, owner) for name in await backend.models()]
+                return [Listed(name, wild.owner) for name in await wild.backend.models()]
         except (HomeportError, TimeoutError):
             return []
 
 
 def bearer_of(request: Request) -> bytes | None:
-    from homeport.api.headers import read
-
-    return read(request.headers.raw).bearer
+    return headers.read(request.headers.raw).bearer

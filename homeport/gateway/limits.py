@@ -84,7 +84,7 @@ class Limits:
         requests, spending = self._of(principal, family(model), now)
         for bucket, kind, requested in ((requests, "requests", 1), (spending, "tokens", tokens)):
             if bucket is not None and bucket.wait(requested) > 1e-9:
-                told.append(_lines(requests, spending))
+                told.append(_lines(requests, spending, refused_by=bucket if requested <= bucket.limit else None))
                 raise _refusal(bucket, kind, requested, model, principal)
         if requests is not None:
             requests.used += 1
@@ -137,19 +137,19 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def _lines(requests: Bucket | None, tokens: Bucket | None) -> bytes:
-    """The header lines of both limits; a limit that is not set has none."""
-    return (_bucket_lines(requests, b"requests") if requests else b"") + (
-        _bucket_lines(tokens, b"tokens") if tokens else b""
+def _lines(requests: Bucket | None, tokens: Bucket | None, *, refused_by: Bucket | None = None) -> bytes:
+    """The header lines of both limits; a limit that is not set has none, and one that is used up has 0 left."""
+    return (_bucket_lines(requests, b"requests", requests is refused_by) if requests else b"") + (
+        _bucket_lines(tokens, b"tokens", tokens is refused_by) if tokens else b""
     )
 
 
-def _bucket_lines(bucket: Bucket, kind: bytes) -> bytes:
+def _bucket_lines(bucket: Bucket, kind: bytes, refuses: bool) -> bytes:
     return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n" % (
         kind,
         bucket.limit,
         kind,
-        bucket.remaining,
+        0 if refuses else bucket.remaining,
         kind,
         duration(bucket.reset).encode(),
     )

@@ -82,6 +82,18 @@ def test_requests_over_the_limit_wait_for_their_turn(now: list[float]) -> None:
     admit(limits)
 
 
+def test_a_limit_that_refuses_has_nothing_left_until_later(now: list[float]) -> None:
+    limits = Limits(requests_per_minute=0, tokens_per_minute=1000)
+    admit(limits, 600)
+    told: list[bytes] = []
+    with pytest.raises(RateLimited) as refused:
+        limits.admit(WHO, "gpt-4", 700, told)
+    assert b"x-ratelimit-remaining-tokens: 0\r\n" in told[0]
+    assert dict(refused.value.headers)["retry-after-ms"] == "18000"
+    now[0] += 18.0
+    admit(limits, 700)
+
+
 def test_what_was_not_used_is_given_back(now: list[float]) -> None:
     limits = Limits(requests_per_minute=0, tokens_per_minute=1000)
     admit(limits, 900, used=100)

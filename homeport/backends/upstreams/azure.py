@@ -19,7 +19,7 @@ class AzureUpstream(OpenAIUpstream):
         return [(b"api-key", settings.api_key.encode())] if settings.api_key else []
 
     def _path(self, path: str, call: Call) -> str:
-        return f"/openai/deployments/{quote(call.model, safe='')}{path}?api-version={self._settings.api_version}"
+        return f"/openai/deployments/{quote(call.model, safe='')}{path}?api-version={quote(self._settings.api_version)}"
 
     async def models(self) -> list[str]:
         """Azure's data plane lists no deployments."""

@@ -6,17 +6,20 @@ Measured (docs/performance.md): a general-purpose client costs 80 to 3,400 us of
 import asyncio
 import re
 import ssl
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from homeport.backends.capabilities import Header
-from homeport.backends.upstreams.connection import ConnectFailed, Connection, Cut
+from homeport.backends.upstreams.connection import Connection
+from homeport.backends.upstreams.errors import Cut, TransferError
+from homeport.backends.upstreams.pool import Pool
 
-#: A kept connection that nobody used for this long is closed.
-KEEP_SECONDS = 60.0
-_UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
+#: What may still come of an answer that said that it is over.
+SETTLE_SECONDS = 0.5
+_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_PATH = re.compile(r"[!-~]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,10 @@ class Deadlines:
 class Response:
     """An answer whose head is here. Read it to its end, or close it: closing early ends the upstream's work, too."""
 
-    __slots__ = ("_client", "_connection", "headers", "status")
+    __slots__ = ("_connection", "_pool", "headers", "status")
 
-    def __init__(self, client: "Client", connection: Connection) -> None:
-        self._client = client
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool = pool
         self._connection: Connection | None = connection
         self.status = connection.status
         self.headers = connection.headers
@@ -58,15 +61,26 @@ class Response:
         """The whole body, up to `most` bytes. Raises TransferError."""
         if self._connection is None:
             return b""
-        body = await self._connection.whole(most)
-        self.close()
-        return body
+        try:
+            return await self._connection.whole(most)
+        finally:
+            self.close()
+
+    async def settle(self) -> None:
+        """Nothing more is wanted of the body: wait a moment for its end, so that the connection can be kept."""
+        if self._connection is not None:
+            self._connection.hurry(SETTLE_SECONDS)
+            try:
+                while await self.chunk():
+                    pass
+            except TransferError:
+                self.close()
 
     def close(self) -> None:
         """Give the connection back if the answer is whole, else cut it."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._client._give_back(connection)
+            self._pool.give_back(connection)
 
 
 class Client:
@@ -83,27 +97,27 @@ class Client:
     ) -> None:
         """Raises ValueError for an address or a header that cannot be used."""
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(base_url):
             raise ValueError(f"{base_url!r} is no http or https address")
-        if parts.username or parts.query or parts.fragment:
+        if "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError("an address has no credentials, query or fragment: set api_key")
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        tls = parts.scheme == "https"
         self._path = parts.path.rstrip("/").encode()
-        self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         self._deadlines = deadlines or Deadlines()
-        self._most = connections
-        self._open: set[Connection] = set()
-        self._opening = 0
-        self._idle: deque[Connection] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._pool = Pool(
+            parts.hostname,
+            parts.port or (443 if tls else 80),
+            tls=_trust(ca_file) if tls else None,
+            most=connections,
+            connect_seconds=self._deadlines.connect,
+        )
         self._static = self._head_of([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity"), *headers])
 
     async def request(self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"") -> Response:
-        """Send, and wait for the head of the answer. Raises TransferError.
+        """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header.
 
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
-        answer, the request is sent once more over another.
+        answer, the request is sent once more over a new one.
         """
         message = b"%b %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
             method.encode(),
@@ -114,27 +128,28 @@ class Client:
             len(body),
             body,
         )
-        limits = self._deadlines
-        while True:
-            kept = self._kept()
-            connection = kept or await self._connect()
-            try:
-                connection.send(message, first_byte=limits.first_byte, idle=limits.idle, total=limits.total)
-                await connection.head()
-            except Cut as error:
-                self._give_back(connection)
-                if kept is None or error.heard:
-                    raise
-            except BaseException:
-                self._give_back(connection)
+        connection = await self._pool.take()
+        try:
+            return await self._ask(connection, message)
+        except Cut as error:
+            if error.heard or connection.requests < 2:
                 raise
-            else:
-                return Response(self, connection)
+        self._pool.close_idle()  # they are as old
+        return await self._ask(await self._pool.take(), message)
+
+    async def _ask(self, connection: Connection, message: bytes) -> Response:
+        limits = self._deadlines
+        try:
+            connection.send(message, first_byte=limits.first_byte, idle=limits.idle, total=limits.total)
+            await connection.head()
+        except BaseException:
+            self._pool.give_back(connection)
+            raise
+        return Response(self._pool, connection)
 
     async def close(self) -> None:
         """Close every connection, the busy ones as well."""
-        for connection in list(self._open):
-            connection.abort()
+        self._pool.close()
         await asyncio.sleep(0)
 
     def _head_of(self, headers: Sequence[Header]) -> bytes:
@@ -143,79 +158,10 @@ class Client:
                 raise ValueError(f"the header {name.decode('latin-1')!r} has control characters")
         return b"".join([b"%b: %b\r\n" % header for header in headers])
 
-    def _kept(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.alive:
-                return connection
-        return None
 
-    async def _connect(self) -> Connection:
-        deadline = self._deadlines.connect
-        try:
-            async with asyncio.timeout(deadline):
-                while len(self._open) + self._opening >= self._most:
-                    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiting.append(turn)
-                    try:
-                        await turn
-                    except asyncio.CancelledError:
-                        self._leave_queue(turn)
-                        raise
-                    if (kept := self._kept()) is not None:
-                        return kept
-                return await self._dial()
-        except TimeoutError:
-            raise ConnectFailed(f"no connection within {deadline:g} s", sent=False) from None
-        except OSError as error:
-            reason = "its certificate is not trusted" if isinstance(error, ssl.SSLCertVerificationError) else "refused"
-            raise ConnectFailed(reason, sent=False) from None
-
-    async def _dial(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        self._opening += 1
-        try:
-            _, connection = await loop.create_connection(
-                lambda: Connection(loop, self._lost),
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls else None,
-            )
-        except BaseException:
-            self._next_in_queue()
-            raise
-        finally:
-            self._opening -= 1
-        self._open.add(connection)
-        return connection
-
-    def _give_back(self, connection: Connection) -> None:
-        if connection.reusable:
-            connection.rest(KEEP_SECONDS)
-            self._idle.append(connection)
-            self._next_in_queue()
-        else:
-            connection.abort()
-
-    def _lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        if not connection.busy:
-            try:
-                self._idle.remove(connection)
-            except ValueError:
-                pass
-        self._next_in_queue()
-
-    def _next_in_queue(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-
-    def _leave_queue(self, turn: "asyncio.Future[None]") -> None:
-        if turn in self._waiting:
-            self._waiting.remove(turn)
-        elif turn.done() and not turn.cancelled():
-            self._next_in_queue()
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Raises ValueError when the file cannot be used."""
+    try:
+        return ssl.create_default_context(cafile=None if ca_file is None else str(Path(ca_file).expanduser()))
+    except OSError as error:
+        raise ValueError(f"ca_file {ca_file!r} cannot be used: {error.strerror or error}") from None

@@ -5,53 +5,17 @@ This is the hot path of a relay: no task, one future a wait, and one timer that 
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 
 from homeport.backends.capabilities import Header
+from homeport.backends.upstreams.errors import Broken, Cut, TimedOut, TooLarge, TransferError
 
-#: Bytes of status line and headers.
+#: Bytes of status line and headers, or of anything else that is not body.
 LARGEST_HEAD = 64 * 1024
 #: A consumer that lags further behind stops the upstream from sending.
 HIGH_WATER = 256 * 1024
-
-
-class TransferError(Exception):
-    """The exchange with the upstream failed.
-
-    sent: the request may have reached the upstream. heard: some of the answer has come.
-
-    |- ConnectFailed   refused, unknown host, no TLS agreement, or no connection free in time: nothing was sent
-    |- TimedOut        no first byte, or no next byte, or no end in time
-    |- Cut             the connection ended before the answer did
-    |- Broken          what came is not HTTP
-    |- TooLarge        the answer is larger than is taken
-    """
-
-    def __init__(self, message: str, *, sent: bool = True, heard: bool = False) -> None:
-        super().__init__(message)
-        self.sent = sent
-        self.heard = heard
-
-
-class ConnectFailed(TransferError):
-    pass
-
-
-class TimedOut(TransferError):
-    pass
-
-
-class Cut(TransferError):
-    pass
-
-
-class Broken(TransferError):
-    pass
-
-
-class TooLarge(TransferError):
-    pass
 
 
 class Connection(asyncio.Protocol):
@@ -69,9 +33,9 @@ class Connection(asyncio.Protocol):
         self._latest = float("inf")
         self._patience = 0.0
         self._reading_paused = False
-        self._write_paused = False
         self.busy = False
         self.alive = False
+        self.requests = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -80,12 +44,13 @@ class Connection(asyncio.Protocol):
         self.done = False
         self.error: TransferError | None = None
         self._head_done = False
-        self._head_bytes = 0
+        self._beside_body = 0
         self._body: list[bytes] = []
         self._size = 0
         self._most = 0
         self._until_close = True
         self._heard = False
+        self._keep_alive = False
 
     # For the client
 
@@ -94,6 +59,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._reset()
         self.busy = True
+        self.requests += 1
         now = self._loop.time()
         self._patience = idle
         self._latest = now + total
@@ -114,35 +80,53 @@ class Connection(asyncio.Protocol):
         chunk = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._size = 0
-        if self._reading_paused and self._transport is not None:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        self._read_on()
         return chunk
 
     async def whole(self, most: int) -> bytes:
         """The whole body. Raises TooLarge when it is more than `most` bytes."""
         self._most = most
         self._check_size()
+        self._read_on()
         while not self.done:
             await self._wait()
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
+    def hurry(self, seconds: float) -> None:
+        """The answer must end within so many seconds."""
+        self._latest = min(self._latest, self._loop.time() + seconds)
+        self._patience = seconds
+        self._watch(self._latest)
+
     def rest(self, seconds: float) -> None:
         """Be idle, for so long at most."""
         self.busy = False
+        self._body.clear()
         self._latest = float("inf")
+        self._patience = seconds
         self._watch(self._loop.time() + seconds)
 
     def abort(self) -> None:
         """Close at once, without a word: the upstream sees its client leave."""
+        self.alive = False
         if self._transport is not None:
             self._transport.abort()
 
     @property
     def reusable(self) -> bool:
-        return self.alive and self.done and self.error is None and self._keep_alive
+        """The answer is whole, nothing of either side is still under way, and the upstream said that it stays."""
+        whole = self.alive and self.done and self._keep_alive and not self._reading_paused
+        return whole and self._transport is not None and not self._transport.get_write_buffer_size()
+
+    def _read_on(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._transport is not None:
+                self._deadline = min(self._loop.time() + self._patience, self._latest)
+                self._transport.resume_reading()
 
     async def _wait(self) -> None:
+        """Until something has come. An error is raised only once all that came before it has been taken."""
         if self.error is not None:
             raise self.error
         self._waiter = self._loop.create_future()
@@ -150,22 +134,25 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-        if self.error is not None:
-            raise self.error
 
-    # Deadlines: `_deadline` moves with every byte, the timer looks at it when it fires
+    # Deadlines: `_deadline` moves with every byte, the timer looks at it when it fires. The timer never waits longer
+    # than `_patience`, which is what a deadline is moved by, so it cannot fire late.
 
     def _watch(self, deadline: float) -> None:
         self._deadline = deadline
-        if self._timer is None or self._timer.when() > deadline + 0.05:
+        look_at = min(deadline, self._loop.time() + self._patience)
+        if self._timer is None or self._timer.when() > look_at + 0.05:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._look)
+            self._timer = self._loop.call_at(look_at, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._look)
+        now = self._loop.time()
+        if self._reading_paused and self._deadline <= now < self._latest:
+            self._deadline = min(now + self._patience, self._latest)  # it is the consumer who is slow
+        if now < self._deadline:
+            self._watch(self._deadline)
         elif self.busy:
             what = "the first byte" if not self._heard else "the rest of the answer"
             self._fail(TimedOut(f"{what} did not come in time", heard=self._heard))
@@ -185,17 +172,16 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none, and has all of its methods
         self.alive = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.alive = False
+        closed_by_us, self.alive = not self.alive, False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self.busy and not self.done and self.error is None:
-            if self._head_done and self._until_close and exc is None:
+            if self._head_done and self._until_close and exc is None and not closed_by_us:
                 self.done = True  # such a body ends where the connection ends
             else:
                 self.error = Cut("the connection ended before the answer did", heard=self._heard)
@@ -208,6 +194,7 @@ class Connection(asyncio.Protocol):
             self.abort()  # nobody asked
             return
         self._heard = True
+        self._beside_body += len(data)
         self._deadline = min(self._loop.time() + self._patience, self._latest)
         try:
             self._parser.feed_data(data)
@@ -215,14 +202,18 @@ class Connection(asyncio.Protocol):
             self._fail(Broken("the upstream wants to speak another protocol", heard=True))
         except httptools.HttpParserError:
             self._fail(Broken("the upstream does not speak HTTP/1.1", heard=True))
+        if self._beside_body > LARGEST_HEAD and not self.done:
+            self._fail(TooLarge("the upstream's headers are too large", heard=True))
 
     # httptools
 
+    def on_message_begin(self) -> None:
+        if self.done:
+            raise ValueError("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > LARGEST_HEAD:
-            self._fail(TooLarge("the upstream's headers are too large", heard=True))
-            return
+        if self._head_done:
+            return  # a trailer
         name = name.lower()
         if name in (b"content-length", b"transfer-encoding"):
             self._until_close = False
@@ -232,12 +223,14 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             self.headers = []
+            self._until_close = True
             return
         self.status = status
         self._head_done = True
         self._wake()
 
     def on_body(self, body: bytes) -> None:
+        self._beside_body = 0
         self._body.append(body)
         self._size += len(body)
         if self._most:
@@ -249,8 +242,8 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def on_message_complete(self) -> None:
-        if not self._head_done:
-            return  # an interim answer, 1xx
+        if not self._head_done or self.error is not None:
+            return  # an interim answer, 1xx; or one that was given up
         self._keep_alive = self._parser.should_keep_alive()
         self.done = True
         self._wake()
@@ -258,5 +251,3 @@ class Connection(asyncio.Protocol):
     def _check_size(self) -> None:
         if self._size > self._most:
             self._fail(TooLarge("the upstream's answer is too large", heard=True))
-
-    _keep_alive = False

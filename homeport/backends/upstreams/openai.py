@@ -1,13 +1,15 @@
 """Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
 
 from collections.abc import AsyncGenerator
+from contextlib import closing
 
 import msgspec
 
 from homeport.backends.capabilities import Call, Frame, Header
-from homeport.backends.upstreams import relay
+from homeport.backends.upstreams import failures, relay
 from homeport.backends.upstreams.client import Client, Deadlines
-from homeport.backends.upstreams.connection import TransferError
+from homeport.backends.upstreams.errors import TransferError
+from homeport.backends.upstreams.events import Events
 from homeport.settings import Upstream
 
 _LARGEST_LIST = 4 * 2**20
@@ -68,36 +70,35 @@ class OpenAIUpstream:
     async def models(self) -> list[str]:
         """What the upstream lists. Raises HomeportError."""
         try:
-            response = await self._client.request("GET", "/models")
-            if response.status != 200:
-                raise await relay.refusal(response, self.name)
-            listed = msgspec.json.decode(await response.read(_LARGEST_LIST), type=_List)
+            with closing(await self._client.request("GET", "/models")) as response:
+                if response.status != 200:
+                    raise await failures.refusal(response, self.name)
+                listed = msgspec.json.decode(await response.read(_LARGEST_LIST), type=_List)
         except TransferError as error:
-            raise relay.failure(error, self.name) from None
-        except msgspec.DecodeError:
-            raise relay.malformed(self.name) from None
+            raise failures.failure(error, self.name) from None
+        except (msgspec.DecodeError, RecursionError):
+            raise failures.malformed(self.name) from None
         return [one.id for one in listed.data]
 
     async def _answer(self, path: str, call: Call) -> AsyncGenerator[Frame, None]:
         ask_usage = self._settings.usage_in_streams
         body = relay.body_for(call, ask_usage=ask_usage)
         try:
-            response = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
-            try:
+            answer = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
+            with closing(answer) as response:
                 if response.status != 200:
-                    raise await relay.refusal(response, self.name)
+                    raise await failures.refusal(response, self.name)
                 if not call.stream:
                     yield relay.whole(await response.read(relay.LARGEST_ANSWER), self.name)
                     return
-                if not response.header(b"content-type").startswith(b"text/event-stream"):
-                    raise relay.malformed(self.name)
-                events = relay.Events(self.name, hide_usage=ask_usage and not call.include_usage)
-                while chunk := await response.chunk():
+                if not response.header(b"content-type").lower().startswith(b"text/event-stream"):
+                    raise failures.malformed(self.name)
+                events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
+                while not events.over and (chunk := await response.chunk()):
                     frame = events.feed(chunk)
                     if frame is not None:
                         yield frame
                 events.end()
-            finally:
-                response.close()
+                await response.settle()
         except TransferError as error:
-            raise relay.failure(error, self.name) from None
+            raise failures.failure(error, self.name) from None

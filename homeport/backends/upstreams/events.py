@@ -1,0 +1,189 @@
+"""The events of an upstream's stream: passed on as they come, read only where the ledger wants something.
+
+Source: the event stream of the HTML standard, 9.2; OpenAI's `CreateChatCompletionStreamResponse`.
+"""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from homeport.backends.capabilities import Frame
+from homeport.backends.upstreams import failures
+from homeport.backends.upstreams.relay import Choice, Counts
+from homeport.errors import HomeportError
+
+LARGEST_EVENT = 16 * 2**20
+_DONE = (b"data: [DONE]", b"data:[DONE]")
+_NO_USAGE = (b',"usage":null', b', "usage": null')
+
+
+class _Event(msgspec.Struct):
+    choices: list[Choice] | None = None
+    model: str | None = None
+    usage: Counts | None = None
+    error: Any = None
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+class Events:
+    """Whole events go on, a torn one waits for its rest, `[DONE]` or an error ends the stream.
+
+    hide_usage: the client did not ask for the counts; they are read and not passed on.
+    over: nothing more is wanted of the stream. How it ended is told by end().
+    """
+
+    def __init__(self, upstream: str, *, hide_usage: bool) -> None:
+        self._upstream = upstream
+        self._hide = hide_usage
+        self._rest = bytearray()
+        self._torn_return = False
+        self._last: deque[bytes] = deque(maxlen=4)
+        self._first = True
+        self._done = False
+        self._error: HomeportError | None = None
+
+    @property
+    def over(self) -> bool:
+        return self._done or self._error is not None
+
+    def feed(self, chunk: bytes) -> Frame | None:
+        """What can be passed on now. Raises UpstreamFailed for what is no event stream."""
+        events = self._whole_events(self._without_returns(chunk))
+        if b"[DONE]" in events:
+            events = self._until_done(events)
+        if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
+            events = _cleaned(events)
+        if b'"error"' in events:
+            events = self._until_error(events)
+        if b"data:" not in events:
+            return None
+        frame = Frame(events)
+        if self._first:
+            self._first = False
+            frame.model = self._model(events)
+        if b'"usage"' in events:
+            self._take_usage(frame)
+        if frame.data:
+            self._last.append(frame.data)
+        return frame
+
+    def end(self) -> None:
+        """No more will come. Raises UpstreamRefused for an error event, UpstreamFailed unless the answer was whole."""
+        if self._error is not None:
+            raise self._error
+        if not self._done and not self._rest.startswith(_DONE) and not any(map(_finishes, self._last)):
+            raise failures.broken_off(self._upstream)
+        if self._first:
+            raise failures.malformed(self._upstream)
+
+    def _without_returns(self, chunk: bytes) -> bytes:
+        """Lines may end with CR LF or CR as well; a CR at the end of a chunk waits for its LF."""
+        if self._torn_return:
+            chunk = b"\r" + chunk
+            self._torn_return = False
+        if b"\r" not in chunk:
+            return chunk
+        if chunk.endswith(b"\r"):
+            self._torn_return = True
+            chunk = chunk[:-1]
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _whole_events(self, chunk: bytes) -> bytes:
+        if not self._rest and chunk.endswith(b"\n\n"):
+            return chunk
+        searched = max(0, len(self._rest) - 1)
+        self._rest += chunk
+        end = self._rest.rfind(b"\n\n", searched) + 2
+        if end == 1:
+            if len(self._rest) > LARGEST_EVENT:
+                raise failures.malformed(self._upstream)
+            return b""
+        events = bytes(self._rest[:end])
+        del self._rest[:end]
+        return events
+
+    def _until_done(self, events: bytes) -> bytes:
+        for event, place in _each(events):
+            if any(line.startswith(_DONE) for line in event.split(b"\n")):
+                self._done = True
+                return events[:place]
+        return events
+
+    def _until_error(self, events: bytes) -> bytes:
+        """What came before an error is passed on; the error is told at the end."""
+        for event, place in _each(events):
+            read = _read(event) if b'"error"' in event else None
+            if read is not None and read.error is not None and not read.choices:
+                self._error = failures.in_stream(read.error)
+                return events[:place]
+        return events
+
+    def _take_usage(self, frame: Frame) -> None:
+        if self._hide:
+            for spelling in _NO_USAGE:
+                frame.data = frame.data.replace(spelling, b"")
+            if b'"usage"' not in frame.data:
+                return
+        kept: list[bytes] = []
+        for event, _ in _each(frame.data):
+            if b'"usage"' in event and (read := _read(event)) is not None and read.usage is not None:
+                frame.usage = read.usage.counted()
+                if self._hide and not read.choices:
+                    continue
+            kept.append(event)
+        frame.data = b"".join(kept)
+
+    def _model(self, events: bytes) -> str | None:
+        read = next(_read(event) for event, _ in _each(events) if b"data:" in event)
+        if read is None:
+            raise failures.malformed(self._upstream)
+        return read.model
+
+
+def _each(events: bytes) -> list[tuple[bytes, int]]:
+    """Every event with its blank line, and where it begins."""
+    found: list[tuple[bytes, int]] = []
+    place = 0
+    while place < len(events):
+        end = events.find(b"\n\n", place) + 2
+        if end == 1:
+            end = len(events)  # a blank line too many
+        found.append((events[place:end], place))
+        place = end
+    return found
+
+
+def _cleaned(events: bytes) -> bytes:
+    """Without comments and blank lines too many."""
+    kept = []
+    for event, _ in _each(events):
+        lines = [line for line in event.split(b"\n") if line and not line.startswith(b":")]
+        if lines:
+            kept.append(b"\n".join(lines) + b"\n\n")
+    return b"".join(kept)
+
+
+def _read(event: bytes) -> _Event | None:
+    """The JSON of an event's data; None when it is none."""
+    for data in (event[6:], _data(event)):  # one line, as everybody sends it, or several fields
+        try:
+            return _event.decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    return None
+
+
+def _data(event: bytes) -> bytes:
+    return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
+
+
+def _finishes(events: bytes) -> bool:
+    return any(
+        choice.finish_reason
+        for event, _ in _each(events)
+        if (read := _read(event)) is not None
+        for choice in read.choices or ()
+    )

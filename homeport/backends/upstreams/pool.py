@@ -1,0 +1,156 @@
+"""The connections to one origin: kept, counted, and handed to whoever waits in line."""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+
+from homeport.backends.upstreams.connection import Connection
+from homeport.backends.upstreams.errors import AllBusy, ConnectFailed
+
+#: A kept connection that nobody used for this long is closed.
+KEEP_SECONDS = 60.0
+
+
+class Pool:
+    """A place is an open connection or one being opened; there are `most`.
+
+    Whoever finds none waits in line, and is handed a connection, or a place (None) to open one in. So nobody who comes
+    later is served earlier.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, most: int, connect_seconds: float) -> None:
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._most = most
+        self._seconds = connect_seconds
+        self._open: set[Connection] = set()
+        self._opening = 0
+        self._idle: deque[Connection] = deque()
+        self._line: deque[asyncio.Future[Connection | None]] = deque()
+
+    async def take(self) -> Connection:
+        """An open connection, for give_back when it has done its work. Raises ConnectFailed, AllBusy."""
+        return self._kept() or await self._opened_or_handed()
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it if the answer is whole, else cut it."""
+        if not connection.reusable:
+            connection.abort()
+            return
+        connection.rest(KEEP_SECONDS)
+        turn = self._next_in_line()
+        if turn is not None:
+            turn.set_result(connection)
+        else:
+            self._idle.append(connection)
+
+    def close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().abort()
+
+    def close(self) -> None:
+        """The busy ones as well."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive:
+                return connection
+        return None
+
+    async def _opened_or_handed(self) -> Connection:
+        in_line = False
+        try:
+            async with asyncio.timeout(self._seconds):
+                while len(self._open) + self._opening >= self._most:
+                    in_line = True
+                    handed = await self._turn()
+                    in_line = False
+                    if handed is None:
+                        return await self._dial()
+                    if handed.alive:
+                        return handed
+                self._opening += 1
+                return await self._dial()
+        except TimeoutError:
+            if in_line:
+                raise AllBusy(f"all {self._most} connections were busy for {self._seconds:g} s") from None
+            raise ConnectFailed(f"no connection within {self._seconds:g} s") from None
+        except OSError as error:
+            raise ConnectFailed(_reason(error)) from None
+
+    async def _turn(self) -> Connection | None:
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on(turn.result())
+            elif turn in self._line:
+                self._line.remove(turn)
+            raise
+
+    def _pass_on(self, handed: Connection | None) -> None:
+        if handed is None:
+            self._free_place()
+        else:
+            self.give_back(handed)
+
+    async def _dial(self) -> Connection:
+        """Open a connection in a place that is counted in `_opening`."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(loop, self._lost),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+            if not connection.alive:
+                raise ConnectFailed("it closes the connection at once")
+        except BaseException:
+            self._free_place()
+            raise
+        self._opening -= 1
+        self._open.add(connection)
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            self._opening += 1
+            self._free_place()
+        if not connection.busy and connection in self._idle:
+            self._idle.remove(connection)
+
+    def _free_place(self) -> None:
+        """A place of `_opening` goes to the next in line, or is nobody's."""
+        turn = self._next_in_line()
+        if turn is not None:
+            turn.set_result(None)
+        else:
+            self._opening -= 1
+
+    def _next_in_line(self) -> "asyncio.Future[Connection | None] | None":
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+
+def _reason(error: OSError) -> str:
+    """Why there is no connection, in words that give away no address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    return "refused" if isinstance(error, ConnectionRefusedError) else "the network does not reach it"

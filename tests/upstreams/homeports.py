@@ -1,0 +1,55 @@
+"""A Homeport before a fake upstream, and what it has written down."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from tests.fake_upstream import FakeUpstream, fake_upstream, until
+from tests.server import KEY, Running, running
+
+UPSTREAM_KEY = "sk-of-the-upstream-and-nobody-else"
+
+
+@dataclass(frozen=True)
+class Relay:
+    fake: FakeUpstream
+    homeport: Running
+
+    def client(self, **arguments: Any) -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.homeport.base_url, api_key=KEY, max_retries=0, **arguments)
+
+    def async_client(self) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=self.homeport.base_url, api_key=KEY, max_retries=0)
+
+    def rows(self, model: str, count: int = 1) -> list[dict[str, Any]]:
+        """The usage rows of a model, once there are so many."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            with closing(sqlite3.connect(self.homeport.data / "usage.db")) as database:
+                if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage'").fetchone():
+                    return False  # the log's thread has not begun yet
+                database.row_factory = sqlite3.Row
+                rows = database.execute("SELECT * FROM usage WHERE model = ? ORDER BY seq", (model,)).fetchall()
+            found[:] = [dict(row) for row in rows]
+            return len(found) >= count
+
+        assert until(there), f"{len(found)} rows of {model}, not {count}"
+        return found
+
+
+@contextmanager
+def relaying(
+    data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True, **upstream: Any
+) -> Iterator[Relay]:
+    """upstream: settings of `[upstreams.far]`, whose base_url and api_key are given."""
+    with fake_upstream() as fake:
+        far = {"base_url": fake.base_url, "api_key": UPSTREAM_KEY, **upstream}
+        table = {**(settings or {}), "upstreams": {"far": far, **(settings or {}).get("upstreams", {})}}
+        with running(data, table, lane=lane) as homeport:
+            yield Relay(fake, homeport)

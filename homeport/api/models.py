@@ -26,6 +26,7 @@ class Models:
         self._created = created
         self._upstream: list[Listed] = []
         self._asked_at = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def list(self, request: Request) -> Response:
         self._keyring.principal(bearer_of(request))
@@ -53,9 +54,10 @@ class Models:
 
     async def _all(self) -> Sequence[Listed]:
         own = self._router.listed()
-        if self._router.wildcards and clock.monotonic() - self._asked_at > REFRESH_SECONDS:
-            self._asked_at = clock.monotonic()
-            self._upstream = [listed for wild in self._router.wildcards for listed in await self._ask(wild)]
+        async with self._asking:
+            if self._router.wildcards and clock.monotonic() - self._asked_at > REFRESH_SECONDS:
+                self._upstream = [listed for wild in self._router.wildcards for listed in await self._ask(wild)]
+                self._asked_at = clock.monotonic()
         known = {listed.id for listed in own}
         return [*own, *(listed for listed in self._upstream if listed.id not in known)]
 

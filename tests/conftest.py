@@ -1,13 +1,42 @@
 """What every folder of tests may use."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import model_files
+
+if TYPE_CHECKING:
+    from homeport.backends.engines.llama_cpp import LlamaCpp
+    from tests.llama import Llama
 
 
 @pytest.fixture(scope="session")
 def smollm2_file() -> Path:
     """The default model's GGUF."""
     return model_files.smollm2()
+
+
+@pytest.fixture
+def smollm2(smollm2_file: Path) -> "Iterator[LlamaCpp]":
+    """The default model in an engine of its own, not yet started; closed after the test."""
+    pytest.importorskip("xllamacpp")
+    from tests import llama
+
+    engine = llama.unstarted(smollm2_file)
+    yield engine
+    asyncio.run(engine.close())
+
+
+@pytest.fixture(scope="session")
+def llama(smollm2_file: Path) -> "Iterator[Llama]":
+    """The default model in an engine that all tests share, started, with its own loop."""
+    pytest.importorskip("xllamacpp")
+    from tests.llama import Llama, unstarted
+
+    shared = Llama(unstarted(smollm2_file))
+    yield shared
+    shared.close()

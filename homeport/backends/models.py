@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -25,7 +26,7 @@ import msgspec
 from homeport import clock
 from homeport.backends.weights import archive, indexes, requantise
 from homeport.backends.weights.download import Web, check, fetch
-from homeport.backends.weights.errors import PullError, Refused, UnknownModel, Unreachable
+from homeport.backends.weights.errors import NoSpace, PullError, Refused, UnknownModel, Unreachable
 
 __all__ = ["ModelEntry", "Problem", "PullError", "Pulled", "catalogue", "find", "installed", "pull", "verify"]
 
@@ -146,6 +147,16 @@ def pull(wanted: str, folder: Path, *, hub_url: str, token: str | None = None) -
 
     Blocks, for minutes perhaps, and shows progress on stderr. What is here is not fetched again.
     """
+    try:
+        return _pull(wanted, folder, hub_url=hub_url, token=token)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"{where}there is no room left on the disk.") from None
+        raise PullError(f"{where}{error.strerror or error}.") from None
+
+
+def _pull(wanted: str, folder: Path, *, hub_url: str, token: str | None) -> Pulled:
     entry = catalogue().get(wanted)
     work = _Pull(folder, hub_url.rstrip("/"), hub_headers={"Authorization": f"Bearer {token}"} if token else {})
     if entry is not None:
@@ -218,7 +229,7 @@ def _pull_own(source: str, folder: Path, work: _Pull) -> Pulled:
             return Pulled(home.name, path, fresh=True)
     if source.startswith("hf:"):
         source = _whole_hub_source(source, work)
-    file = urllib.parse.unquote(source.rpartition("/")[2].partition("?")[0])
+    file = re.split(r"[/\\]", urllib.parse.unquote(source.partition("?")[0]))[-1]
     _check_format(file)
     with _locked(folder / _name_of(file)) as home:
         record = _record(home)
@@ -226,7 +237,11 @@ def _pull_own(source: str, folder: Path, work: _Pull) -> Pulled:
             if _is_here(home, record, file):
                 return Pulled(home.name, home / file, fresh=False)
         digest = _bring(source, home / file, work, sha256=None)
-        _check_format(file, home / file)
+        try:
+            _check_format(file, home / file)
+        except Refused:
+            (home / file).unlink()
+            raise
         _keep(home, Record(file, 0), file, KeptFile(source, digest, (home / file).stat().st_size))
         return Pulled(home.name, home / file, fresh=True)
 
@@ -267,7 +282,7 @@ def _release(kind: str, text: str) -> tuple[str, str, str]:
 def _hub_parts(rest: str) -> tuple[str, str, str]:
     """`OWNER/REPO@REVISION/FILE` -> (OWNER/REPO, REVISION, FILE or "")."""
     found = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?(?:/(.+))?", rest)
-    if found is None:
+    if found is None or {".", ".."} & set(re.split("[/@]", rest)):
         raise UnknownModel(f"hf:{rest} must be hf:OWNER/REPO/FILE.gguf.")
     return found[1], found[2] or "main", found[3] or ""
 
@@ -297,8 +312,10 @@ def _on_hub(rest: str, work: _Pull) -> tuple[str, str | None, int]:
         with Web(headers=work.hub_headers).open(url, method="HEAD") as response:
             headers = response.headers
     except urllib.error.HTTPError as error:
-        hint = " Set HF_TOKEN if it is not public." if error.code in (401, 403) else ""
-        raise Unreachable(f"The hub answers {error.code} for hf:{rest}.{hint}") from None
+        if error.code not in (301, 302, 303, 307, 308):
+            hint = " Set HF_TOKEN if it is not public." if error.code in (401, 403) else ""
+            raise Unreachable(f"The hub answers {error.code} for hf:{rest}.{hint}") from None
+        headers = error.headers  # large files lie elsewhere, and the hub says here what they are
     except OSError as error:
         raise Unreachable(f"The hub cannot be reached: {error}.") from None
     tag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").strip('"')

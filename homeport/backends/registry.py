@@ -9,7 +9,7 @@ from homeport.errors import SettingsError
 #: engine -> (class, the module it needs, the extra that brings it)
 ENGINES: dict[str, tuple[str, str | None, str | None]] = {
     "llama_cpp": ("homeport.backends.engines.llama_cpp:LlamaCpp", "xllamacpp", "local"),
-    "openvino": ("homeport.backends.engines.openvino:OpenVino", "openvino_genai", "openvino"),
+    "openvino": ("homeport.backends.engines.openvino:OpenVINO", "openvino_genai", "openvino"),
     "echo": ("homeport.backends.engines.echo:Echo", None, None),
 }
 

@@ -11,12 +11,13 @@ class Admission:
 
     def __init__(self, *, places: int, tokens: int, queue: int) -> None:
         self._places = places
-        self._tokens = tokens
+        self._tokens = self._all = tokens
         self._queue = queue
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def enter(self, tokens: int) -> None:
-        """Wait for a place and `tokens`. Raises Unavailable (503) when too many wait already. `leave` must follow."""
+        """Wait for a place and `tokens` (more than there are: for all of them). Raises Unavailable (503) when too many
+        wait already. `leave` with the same number must follow."""
         if not self._waiting and self._fits(tokens):
             self._take(tokens)
             return
@@ -41,7 +42,7 @@ class Admission:
 
     def leave(self, tokens: int) -> None:
         self._places += 1
-        self._tokens += tokens
+        self._tokens += min(tokens, self._all)
         self._admit()
 
     def _admit(self) -> None:
@@ -52,8 +53,8 @@ class Admission:
                 turn.set_result(None)
 
     def _fits(self, tokens: int) -> bool:
-        return self._places > 0 and self._tokens >= tokens
+        return self._places > 0 and self._tokens >= min(tokens, self._all)
 
     def _take(self, tokens: int) -> None:
         self._places -= 1
-        self._tokens -= tokens
+        self._tokens -= min(tokens, self._all)

@@ -3,7 +3,9 @@
 Source: the GGUF specification (ggml, docs/gguf.md), versions 2 and 3.
 """
 
+import os
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +15,14 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 _LONGEST_STRING = 64 * 2**20
 _MOST_KEYS = 100_000
+_LARGE = 2**16
 
 
-def read(path: Path) -> dict[str, object]:
-    """Every scalar and text of the metadata by its key. Raises SettingsError when the file is no GGUF."""
+def read(path: Path, *, arrays: Collection[str] = ()) -> dict[str, object]:
+    """Every scalar and text of the metadata by its key. Raises SettingsError when the file is no GGUF.
+
+    arrays: keys of arrays of scalars that are wanted as well, as tuples.
+    """
     try:
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
@@ -27,16 +33,18 @@ def read(path: Path) -> dict[str, object]:
             found: dict[str, object] = {}
             for _ in range(count):
                 key = _string(file).decode("utf-8", "replace")
-                value = _value(file, *struct.unpack("<I", _exactly(file, 4)))
+                value = _value(file, *struct.unpack("<I", _exactly(file, 4)), keep=key in arrays)
                 if value is not None:
                     found[key] = value
             return found
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except RecursionError:
+        raise SettingsError(f"The GGUF file {path} is damaged: arrays in arrays without end.") from None
 
 
-def _value(file: BinaryIO, kind: int) -> object:
-    """A scalar or text; None for an array, which is stepped over."""
+def _value(file: BinaryIO, kind: int, *, keep: bool = False) -> object:
+    """A scalar or text; None for an array, which is stepped over unless it is one of scalars and to be kept."""
     if kind in _SCALARS:
         form = _SCALARS[kind]
         value: object = struct.unpack(form, _exactly(file, struct.calcsize(form)))[0]
@@ -47,7 +55,11 @@ def _value(file: BinaryIO, kind: int) -> object:
         raise SettingsError(f"The GGUF file is damaged: it has a value of the unknown type {kind}.")
     inner, length = struct.unpack("<IQ", _exactly(file, 12))
     if inner in _SCALARS:
-        file.seek(struct.calcsize(_SCALARS[inner]) * length, 1)
+        size = struct.calcsize(_SCALARS[inner]) * length
+        if keep:
+            return struct.unpack(f"<{length}{_SCALARS[inner][1]}", _exactly(file, size))
+        _check_left(file, size)
+        file.seek(size, 1)
     else:
         for _ in range(length):
             _value(file, inner)
@@ -62,10 +74,18 @@ def _string(file: BinaryIO) -> bytes:
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
+    if size > _LARGE:
+        _check_left(file, size)
     data = file.read(size)
     if len(data) != size:
         raise SettingsError("The GGUF file is cut off.")
     return data
+
+
+def _check_left(file: BinaryIO, size: int) -> None:
+    """A count in a damaged file must not become an allocation."""
+    if size > os.fstat(file.fileno()).st_size - file.tell():
+        raise SettingsError("The GGUF file is cut off.")
 
 
 def kv_bytes_per_token(header: dict[str, object]) -> int:

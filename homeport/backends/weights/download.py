@@ -1,5 +1,7 @@
 """One file over HTTP, into place: resumed where it stopped, checked while it streams, renamed when it is whole."""
 
+import base64
+import errno
 import hashlib
 import http.client
 import json
@@ -31,8 +33,10 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if req.get_method() == "HEAD" and new.netloc != old.netloc:
+            return None  # what is asked for stands in this answer; the one behind it is another host's
         if new.scheme != "https" and not (old.scheme == "http" and new.scheme == "http"):
-            raise Unreachable(f"{old.netloc} redirects to {new.scheme}://, which is not followed.")
+            raise Unreachable(f"{old.hostname} redirects to {new.scheme}://, which is not followed.")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and new.netloc != old.netloc:
             request.remove_header("Authorization")
@@ -49,24 +53,41 @@ class Web:
 
     def open(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Any:
         """The response. Raises Unreachable, and urllib.error.HTTPError for a status that is none of success."""
-        scheme = urllib.parse.urlsplit(url).scheme
-        if scheme not in ("https", "http"):
-            raise Unreachable(f"{scheme}: is no address to download from.")
-        request = urllib.request.Request(url, headers={**self._headers, **(headers or {})}, method=method)
-        return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+        split = urllib.parse.urlsplit(url)
+        if split.scheme not in ("https", "http"):
+            raise Unreachable(f"{split.scheme}: is no address to download from.")
+        credentials = {}
+        if split.username is not None:  # as in the addresses of private package indexes
+            plain = f"{urllib.parse.unquote(split.username)}:{urllib.parse.unquote(split.password or '')}"
+            credentials = {"Authorization": f"Basic {base64.b64encode(plain.encode()).decode()}"}
+            url = split._replace(netloc=split.netloc.rpartition("@")[2]).geturl()
+        request = urllib.request.Request(
+            url, headers={**self._headers, **credentials, **(headers or {})}, method=method
+        )
+        try:
+            return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()  # its status and headers stay
+            raise
 
     def json(self, url: str, *, accept: str = "application/json") -> dict[str, Any]:
-        host = urllib.parse.urlsplit(url).netloc
+        host = urllib.parse.urlsplit(url).hostname
         try:
             with self.open(url, {"Accept": accept}) as response:
                 found = json.loads(response.read())
         except urllib.error.HTTPError as error:
-            raise Unreachable(f"{host} answers {error.code} for {url}.") from None
+            raise Unreachable(f"{host} answers {error.code} for {shown(url)}.") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"{host} cannot be reached or does not answer as it should: {error}.") from None
         if not isinstance(found, dict):
             raise Unreachable(f"{host} does not answer as it should.")
         return found
+
+
+def shown(url: str) -> str:
+    """An address for a message: without the name, the password and the query that it may carry."""
+    split = urllib.parse.urlsplit(url)
+    return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def fetch(web: Web, url: str, to: Path, *, digest: str | None, size: int = 0, what: str = "") -> str:
@@ -90,21 +111,23 @@ def fetch(web: Web, url: str, to: Path, *, digest: str | None, size: int = 0, wh
             failure = "the transfer broke off"
         except urllib.error.HTTPError as error:
             if error.code not in (408, 416, 429) and error.code < 500:
-                raise Unreachable(f"The server answers {error.code} for {url}.") from None
+                raise Unreachable(f"The server answers {error.code} for {shown(url)}.") from None
             if error.code == 416:
                 part.unlink(missing_ok=True)
             failure = f"the server answers {error.code}"
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"{to.parent} has no room left for {what or to.name}.") from None
             failure = str(error) or type(error).__name__
     else:
         raise Unreachable(
             f"{what or to.name} could not be downloaded: {failure}. What has come is kept; run the same command again."
         )
+    note.unlink(missing_ok=True)
     found = check(part, digest)
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(part, to)
-    note.unlink(missing_ok=True)
     return found
 
 
@@ -140,7 +163,7 @@ def _validator(note: Path, url: str) -> str | None:
         kept = json.loads(note.read_text())
     except (OSError, ValueError):
         return None
-    found = kept.get("validator") if kept.get("url") == url else None
+    found = kept.get("validator") if isinstance(kept, dict) and kept.get("url") == url else None
     return found if isinstance(found, str) and not found.startswith("W/") else None
 
 

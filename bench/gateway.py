@@ -1,0 +1,166 @@
+"""The gateway's cost: Homeport before a fast upstream, beside a plain nginx and the upstream alone, in one run.
+
+Each round measures direct, nginx, homeport, one after the other; a figure is the median of its rounds. Every step of
+the straight line is on: key, limits, ledger with its usage log, routing.
+"""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from bench.loading import Sample, command, measure, request_file
+from bench.processes import Served
+
+CHUNKS = 100
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """chunks: of a stream, 0 for a plain answer; interval_us: between two of them."""
+
+    name: str
+    connections: int
+    chunks: int = 0
+    interval_us: int = 0
+    prompt: int = 400
+
+    def body(self) -> dict[str, Any]:
+        """prompt: characters. What the fake upstream is told stands first, as it looks nowhere else in a long body."""
+        told: dict[str, Any] = {}
+        if self.chunks:
+            told = {"stream": True, "bench_chunks": self.chunks, "bench_interval_us": self.interval_us}
+        words = "The quick brown fox jumps over the lazy dog. "
+        messages = [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": (words * (self.prompt // len(words) + 1))[: self.prompt]},
+        ]
+        return {"model": "gpt-4o-mini", **told, "messages": messages, "temperature": 0.7, "max_tokens": 100}
+
+
+SCENARIOS = (
+    Scenario("plain, 1 connection", 1),
+    Scenario("plain, 64 connections", 64),
+    Scenario("200 kB prompt, 16 connections", 16, prompt=200_000),
+    Scenario("stream, 1 connection", 1, chunks=CHUNKS),
+    Scenario("stream, 64 connections, a chunk every 5 ms", 64, chunks=CHUNKS, interval_us=5000),
+    Scenario("stream, 256 connections, a chunk every 5 ms", 256, chunks=CHUNKS, interval_us=5000),
+)
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """Those that are compared. nginx: absent where it is not installed; `why` says so."""
+
+    upstream: Served
+    servers: Mapping[str, Served]
+    why: str = ""
+
+
+@dataclass
+class Gateway:
+    """rounds: scenario -> contender -> one sample a round. memory: contender -> bytes per open stream.
+
+    rss: contender -> bytes after the whole run. missing: why something was not compared.
+    """
+
+    rounds: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+    rss: dict[str, int] = field(default_factory=dict)
+    missing: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@contextmanager
+def contenders(folder: Path) -> Iterator[Contenders]:
+    """All started. Raises NotBuilt; NotStarted when Homeport does not start."""
+    processes.raise_file_limit()
+    with ExitStack() as stack:
+        upstream = stack.enter_context(processes.upstream(folder))
+        servers = {"direct": upstream}
+        why = ""
+        try:
+            servers["nginx"] = stack.enter_context(processes.nginx(folder, upstream.port))
+        except processes.NotStarted as error:
+            why = str(error)
+        settings = processes.HOMEPORT.format(upstream=upstream.port)
+        servers["homeport"] = stack.enter_context(processes.homeport(folder, settings, core=processes.cores()[0]))
+        yield Contenders(upstream, servers, why)
+
+
+def run(folder: Path, *, rounds: int, seconds: float, streams: int) -> Gateway:
+    """seconds: of one measurement. streams: open at once when their memory is measured."""
+    with contenders(folder) as compared:
+        found = Gateway(missing=compared.why)
+        for name, server in compared.servers.items():  # first: memory that an earlier load left behind is used again
+            found.memory[name] = memory_per_stream(folder, server, streams)
+        for scenario in SCENARIOS:
+            found.rounds[scenario.name] = one_scenario(folder, compared, scenario, rounds=rounds, seconds=seconds)
+        found.rss = {name: server.rss() for name, server in compared.servers.items()}
+    return found
+
+
+def one_scenario(
+    folder: Path, compared: Contenders, scenario: Scenario, *, rounds: int, seconds: float
+) -> dict[str, list[Sample]]:
+    """Rounds in the order A B C, A B C; a short run before them warms every contender up.
+
+    Of paced streams the same number goes through every contender: in a fixed time only whole waves of them fit.
+    """
+    request = request_file(folder, scenario.body())
+    pace = scenario.chunks * scenario.interval_us / 1e6
+    most = scenario.connections * max(1, round(seconds / pace)) if pace else 0
+    samples: dict[str, list[Sample]] = {name: [] for name in compared.servers}
+    for place in range(rounds + 1):
+        for name, server in compared.servers.items():
+            taken = measure(
+                server,
+                request,
+                scenario.connections,
+                seconds=60 if most else seconds if place else min(seconds, 0.5),
+                most=most,
+                port=server.stream_port if scenario.chunks else server.port,
+                helper=None if server is compared.upstream else compared.upstream,
+            )
+            if place:
+                samples[name].append(taken)
+    return samples
+
+
+def memory_per_stream(folder: Path, server: Served, streams: int) -> float:
+    """Resident bytes that one more open stream takes, over `streams` of them with a chunk every second.
+
+    Some streams are opened and closed before, so that buffers made once do not count. Infinite when one of them fails.
+    """
+    waiting = Scenario("", streams, chunks=5, interval_us=1_000_000)
+    warm = Scenario("", 32, chunks=2)
+    measure(server, request_file(folder, warm.body()), 32, seconds=0.5, port=server.stream_port)
+    before = server.rss()
+    request = request_file(folder, waiting.body())
+    arguments = command(server.stream_port, request, streams, seconds=60, most=streams)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+        os.sched_setaffinity(process.pid, {processes.cores()[1]})
+        most = before
+        while process.poll() is None:
+            most = max(most, server.rss())
+            time.sleep(0.2)
+        said = json.loads(process.communicate()[0])
+    return (most - before) / streams if said["count"] == streams else math.inf
+
+
+def medians(samples: list[Sample]) -> dict[str, float]:
+    """Field -> its median over the rounds; errors -> their sum, because one is too many."""
+    names = Sample.__dataclass_fields__
+    found = {name: float(statistics.median(getattr(one, name) for one in samples)) for name in names}
+    found["errors"] = float(sum(one.errors for one in samples))
+    return found

@@ -1,0 +1,215 @@
+"""Figures become tables, and ratios are held against the goals of the performance design (section 6 and 7)."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.engine import Engine, Speed
+from bench.gateway import CHUNKS, Gateway, medians
+from bench.startup import Startup
+
+Figures = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One ratio and what it should be. rising: more is better. value: None when it could not be compared."""
+
+    name: str
+    value: float | None
+    floor: float
+    target: float | None = None
+    stretch: float | None = None
+    rising: bool = False
+    unit: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The best mark that is reached: stretch, target, floor, or MISSED."""
+        if self.value is None:
+            return "not compared"
+        for mark, limit in (("stretch", self.stretch), ("target", self.target), ("floor", self.floor)):
+            if limit is not None and (self.value >= limit if self.rising else self.value <= limit):
+                return mark
+        return "MISSED"
+
+
+def per_core(cpu_us: float) -> float:
+    """Requests per CPU second of the server, from its CPU microseconds per request."""
+    return 1e6 / cpu_us if cpu_us > 0 else math.inf
+
+
+def ratio(ours: float, theirs: float) -> float | None:
+    """None where nothing was measured."""
+    return ours / theirs if theirs and math.isfinite(ours) and math.isfinite(theirs) else None
+
+
+def added(through: float, direct: float) -> float:
+    """Latency that a proxy adds; at least the clock's microsecond, so that a ratio of two of them is defined."""
+    return max(through - direct, 1.0)
+
+
+def figures(rounds: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, float]]:
+    """Contender -> medians of its rounds."""
+    return {name: medians(list(samples)) for name, samples in rounds.items()}
+
+
+def gateway_goals(found: Gateway) -> list[Goal]:
+    scenarios = {name: figures(rounds) for name, rounds in found.rounds.items()}
+    alone, many, large, _, _, crowded = scenarios.values()
+    goals = [
+        Goal("plain: requests per core, of nginx's", _per_core_of(many), 0.30, 0.45, 0.60, rising=True, unit="x"),
+        Goal("200 kB prompt: requests per core, of nginx's", _per_core_of(large), 0.25, 0.40, rising=True, unit="x"),
+        Goal("256 streams: CPU per chunk, of nginx's", _cpu_of(crowded), 1.6, 1.3, 1.1, unit="x"),
+        Goal("added latency, 1 connection, p50, of nginx's", _added_of(alone), 2.0, 1.3, 1.0, unit="x"),
+        Goal("memory per open stream", found.memory["homeport"] / 1000, 20, 12, 6, unit=" kB"),
+    ]
+    wrong = sum(contenders["homeport"]["errors"] for contenders in scenarios.values())
+    return [*goals, Goal("answers that were wrong or not whole", wrong, 0)]
+
+
+def comparable(contenders: Figures) -> bool:
+    """nginx was there, and no contender gave a wrong answer: a ratio to something broken means nothing."""
+    return "nginx" in contenders and not any(one["errors"] for one in contenders.values())
+
+
+def _per_core_of(contenders: Figures) -> float | None:
+    if not comparable(contenders):
+        return None
+    return ratio(per_core(contenders["homeport"]["cpu_us"]), per_core(contenders["nginx"]["cpu_us"]))
+
+
+def _cpu_of(contenders: Figures) -> float | None:
+    return ratio(contenders["homeport"]["cpu_us"], contenders["nginx"]["cpu_us"]) if comparable(contenders) else None
+
+
+def _added_of(contenders: Figures) -> float | None:
+    if not comparable(contenders):
+        return None
+    direct = contenders["direct"]["whole_p50"]
+    return ratio(added(contenders["homeport"]["whole_p50"], direct), added(contenders["nginx"]["whole_p50"], direct))
+
+
+def gateway_tables(found: Gateway) -> str:
+    parts = [_scenario_table(name, figures(rounds)) for name, rounds in found.rounds.items()]
+    memory = [
+        [name, f"{taken / 1000:.1f}", f"{found.rss[name] / 1e6:.0f}"]
+        for name, taken in found.memory.items()
+        if name != "direct"
+    ]
+    parts.append("memory\n" + table(["", "kB per open stream", "MB after the run"], memory))
+    if found.missing:
+        parts.append(f"nginx was not compared: {found.missing}")
+    return "\n\n".join(parts)
+
+
+def _scenario_table(name: str, contenders: Figures) -> str:
+    """Of a stream every request is CHUNKS chunks; latency is to the first byte there."""
+    stream = name.startswith("stream")
+    direct = contenders["direct"]["first_p50" if stream else "whole_p50"]
+    head = ["", "streams/s" if stream else "requests/s", "CPU us/chunk" if stream else "CPU us/request", "per core"]
+    head += ["p50 us", "added us", "p99 us", "measuring core busy", "errors"]
+    rows = []
+    for contender, one in contenders.items():
+        cpu = one["cpu_us"] / (CHUNKS if stream else 1)
+        p50, p99 = (one["first_p50"], one["first_p99"]) if stream else (one["whole_p50"], one["whole_p99"])
+        own = contender == "direct"
+        row = [contender, f"{one['rate']:,.0f}", "" if own else f"{cpu:.1f}", "" if own else f"{per_core(cpu):,.0f}"]
+        row += [f"{p50:,.0f}", "" if own else f"{p50 - direct:,.0f}", f"{p99:,.0f}"]
+        rows.append([*row, "" if own else f"{one['busy']:.0%}", f"{one['errors']:.0f}"])
+    return f"{name}{' (latency: to the first byte)' if stream else ''}\n{table(head, rows)}"
+
+
+def paired(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:
+    """The median over the rounds of ours / theirs in tokens per second: what slows a whole round down cancels out."""
+    ratios = [
+        found
+        for one, other in zip(ours, theirs, strict=True)
+        if (found := ratio(one.tokens_per_second, other.tokens_per_second)) is not None
+    ]
+    return statistics.median(ratios) if ratios else None
+
+
+def engine_goals(found: Engine) -> list[Goal]:
+    return [
+        Goal(
+            f"local engine, {streams} at once: tokens/s, of the engine's",
+            value and value * 100,
+            97,
+            rising=True,
+            unit="%",
+        )
+        for streams, sources in found.rounds.items()
+        for value in [paired(sources["http"], sources["direct"])]
+    ]
+
+
+def engine_table(found: Engine) -> str:
+    head = ["", "streams", "tokens/s", "of direct", "lowest to highest round", "first text ms", "CPU ms/token"]
+    rows = []
+    for streams, sources in found.rounds.items():
+        for name, speeds in sources.items():
+            each = [one.tokens_per_second for one in speeds]
+            share = paired(speeds, sources["direct"])
+            row = [name, str(streams), f"{statistics.median(each):.1f}", "" if share is None else f"{share:.1%}"]
+            row += [
+                f"{min(each):.1f} to {max(each):.1f}",
+                f"{statistics.median(one.first for one in speeds) * 1e3:.0f}",
+            ]
+            rows.append([*row, f"{statistics.median(one.cpu_ms for one in speeds):.2f}"])
+    return f"local engine, a prompt of {found.prompt_tokens} tokens\n{table(head, rows)}"
+
+
+def startup_goals(found: Startup) -> list[Goal]:
+    return [
+        Goal("homeport --version", found.version, 0.5, unit=" s"),
+        Goal("import homeport.app", found.core, 0.5, unit=" s"),
+        Goal("idle server without a model", found.idle.rss / 1e6, 120, 60, 45, unit=" MB"),
+    ]
+
+
+def startup_table(found: Startup) -> str:
+    rows = [
+        ["python alone", f"{found.python:.3f} s"],
+        ["homeport --version", f"{found.version:.3f} s"],
+        ["import homeport.app", f"{found.core:.3f} s"],
+        ["serve to port answering, no model", f"{found.idle.port:.3f} s"],
+        ["serve to /readyz, no model", f"{found.idle.ready:.3f} s"],
+        ["resident, idle, no model", f"{found.idle.rss / 1e6:.0f} MB"],
+    ]
+    if found.model is not None:
+        rows += [
+            ["serve to port answering, default model", f"{found.model.port:.3f} s"],
+            ["serve to /readyz, default model", f"{found.model.ready:.3f} s"],
+            ["resident, idle, default model loaded", f"{found.model.rss / 1e6:.0f} MB"],
+        ]
+    return "start-up and rest\n" + table(["", "median"], rows)
+
+
+def goals_table(goals: Iterable[Goal]) -> str:
+    rows = []
+    for goal in goals:
+        limits = [
+            f"{limit:g}{goal.unit}" if limit is not None else "" for limit in (goal.floor, goal.target, goal.stretch)
+        ]
+        value = "-" if goal.value is None else f"{goal.value:.3g}{goal.unit}"
+        rows.append([goal.name, value, *limits, goal.verdict])
+    return table(["goal", "measured", "floor", "target", "stretch", "reached"], rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it reads as text, too. The first column is words, the rest numbers."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def row(cells: Sequence[str]) -> str:
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    return "\n".join([row(lines[0]), f"| {' | '.join(rule)} |", *map(row, lines[1:])])

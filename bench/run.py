@@ -1,0 +1,140 @@
+"""`make bench`: speed and memory as ratios, everything that is compared side by side in one run.
+
+make bench BENCH="--quick"                      a look, two minutes
+make bench BENCH="--only gateway --check"       the gateway alone; status 1 when a floor is missed
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
+
+from bench import engine, gateway, report, startup  # noqa: E402
+from bench.build import NotBuilt  # noqa: E402
+from bench.processes import NotStarted, cores  # noqa: E402
+from bench.report import Goal  # noqa: E402
+
+PARTS = ("gateway", "engine", "startup")
+
+
+@dataclass
+class Outcome:
+    """figures: for the JSON file. failed: part -> why it could not be measured."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    goals: list[Goal] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench/run.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Needs gcc (apt-get install gcc libc6-dev). Without nginx (apt-get install nginx-light) the gateway is "
+        "measured and not compared. Close everything else first: CPU per request bears noise, latency does not.",
+    )
+    parser.add_argument("--quick", action="store_true", help="short rounds: the order of magnitude, not the figure")
+    parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"of {','.join(PARTS)} (default: all)")
+    parser.add_argument("--rounds", type=int, help="rounds of each measurement (default 5, quick 2)")
+    parser.add_argument("--seconds", type=float, help="length of one gateway measurement (default 3, quick 1)")
+    parser.add_argument("--model", type=Path, metavar="GGUF", help="the default model's file (default: pulled, once)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (default bench/results/DATE.json)")
+    parser.add_argument("--check", action="store_true", help="status 1 when a floor is missed or a part fails")
+    options = parser.parse_args(arguments)
+    options.parts = [part.strip() for part in options.only.split(",")]
+    if unknown := [part for part in options.parts if part not in PARTS]:
+        parser.error(f"--only knows {', '.join(PARTS)}, not {unknown[0]!r}")
+    options.rounds = options.rounds or (2 if options.quick else 5)
+    options.seconds = options.seconds or (1.0 if options.quick else 3.0)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = options_of(arguments)
+    outcome = Outcome({"machine": machine(), "quick": options.quick, "rounds": options.rounds})
+    measured = {"gateway": _gateway, "engine": _engine, "startup": _startup}
+    print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
+    for part in options.parts:
+        with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
+            try:
+                measured[part](Path(folder), options, outcome)
+            except (NotBuilt, NotStarted, engine.WrongLength) as error:
+                outcome.failed[part] = str(error)
+                print(f"{part} was not measured: {error}\n", file=sys.stderr)
+    print(report.goals_table(outcome.goals))
+    _write(options.json, outcome)
+    missed = [goal for goal in outcome.goals if goal.verdict == "MISSED"]
+    return 1 if options.check and (missed or outcome.failed) else 0
+
+
+def machine() -> str:
+    """One line on what this was measured on."""
+    text = Path("/proc/cpuinfo").read_text()
+    model = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "?")
+    return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _gateway(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    streams = 200 if options.quick else 1000
+    found = gateway.run(folder, rounds=options.rounds, seconds=options.seconds, streams=streams)
+    print(report.gateway_tables(found) + "\n")
+    _keep(outcome, "gateway", found.as_dict(), report.gateway_goals(found))
+
+
+def _engine(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = engine.run(folder, _model(options), rounds=options.rounds)
+    print(report.engine_table(found) + "\n")
+    _keep(outcome, "engine", found.as_dict(), report.engine_goals(found))
+
+
+def _startup(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = startup.run(folder, rounds=options.rounds, model=_model(options))
+    print(report.startup_table(found) + "\n")
+    _keep(outcome, "startup", found.as_dict(), report.startup_goals(found))
+
+
+def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:
+    outcome.figures[part] = figures
+    outcome.goals += goals
+
+
+def _model(options: argparse.Namespace) -> Path:
+    """The default model's file. Raises NotStarted where it cannot be had."""
+    if options.model is not None:
+        given: Path = options.model.resolve()
+        return given
+    from homeport.backends.models import PullError
+    from tests.model_files import smollm2
+
+    try:
+        return smollm2()
+    except PullError as error:
+        raise NotStarted(str(error)) from None
+
+
+def _write(file: Path | None, outcome: Outcome) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    path = file or ROOT / "bench" / "results" / f"{now:%Y-%m-%dT%H%M%S}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    goals = [
+        {"goal": goal.name, "measured": goal.value, "floor": goal.floor, "reached": goal.verdict}
+        for goal in outcome.goals
+    ]
+    figures = outcome.figures | {"goals": goals, "failed": outcome.failed}
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"\nfigures: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -149,7 +149,9 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        if self._reading_paused and self._deadline <= now < self._latest:
+        if self.busy and self.done:
+            self._deadline = now + self._patience  # the answer is whole: it is the consumer who is slow
+        elif self._reading_paused and self._deadline <= now < self._latest:
             self._deadline = min(now + self._patience, self._latest)  # it is the consumer who is slow
         if now < self._deadline:
             self._watch(self._deadline)

@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 
+from homeport.backends.engines.llama_grammar import MOST_CALLS
 from homeport.backends.text import JsonObject, JsonSchema, Sampling, ToolCalls
 from tests.llama import Llama
 
@@ -83,6 +84,14 @@ def test_several_calls_one_after_the_other(llama: Llama) -> None:
         whole = re.match(rf"{CALL}(\n{CALL})*", text)
         assert whole is not None
         assert "<tool_call>".startswith(text[whole.end() :].strip()[:11])
+
+
+def test_a_model_that_calls_for_ever_is_ended(llama: Llama) -> None:
+    """Greedy, this one repeats its first call until its context is full."""
+    tools: dict[str, dict[str, object]] = {"toss": {"type": "object", "additionalProperties": False}}
+    answer = llama.say(ASKED, Sampling(900, temperature=0.0), ToolCalls(tools, required=True, parallel=True))
+    assert answer.finish == "stop"
+    assert 1 < answer.text.count("<tool_call>") <= MOST_CALLS
 
 
 def test_free_text_is_allowed_where_no_call_is_required(llama: Llama) -> None:

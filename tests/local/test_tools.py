@@ -87,13 +87,18 @@ def test_the_engine_is_told_what_to_force() -> None:
     assert isinstance(constraint, ToolCalls)
     assert list(constraint.tools) == ["time"]
     assert constraint.required
-    assert constraint.parallel
+    assert not constraint.parallel, "a named function is called once"
     engine = Script("no", certain=True)
     chat(tools=TOOLS, parallel_tool_calls=False, engine=engine)
     constraint = engine.asked[0][2]
     assert isinstance(constraint, ToolCalls)
     assert not constraint.required
     assert not constraint.parallel
+    engine = Script(OSLO, certain=True)
+    chat(tools=TOOLS, tool_choice="required", engine=engine)
+    constraint = engine.asked[0][2]
+    assert isinstance(constraint, ToolCalls)
+    assert constraint.parallel
 
 
 def test_calls_without_an_opening_mark_are_read_out_of_free_text() -> None:

@@ -14,6 +14,8 @@ _HEAD = "%llguidance {}\n"
 _COMPACT = {"whitespace_flexible": False}
 #: What other programs read exactly (RFC 8259, section 6). Without bounds a small model writes digits to its limit.
 _INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+#: Calls in one answer. A small model that has called once calls again and again, to the end of its context.
+MOST_CALLS = 16
 #: Keywords whose members are values, and those whose members are named by the client: neither are keywords.
 _VALUES = ("const", "enum", "default", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -38,7 +40,8 @@ def _tool_calls(calls: ToolCalls) -> str:
     opening = _quoted(calls.opening)
     rest = f"rest: call {_quoted(calls.closing)}"
     if calls.parallel:
-        rest += f" ({_quoted(calls.separator)} {opening} call {_quoted(calls.closing)})*"
+        more = MOST_CALLS - 1
+        rest += f" ({_quoted(calls.separator)} {opening} call {_quoted(calls.closing)}){{0,{more}}}"
     first = [f"start: {opening} rest"] if calls.required else _free(calls.opening)
     return "\n".join([*first, rest, f"call: {' | '.join(names)}", *lines]) + "\n"
 

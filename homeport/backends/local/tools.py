@@ -75,13 +75,14 @@ def offered(request: Mapping[str, Any], model: str) -> Offer:
         if function.get("strict"):
             strict.add(function["name"])
     chosen, required = _chosen(choice, described, "function_call" if older else "tool_choice", model)
+    named = isinstance(choice, Mapping) and choice.get("type") == "function"  # it is called once
     functions = [tool["function"] for tool in chosen]
     return Offer(
         tools=chosen,
         callable={function["name"]: function["parameters"] for function in functions},
         strict={f["name"]: schemas.validator(f["parameters"]) for f in functions if f["name"] in strict},
         required=required,
-        parallel=not older and request.get("parallel_tool_calls") is not False,
+        parallel=not older and not named and request.get("parallel_tool_calls") is not False,
         older=older,
     )
 

@@ -31,9 +31,9 @@ connections = 8192
 [models.echo]
 engine = "echo"
 
-[limits]  # every step is on, and none refuses the load
-requests_per_minute = 1_000_000_000
-tokens_per_minute = 1_000_000_000_000
+[tiers.home.default]  # every step is on, and none refuses the load
+max_requests_per_1_minute = 1_000_000_000
+max_tokens_per_1_minute = 1_000_000_000_000
 """
 
 NGINX = """\

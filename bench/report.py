@@ -9,6 +9,7 @@ from typing import Any
 from bench.engine import Engine, Speed
 from bench.gateway import CHUNKS, Gateway, medians
 from bench.startup import Startup
+from bench.usage import RATE, Usage
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -186,6 +187,29 @@ def startup_table(found: Startup) -> str:
             ["resident, idle, default model loaded", f"{found.model.rss / 1e6:.0f} MB"],
         ]
     return "start-up and rest\n" + table(["", "median"], rows)
+
+
+def usage_goals(found: Usage) -> list[Goal]:
+    """What is said of a million rows is not said of fewer."""
+    slowest = max(statistics.median(taken) for taken in found.queries.values())
+    late = found.delays["written"] - found.delays["passed on"]
+    whole = found.rows >= 1_000_000
+    return [
+        Goal("usage rows a second, on top of a million", found.rate if whole else None, RATE, rising=True),
+        Goal(f"delay of the event loop that {RATE:,} rows/s add, p99", late, 2.0, unit=" ms"),
+        Goal("slowest question to a million rows", slowest if whole else None, 1.0, 0.5, 0.1, unit=" s"),
+    ]
+
+
+def usage_table(found: Usage) -> str:
+    rows = [
+        ["rows written a second", f"{found.rate:,.0f}"],
+        ["CPU of a row", f"{found.cpu_us:.1f} us"],
+        ["bytes of a row in the file", f"{found.bytes / found.rows:.0f}"],
+        *([f"a timer is late while rows are {name}, p99", f"{late:.2f} ms"] for name, late in found.delays.items()),
+        *([name, f"{statistics.median(taken) * 1e3:.1f} ms"] for name, taken in found.queries.items()),
+    ]
+    return f"usage, on top of {found.rows:,} rows\n" + table(["", "median"], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

@@ -19,12 +19,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import engine, gateway, report, startup  # noqa: E402
+from bench import engine, gateway, report, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "engine", "startup")
+PARTS = ("gateway", "engine", "startup", "usage")
 
 
 @dataclass
@@ -63,7 +63,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = options_of(arguments)
     outcome = Outcome({"machine": machine(), "quick": options.quick, "rounds": options.rounds})
-    measured = {"gateway": _gateway, "engine": _engine, "startup": _startup}
+    measured = {"gateway": _gateway, "engine": _engine, "startup": _startup, "usage": _usage}
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
         with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
@@ -102,6 +102,12 @@ def _startup(folder: Path, options: argparse.Namespace, outcome: Outcome) -> Non
     found = startup.run(folder, rounds=options.rounds, model=_model(options))
     print(report.startup_table(found) + "\n")
     _keep(outcome, "startup", found.as_dict(), report.startup_goals(found))
+
+
+def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
+    print(report.usage_table(found) + "\n")
+    _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

@@ -4,6 +4,7 @@
 """
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -45,10 +46,10 @@ def configuration() -> str:
     ]
     section = None
     for name, kind, default in settings.walk():
-        table = name.rpartition(".")[0]
+        table = name.rpartition(".")[0] or (name if name == "aliases" else "")
         if table != section:
             section = table
-            lines += ["", f"## `[{table}]`" if table else "## `[aliases]`", ""]
+            lines += ["", f"## `[{table}]`" if table else "## Above all tables", ""]
             lines += ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
         shown = "" if default is None else f"`{_value(default)}`"
         lines.append(f"| `{name.rpartition('.')[2]}` | {_type(kind)} | {shown} | {_meaning(kind)} |")
@@ -85,6 +86,7 @@ def compatibility() -> str:
 _TOML = {
     str: "text",
     int: "whole number",
+    Decimal: "number",
     float: "number",
     bool: "true or false",
     tuple: "list of texts",

@@ -1,16 +1,16 @@
 """The composition root: settings in, a wired application out. Nothing else builds things.
 
-    settings -> backends -> router -\
-    key file -> keyring ------------ StraightLine -> Exchange -> lane and routes
-    usage log -> ledger, limits, cache -/
+    settings -> backends -> router ------------------\
+    database -> accounts -> keyring ------------------ StraightLine -> Exchange -> lane and routes
+    journal -> ledger -> usage log; shared -> limits -/
+    database -> changes -> the control plane ----------> the Admin API's routes
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
@@ -29,31 +29,31 @@ from homeport.errors import SettingsError
 from homeport.gateway.cache import Cache
 from homeport.gateway.entra import Entra
 from homeport.gateway.keyring import Keyring
-from homeport.gateway.ledger import Ledger
-from homeport.gateway.limits import Limits
 from homeport.gateway.pipeline import StraightLine
 from homeport.gateway.routing import Router, Target
 from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream
-from homeport.store.keyfile import KeyFile
-from homeport.store.usage import UsageLog
+
+if TYPE_CHECKING:
+    from homeport.books import Books
 
 log = logging.getLogger("homeport")
 
 
-def key_file(settings: Settings) -> KeyFile:
-    return KeyFile(settings.data / "keys.json")
-
-
 @dataclass
 class App:
-    """What `homeport serve` runs. start() loads the models (the port answers meanwhile), close() lets go of all."""
+    """What `homeport serve` runs, in this order: open() brings the databases up to date and reads keys and limits,
+    start() loads the models (the port answers meanwhile), watch() keeps an eye on changes, close() lets go of all."""
 
     asgi: ASGIApp
     http: type[LaneProtocol]
     router: Router
     held: Mapping[str, Held]
     upstreams: Sequence[Any]
-    usage: UsageLog
+    books: "Books"
+
+    async def open(self, preset: str | None = None, *, refuse_without_key: str | None = None) -> str | None:
+        """Returns a newly made first key, to be shown once. Raises SettingsError, Unavailable."""
+        return await self.books.open(preset, refuse_without_key=refuse_without_key)
 
     async def start(self) -> None:
         for upstream in self.upstreams:
@@ -66,50 +66,62 @@ class App:
             else:
                 log.warning("%s", held.reason)
 
+    async def watch(self) -> None:
+        await self.books.watch()
+
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
             await backend.close()
-        await asyncio.to_thread(self.usage.close)
+        await self.books.close()
 
 
 def build(settings: Settings) -> App:
     """Raises SettingsError. Touches no network and loads no model."""
+    from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
+    from homeport.books import Books, TiersShown
+
     organization = settings.server.organization
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keyring = Keyring(key_file(settings), organization)
-    usage = UsageLog(settings.data / "usage.db")
+    books = Books(settings)
     held = {name: _local(name, model, settings.data / "models") for name, model in local_models(settings).items()}
     upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
     router = _router(settings, held, upstreams)
     line = StraightLine(
-        limits=Limits(
-            requests_per_minute=settings.limits.requests_per_minute,
-            tokens_per_minute=settings.limits.tokens_per_minute,
-            strict=settings.limits.strict,
-        ),
-        ledger=Ledger(usage),
+        router=router,
+        budgets=books.budgets,
+        limits=books.limits,
+        ledger=books.ledger,
         cache=Cache(
             enabled=settings.cache.enabled, ttl=settings.cache.ttl_seconds, max_bytes=settings.cache.max_mb * 2**20
         ),
-        router=router,
     )
     exchange = Exchange(line, organization=organization)
+    keyring = Keyring(lambda: books.accounts.snapshot)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
+    entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
     asgi = application(
         exchange=exchange,
         openai=openai,
-        azure=AzureDialect(keyring, Entra(settings.entra, organization)),
+        azure=AzureDialect(keyring, entra),
         models=Models(router, keyring, created=int(clock.now())),
         ops=Ops(lambda: {name: one.state for name, one in held.items()}),
+        control=control.routes(
+            keyring,
+            changes=books.changes,
+            tiers=TiersShown(books.tiers, settings.limits.tier, router),
+            reached=books.reached,
+            usage=books.usage,
+            find=books.find,
+            organization=organization,
+        ),
         organization=organization,
         largest_body=largest_body,
     )
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    usage.start()
-    return App(asgi, http, router, held, tuple(upstreams.values()), usage)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -167,7 +179,7 @@ def _upstream(name: str, upstream: Upstream) -> Any:
 
 
 def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any]) -> Router:
-    models = {name: Target("local", backend, name, "homeport") for name, backend in held.items()}
+    models = {name: Target("local", backend, name, "homeport", local=True) for name, backend in held.items()}
     wildcards: list[Target] = []
     for name, upstream in settings.upstreams.items():
         for model in upstream.models:

@@ -77,15 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     models = _command(commands, "models", "list the models of this machine and of the catalogue", "")
     models.set_defaults(run=_models)
 
-    keys = _command(commands, "keys", "make, list and revoke API keys", "")
-    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
-    create = _command(actions, "create", "make a key and show it once", "Make a key. Only its hash is stored.")
-    create.add_argument("name", nargs="?", default="key", help="what it is for")
-    create.set_defaults(run=_keys_create)
-    _command(actions, "list", "list the keys, masked", "").set_defaults(run=_keys_list)
-    revoke = _command(actions, "revoke", "revoke a key", "A running server refuses the key within a second.")
-    revoke.add_argument("id", help="the key's id, as `homeport keys list` shows it")
-    revoke.set_defaults(run=_keys_revoke)
+    _add_keys(commands)
 
     doctor = _command(
         commands,
@@ -95,6 +87,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    keys = _command(
+        commands,
+        "keys",
+        "make, list, rotate and revoke API keys",
+        """\
+        API keys from the command line, by the same rules as through the Admin API. Only hashes are stored. A running
+        server sees every change within a second.
+        """,
+    )
+    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _command(actions, "create", "make a key and show it once", "Make a key. Only its hash is stored.")
+    create.add_argument("name", nargs="?", default="key", help="what it is for")
+    create.add_argument("--project", metavar="PROJECT", help="id or name of its project (default: the first project)")
+    create.add_argument("--models", metavar="NAME,NAME", help="the only models that it may use (default: all)")
+    create.add_argument(
+        "--scopes", metavar="SCOPE,SCOPE", help="what it may do: model.request, model.read (default: all)"
+    )
+    create.add_argument("--days", type=int, metavar="N", help="how long it works (default: until it is revoked)")
+    create.add_argument("--admin", action="store_true", help="a key of the Admin API, and of nothing else")
+    create.set_defaults(run=_keys_create)
+    _command(actions, "list", "list the keys, masked", "").set_defaults(run=_keys_list)
+    rotate = _command(
+        actions,
+        "rotate",
+        "replace a key",
+        "Make a new key with the settings of an old one, which works for a while yet.",
+    )
+    rotate.add_argument("id", help="the old key's id, as `homeport keys list` shows it")
+    rotate.add_argument(
+        "--overlap", type=int, default=86_400, metavar="SECONDS", help="how long the old key works (default: a day)"
+    )
+    rotate.set_defaults(run=_keys_rotate)
+    revoke = _command(actions, "revoke", "revoke a key", "A running server refuses the key within a second.")
+    revoke.add_argument("id", help="the key's id, as `homeport keys list` shows it")
+    revoke.set_defaults(run=_keys_revoke)
 
 
 def _command(
@@ -155,33 +185,48 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _keys_create(options: argparse.Namespace) -> int:
-    from homeport.app import key_file
-    from homeport.control import keys
+    from homeport import keys
 
-    key, secret = keys.create(key_file(_settings(options)), options.name)
-    print(secret)
-    print(f"{key.id}: shown once, only its hash is stored.", file=sys.stderr)
+    made = keys.create(
+        _settings(options),
+        options.name,
+        admin=options.admin,
+        project=options.project,
+        models=_names(options.models),
+        scopes=_names(options.scopes),
+        days=options.days,
+    )
+    print(made.secret)
+    print(f"{made.id}: shown once, only its hash is stored.", file=sys.stderr)
     return 0
 
 
 def _keys_list(options: argparse.Namespace) -> int:
-    import datetime
+    from homeport import keys
 
-    from homeport.app import key_file
+    for line in keys.listed(_settings(options)):
+        print(line)
+    return 0
 
-    for key in key_file(_settings(options)).read():
-        made = datetime.datetime.fromtimestamp(key.created_at, datetime.UTC).strftime("%Y-%m-%d %H:%M")
-        print(f"{key.id}  {key.redacted:22}  {made}  {key.name}")
+
+def _keys_rotate(options: argparse.Namespace) -> int:
+    from homeport import keys
+
+    made = keys.rotate(_settings(options), options.id, overlap=options.overlap)
+    print(made.secret)
+    print(f"{made.id}: shown once. {options.id} works until {made.until} UTC.", file=sys.stderr)
     return 0
 
 
 def _keys_revoke(options: argparse.Namespace) -> int:
-    from homeport.app import key_file
-    from homeport.control import keys
+    from homeport import keys
 
-    key = keys.revoke(key_file(_settings(options)), options.id)
-    print(f"{key.id} {key.redacted} is revoked.")
+    print(f"{options.id} {keys.revoke(_settings(options), options.id)} is revoked.")
     return 0
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
 
 
 def _doctor(options: argparse.Namespace) -> int:

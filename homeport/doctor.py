@@ -1,5 +1,6 @@
 """`homeport doctor`: what is installed, what is missing, and the command that mends it. Looks, changes nothing."""
 
+import asyncio
 import os
 import platform
 import shutil
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from homeport import __version__, app
 from homeport.backends import models, registry
-from homeport.errors import SettingsError
+from homeport.errors import HomeportError, SettingsError
 from homeport.settings import DEFAULT_MODEL, Settings
 
 _SMALLEST_FREE = 1_000_000_000
@@ -27,7 +28,14 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    return [*_machine(settings), *_engines(), *_models(settings), *_keys(settings), *_wiring(settings)]
+    return [
+        *_machine(settings),
+        *_engines(),
+        *_models(settings),
+        *_state(settings),
+        *_shared(settings),
+        *_wiring(settings),
+    ]
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
@@ -76,16 +84,56 @@ def _models(settings: Settings) -> Iterator[Finding]:
         yield Finding(False, problem.what, problem.mend)
 
 
-def _keys(settings: Settings) -> Iterator[Finding]:
-    file = app.key_file(settings)
-    try:
-        count = len(file.read())
-    except SettingsError as error:
-        yield Finding(False, str(error), "homeport keys create")
+def _state(settings: Settings) -> Iterator[Finding]:
+    """Databases that are there: readable, whole, of this version's form; how many keys they have."""
+    if settings.database_url is None and not (settings.data / "state.db").exists():
+        yield Finding(False, "no API key yet", "homeport keys create", optional=True)
         return
-    yield Finding(count > 0, f"{count} API keys" if count else "no API key yet", "homeport keys create", optional=True)
-    if file.path.exists() and stat.S_IMODE(file.path.stat().st_mode) & 0o077:
-        yield Finding(False, f"{file.path} can be read by others", f"chmod 600 {file.path}")
+    from homeport import keys
+    from homeport.store import migrations
+    from homeport.store.database import Database
+
+    async def look(url: str, history: str) -> tuple[str, int]:
+        database = Database(url)
+        try:
+            problem = await migrations.problem(database, history)
+            return problem, await keys.count(database) if history == "state" and not problem else 0
+        finally:
+            await database.close()
+
+    for history, url in (("state", settings.state_url), ("usage", settings.usage_url)):
+        if settings.database_url is None and not (settings.data / f"{history}.db").exists():
+            continue
+        try:
+            problem, count = asyncio.run(look(url, history))
+        except (HomeportError, SettingsError) as error:
+            yield Finding(False, f"the database ({history}): {error}", "check database_url, and that the server runs")
+            continue
+        what = "PostgreSQL" if settings.database_url else str(settings.data / f"{history}.db")
+        yield Finding(not problem, f"{what} ({history})" + (f": {problem}" if problem else ""), "see the line above")
+        if history == "state" and not problem:
+            known = f"{count} API keys" if count else "no API key yet"
+            yield Finding(count > 0, known, "homeport keys create", optional=True)
+    for file in sorted(settings.data.glob("*.db")):
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            yield Finding(False, f"{file} can be read by others", f"chmod 600 {file}")
+
+
+def _shared(settings: Settings) -> Iterator[Finding]:
+    if settings.redis_url is None:
+        return
+    try:
+        from redis import Redis, RedisError
+    except ModuleNotFoundError:
+        yield Finding(False, "redis_url is set, and Redis's client is missing", "pip install 'homeport[redis]'")
+        return
+    try:
+        with Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2) as redis:
+            redis.ping()
+    except (RedisError, OSError, ValueError):
+        yield Finding(False, "Redis does not answer at redis_url", "check redis_url, and that Redis runs")
+    else:
+        yield Finding(True, "Redis answers")
 
 
 def _wiring(settings: Settings) -> Iterator[Finding]:

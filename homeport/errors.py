@@ -8,12 +8,14 @@
     |  |- MissingKey                  401, code null
     |- PermissionDenied               403
     |- ModelNotFound                  404 code model_not_found
+    |- NotFound                       404: no such project, key, user, ...; `param` names the part of the path
     |- UnknownURL                     404
     |- MethodNotAllowed               405
     |- RequestTimedOut                408
     |- BodyTooLarge                   413
     |- UnsupportedMediaType           415
     |- RateLimited                    429 code rate_limit_exceeded
+    |- InsufficientQuota              429 code insufficient_quota: a budget is used up, trying again does not help
     |- TooManyHeaders                 431
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
@@ -89,6 +91,11 @@ class ModelNotFound(HomeportError):
         return cls(f"The model `{model}` does not exist or you do not have access to it.")
 
 
+class NotFound(HomeportError):
+    status = 404
+    type = "invalid_request_error"
+
+
 class UnknownURL(HomeportError):
     status = 404
     type = "invalid_request_error"
@@ -130,6 +137,21 @@ class RateLimited(HomeportError):
     def __init__(self, message: str, *, kind: str, headers: Headers = ()) -> None:
         super().__init__(message, headers=headers)
         self.kind = kind
+
+
+class InsufficientQuota(HomeportError):
+    """Over a budget."""
+
+    status = 429
+    type = "insufficient_quota"
+    default_code = "insufficient_quota"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You exceeded your current quota, please check your plan and billing details. A budget of this key, its "
+            "project or its organization is used up: whoever runs this server can raise it.",
+            headers=(("x-should-retry", "false"),),
+        )
 
 
 class TooManyHeaders(HomeportError):

@@ -72,3 +72,32 @@ def key() -> str:
 def secret_key() -> str:
     """A new API key: 48 characters, 285 bits. Shown once; only its SHA-256 is ever stored."""
     return "sk-homeport-" + random_text(48)
+
+
+def secret_admin_key() -> str:
+    """A new key of the Admin API, as long."""
+    return "sk-admin-homeport-" + random_text(48)
+
+
+def project() -> str:
+    return "proj_" + random_text(24)
+
+
+def user() -> str:
+    return "user-" + random_text(24)
+
+
+def invite() -> str:
+    return "invite-" + random_text(24)
+
+
+def service_account() -> str:
+    return "svc_acct_" + random_text(24)
+
+
+def spend_alert() -> str:
+    return "spend_alert_" + random_text(24)
+
+
+def audit_log() -> str:
+    return "audit_log-" + random_text(24)

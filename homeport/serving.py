@@ -7,8 +7,6 @@ import sys
 
 from homeport import app, settings
 from homeport.api import server
-from homeport.control import keys
-from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
 from homeport.settings import Settings
 
@@ -20,23 +18,33 @@ def serve(chosen: Settings) -> int:
         level=chosen.server.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    file = app.key_file(chosen)
-    preset = settings.first_key()
-    if not _is_loopback(chosen.server.host) and preset is None and not file.read():
-        raise SettingsError(
-            f"Refusing to listen on {chosen.server.host} without a key. Make one first: `homeport keys create`, or set "
-            "HOMEPORT_API_KEY."
-        )
-    made = keys.ensure_first(file, preset)
-    built = app.build(chosen)
-    listener = server.bind(chosen.server.host, chosen.server.port)
-    host, port = listener.getsockname()[:2]
-    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, str(file.path)), made, built)
-    running = server.server(built.asgi, built.http, chosen.server)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(running.serve_while(listener, built.start, built.close))
+        runner.run(_serve(chosen))
     return 0
+
+
+async def _serve(chosen: Settings) -> None:
+    preset = settings.first_key()
+    built = app.build(chosen)
+    try:
+        made = await built.open(preset, refuse_without_key=_refusal(chosen.server.host))
+        listener = server.bind(chosen.server.host, chosen.server.port)
+    except BaseException:
+        await built.close()
+        raise
+    host, port = listener.getsockname()[:2]
+    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset), made, built)
+    await server.server(built.asgi, built.http, chosen.server).serve_while(listener, built)
+
+
+def _refusal(host: str) -> str | None:
+    if _is_loopback(host):
+        return None
+    return (
+        f"Refusing to listen on {host} without a key. Make one first: `homeport keys create`, or set HOMEPORT_API_KEY."
+    )
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -61,12 +69,12 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _key_line(made: str | None, preset: str | None, path: str) -> str:
+def _key_line(made: str | None, preset: str | None) -> str:
     if made is not None:
-        return f"{made}   (shown this once; only its hash is kept, in {path})"
+        return f"{made}   (shown this once; only its hash is kept)"
     if preset is not None:
         return "the one in HOMEPORT_API_KEY"
-    return f"as shown at the first start (hashes in {path}); another: homeport keys create"
+    return "as shown at the first start; another: homeport keys create"
 
 
 def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None:

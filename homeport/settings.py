@@ -9,8 +9,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -31,11 +32,12 @@ DEFAULT_ALIASES = (
 )
 PREFIX = "HOMEPORT_"
 #: Variables that are not settings of the server: the first key, and what the test-suite reads.
-OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
+OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_ADMIN_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
 TEST_PREFIX = "HOMEPORT_TEST_"
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Limit = Annotated[int, Meta(ge=0)]
 
 
 def _doc(text: str) -> Any:
@@ -103,11 +105,32 @@ class Upstream(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """Per key and model family. 0 means no limit."""
+    """How the limits of the tiers are kept."""
 
-    requests_per_minute: Annotated[int, Meta(ge=0, description="RPM.")] = 10_000
-    tokens_per_minute: Annotated[int, Meta(ge=0, description="TPM, prompt and answer together.")] = 10_000_000
-    strict: Annotated[bool, _doc("True: what was reserved and not used is not given back.")] = False
+    tier: Annotated[
+        str, _doc("Of projects that have none of their own: `home`, `trial`, `1` to `5`, or one of `[tiers]`.")
+    ] = "home"
+    graduate: Annotated[
+        bool, _doc("Projects without a tier of their own rise from `trial` by what was spent, as at OpenAI.")
+    ] = False
+    strict: Annotated[bool, _doc("True: tokens that were reserved and not used are not given back.")] = False
+    without_redis: Annotated[
+        Literal["refuse", "share"],
+        _doc("While Redis is away: answer 503, or count here against this replica's share of the limits."),
+    ] = "refuse"
+
+
+class Tier(_Section, frozen=True):
+    """What a tier allows for a model family, `[tiers.NAME.FAMILY]`; `default` is every other name. 0: no limit."""
+
+    max_requests_per_1_minute: Annotated[Limit | None, _doc("RPM.")] = None
+    max_requests_per_1_day: Annotated[Limit | None, _doc("RPD.")] = None
+    max_tokens_per_1_minute: Annotated[Limit | None, _doc("TPM, prompt and answer together.")] = None
+    max_tokens_per_1_day: Annotated[Limit | None, _doc("TPD.")] = None
+    max_images_per_1_minute: Annotated[Limit | None, _doc("IPM.")] = None
+    max_audio_megabytes_per_1_minute: Annotated[Limit | None, _doc("Audio that is sent.")] = None
+    batch_1_day_max_input_tokens: Annotated[Limit | None, _doc("Tokens in batches that wait.")] = None
+    max_concurrent_requests: Annotated[Limit | None, _doc("Requests at once.")] = None
 
 
 class Cache(_Section, frozen=True):
@@ -116,6 +139,21 @@ class Cache(_Section, frozen=True):
     enabled: Annotated[bool, _doc("Off unless asked for: two equal requests may want two answers.")] = False
     ttl_seconds: Annotated[Seconds, _doc("How long an answer may be used again.")] = 3600.0
     max_mb: Annotated[Positive, _doc("Memory for answers; the oldest go first.")] = 64
+
+
+class Price(_Section, frozen=True):
+    """What a model costs in US dollars: `[prices.NAME]`. Goes before every list."""
+
+    input: Annotated[Decimal | None, _doc("A million tokens of the prompt.")] = None
+    cached_input: Annotated[Decimal | None, _doc("Of those, read from a cache; `input` by default.")] = None
+    output: Annotated[Decimal | None, _doc("A million tokens of the answer.")] = None
+    input_audio: Annotated[Decimal | None, _doc("A million audio tokens heard.")] = None
+    output_audio: Annotated[Decimal | None, _doc("A million audio tokens spoken.")] = None
+    per_image: Annotated[Decimal | dict[str, Decimal] | None, _doc("A picture, or by size.")] = None
+    per_minute: Annotated[Decimal | None, _doc("A minute of audio, by the second.")] = None
+    per_million_characters: Annotated[Decimal | None, _doc("Text that is spoken.")] = None
+    half_in_batch: Annotated[bool, _doc("Text costs half in a batch.")] = False
+    max_output: Annotated[Positive | None, _doc("Longest answer, for reservations.")] = None
 
 
 class Entra(_Section, frozen=True):
@@ -127,6 +165,14 @@ class Entra(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
+    database_url: Annotated[
+        str | None,
+        _doc("`postgresql://USER:PASSWORD@HOST/NAME`: state and records. Without it: SQLite in the data folder."),
+    ] = None
+    redis_url: Annotated[
+        str | None,
+        _doc("`redis://HOST:6379/0`: limits and budgets are counted for all replicas together. Without it: here."),
+    ] = None
     server: Server = Server()
     models: dict[str, Model] = msgspec.field(default_factory=dict)
     upstreams: dict[str, Upstream] = msgspec.field(default_factory=dict)
@@ -135,8 +181,20 @@ class Settings(_Section, frozen=True):
         _doc("Name -> model, or several: the next is tried when one fails before its first byte."),
     ] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()
+    tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
+    prices: dict[str, Price] = msgspec.field(default_factory=dict)
     cache: Cache = Cache()
     entra: Entra = Entra()
+
+    @property
+    def state_url(self) -> str:
+        """Of the state's database."""
+        return self.database_url or f"sqlite:///{self.data / 'state.db'}"
+
+    @property
+    def usage_url(self) -> str:
+        """Of the ledger's: a file of its own on SQLite, so that records never wait for the state."""
+        return self.database_url or f"sqlite:///{self.data / 'usage.db'}"
 
     @property
     def data(self) -> Path:
@@ -154,7 +212,7 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
     table: dict[str, Any] = {}
     if chosen is not None or path.exists():
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            table = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
         except FileNotFoundError:
             raise SettingsError(f"There is no configuration file {str(path)!r}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -197,20 +255,29 @@ def walk(section: type[msgspec.Struct] = Settings, prefix: str = "") -> Iterator
     """Every setting as (dotted name, type, default), in the order of the file; NAME stands for a name of yours."""
     for info in msgspec.structs.fields(section):
         kind = fields(section)[info.name]
-        if nested := _struct_in(kind):
-            yield from walk(nested, f"{prefix}{info.name}." + ("NAME." if get_origin(kind) is dict else ""))
+        if nested := _table_in(kind):
+            yield from walk(nested.section, f"{prefix}{info.name}." + "".join(_NAMES[: nested.names]))
         else:
             yield prefix + info.name, kind, info.default if info.default is not msgspec.NODEFAULT else None
 
 
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+_NAMES = ("NAME.", "FAMILY.")
+
+
+class _Table(NamedTuple):
+    """names: how many names of the operator's stand before the section's own (`[models.NAME]`: one)."""
+
+    section: type[msgspec.Struct]
+    names: int
+
+
+def _table_in(kind: Any) -> _Table | None:
     """The table behind a field: its own type, or the values of a table of tables."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    if get_origin(kind) is dict and isinstance(get_args(kind)[1], type):
-        value = get_args(kind)[1]
-        return value if issubclass(value, msgspec.Struct) else None
-    return None
+    names = 0
+    while get_origin(kind) is dict:
+        kind = get_args(kind)[1]
+        names += 1
+    return _Table(kind, names) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
 
 def _check_names(table: Mapping[str, Any], section: type[msgspec.Struct], *, where: str, prefix: str = "") -> None:
@@ -218,15 +285,21 @@ def _check_names(table: Mapping[str, Any], section: type[msgspec.Struct], *, whe
     for name, value in table.items():
         if name not in known:
             raise SettingsError(f"{where}: unknown setting {prefix + name!r}.{_nearest(name, known)}")
-        nested = _struct_in(known[name])
-        if nested is None or not isinstance(value, dict):
-            continue
-        if get_origin(known[name]) is dict:
-            for key, inner in value.items():
-                if isinstance(inner, dict):
-                    _check_names(inner, nested, where=where, prefix=f"{prefix}{name}.{key}.")
-        else:
-            _check_names(value, nested, where=where, prefix=f"{prefix}{name}.")
+        nested = _table_in(known[name])
+        if nested is not None:
+            for path, inner in _tables(value, nested.names, f"{prefix}{name}."):
+                _check_names(inner, nested.section, where=where, prefix=path)
+
+
+def _tables(value: Any, names: int, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The sections below a table, each with its dotted name; what is no table is for the conversion to refuse."""
+    if not isinstance(value, dict):
+        return
+    if not names:
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _tables(inner, names - 1, f"{prefix}{key}.")
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
@@ -237,23 +310,32 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 def _set_from_variable(table: dict[str, Any], name: str, value: str) -> None:
     """Put one variable where the file would have it. Table names lose their case and read `-` as `_`."""
     rest = name[len(PREFIX) :].lower()
+    if rest in fields(Settings) and _is_plain(fields(Settings)[rest]):
+        table[rest] = _read(value, fields(Settings)[rest])
+        return
     for section, kind in fields(Settings).items():
-        nested = _struct_in(kind)
-        if nested is None or not rest.startswith(section + "_"):
+        nested = _table_in(kind)
+        if nested is None or nested.names > 1 or not rest.startswith(section + "_"):
             continue
         inner = rest[len(section) + 1 :]
-        if get_origin(kind) is not dict:
-            if inner in fields(nested):
-                table.setdefault(section, {})[inner] = _read(value, fields(nested)[inner])
+        known = fields(nested.section)
+        if not nested.names:
+            if inner in known:
+                table.setdefault(section, {})[inner] = _read(value, known[inner])
                 return
-            raise SettingsError(f"Unknown variable {name}.{_nearest_variable(section, inner, nested)}")
-        for field in sorted(fields(nested), key=len, reverse=True):
+            raise SettingsError(f"Unknown variable {name}.{_nearest_variable(section, inner, nested.section)}")
+        for field in sorted(known, key=len, reverse=True):
             if inner.endswith("_" + field) and len(inner) > len(field) + 1:
                 named = _name_in_table(table.setdefault(section, {}), inner[: -len(field) - 1])
-                named[field] = _read(value, fields(nested)[field])
+                named[field] = _read(value, known[field])
                 return
-    sections = {f"{PREFIX}{s}_".upper(): None for s, kind in fields(Settings).items() if _struct_in(kind)}
+    sections = {f"{PREFIX}{s}_".upper(): None for s, kind in fields(Settings).items() if _table_in(kind)}
     raise SettingsError(f"Unknown variable {name}. Settings begin with {', '.join(sections)}.")
+
+
+def _is_plain(kind: Any) -> bool:
+    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_origin(base) is not dict and _table_in(base) is None
 
 
 def _nearest_variable(section: str, inner: str, nested: type[msgspec.Struct]) -> str:

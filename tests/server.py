@@ -13,7 +13,6 @@ import uvloop
 
 from homeport import app
 from homeport.api import server
-from homeport.control import keys
 from homeport.settings import Settings
 
 KEY = "sk-test-0123456789abcdef"
@@ -34,6 +33,24 @@ class Running:
         return f"{self.url}/v1"
 
 
+@dataclass
+class _Told:
+    """An application that tells when it is ready."""
+
+    app: app.App
+    ready: threading.Event
+
+    async def start(self) -> None:
+        await self.app.start()
+        self.ready.set()
+
+    async def watch(self) -> None:
+        await self.app.watch()
+
+    async def close(self) -> None:
+        await self.app.close()
+
+
 @contextmanager
 def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True) -> Iterator[Running]:
     """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY.
@@ -43,7 +60,6 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
     table = {**ECHO, **(settings or {})}
     table["server"] = {"port": 0, "data": str(data), **table.get("server", {})}
     chosen = msgspec.convert(table, Settings)
-    keys.ensure_first(app.key_file(chosen), KEY)
     built = app.build(chosen)
     if not lane:
         built.http.routes = {}
@@ -52,14 +68,14 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
     ready = threading.Event()
     failures: list[BaseException] = []
 
-    async def start() -> None:
-        await built.start()
-        ready.set()
+    async def whole_life() -> None:
+        await built.open(KEY)
+        await serving.serve_while(listener, _Told(built, ready))
 
     def serve() -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serving.serve_while(listener, start, built.close))
+                runner.run(whole_life())
         except BaseException as error:
             failures.append(error)
         finally:

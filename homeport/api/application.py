@@ -29,15 +29,18 @@ def application(
     azure: AzureDialect,
     models: Models,
     ops: Ops,
+    control: Sequence[BaseRoute],
     organization: str,
     largest_body: int,
 ) -> ASGIApp:
+    """control: routes of the control plane."""
     routes: list[BaseRoute] = [
         Route("/", ops.root, methods=["GET"]),
         Route("/healthz", ops.healthz, methods=["GET"]),
         Route("/readyz", ops.readyz, methods=["GET"]),
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
+        *control,
         *_inference(exchange, openai, largest_body),
         *_azure_inference(exchange, azure, largest_body),
     ]

@@ -13,7 +13,7 @@ from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.backends.capabilities import Call, Header
-from homeport.errors import HomeportError, UnsupportedMediaType
+from homeport.errors import HomeportError
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
@@ -98,9 +98,8 @@ class Exchange:
             told = call.told
             async with aclosing(self._line.run(route.endpoint, principal, call)) as frames:
                 first = await anext(frames)
-                head = self._head(request_id, began, told, custom)
                 if call.stream:
-                    reply.start(200, head + _EVENT_STREAM)
+                    reply.start(200, self._head(request_id, began, told, custom) + _EVENT_STREAM)
                     started = True
                     reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
                     with _KeepAlive(reply) as alive:
@@ -113,9 +112,10 @@ class Exchange:
                     reply.write(sse.DONE)
                     reply.finish()
                 else:
-                    async for _ in frames:
+                    async for _ in frames:  # its end closes the books, which tells what it cost
                         pass
-                    reply.send(200, head + _JSON, route.dialect.render(first.data, stream=False))
+                    head = self._head(request_id, began, told, custom) + _JSON
+                    reply.send(200, head, route.dialect.render(first.data, stream=False))
         except Exception as raised:
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
             body = route.dialect.error(error)
@@ -141,7 +141,7 @@ def _error_lines(error: HomeportError) -> bytes:
 
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
-    _check_media_type(seen)
+    http_headers.check_media_type(seen)
     envelope = open_envelope(inbound.body, model=route.model)
     return Call(
         endpoint=route.endpoint.name,
@@ -151,26 +151,10 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
         fields=envelope.fields,
         stream=envelope.stream,
         max_tokens=envelope.max_tokens,
+        choices=envelope.choices,
         include_usage=envelope.include_usage,
         headers=seen.custom,
     )
-
-
-def _check_media_type(seen: http_headers.Seen) -> None:
-    kind = seen.content_type
-    if kind != b"application/json":
-        kind = kind.partition(b";")[0].strip().lower()
-    if kind and kind != b"application/json":
-        shown = kind.decode("ascii", "replace")
-        raise UnsupportedMediaType(
-            f"Unsupported content type: {shown!r}. This API method only accepts 'application/json' requests, but you "
-            f"specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
-            code="unsupported_content_type",
-        )
-    if seen.content_encoding and seen.content_encoding.lower() != b"identity":
-        raise UnsupportedMediaType(
-            "Unsupported content encoding. Send the JSON body without compression.", code="unsupported_content_encoding"
-        )
 
 
 class _KeepAlive:

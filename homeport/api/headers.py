@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from homeport import clock
 from homeport.backends.capabilities import Header
-from homeport.errors import TooManyHeaders
+from homeport.errors import TooManyHeaders, UnsupportedMediaType
 
 #: The version of the REST API that OpenAI's answers name.
 OPENAI_VERSION = b"2020-10-01"
@@ -63,6 +63,24 @@ def read(headers: Iterable[Header]) -> Seen:
             "Send fewer."
         )
     return Seen(bearer, api_key, content_type, content_encoding, tuple(custom))
+
+
+def check_media_type(seen: Seen) -> None:
+    """JSON, as it is. Raises UnsupportedMediaType (415)."""
+    kind = seen.content_type
+    if kind != b"application/json":
+        kind = kind.partition(b";")[0].strip().lower()
+    if kind and kind != b"application/json":
+        shown = kind.decode("ascii", "replace")
+        raise UnsupportedMediaType(
+            f"Unsupported content type: {shown!r}. This API method only accepts 'application/json' requests, but you "
+            f"specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
+            code="unsupported_content_type",
+        )
+    if seen.content_encoding and seen.content_encoding.lower() != b"identity":
+        raise UnsupportedMediaType(
+            "Unsupported content encoding. Send the JSON body without compression.", code="unsupported_content_encoding"
+        )
 
 
 @lru_cache(maxsize=1024)

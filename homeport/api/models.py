@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from homeport import clock
-from homeport.api import headers
 from homeport.api.json import json_answer
+from homeport.api.openai import bearer_of
 from homeport.errors import HomeportError, ModelNotFound
-from homeport.gateway.keyring import Keyring
+from homeport.gateway.keyring import Keyring, Principal
 from homeport.gateway.routing import Listed, Router, Target
 from homeport.wire.models import Model, ModelList
 
@@ -29,13 +29,15 @@ class Models:
         self._asking = asyncio.Lock()
 
     async def list(self, request: Request) -> Response:
-        self._keyring.principal(bearer_of(request))
-        models = [self._model(listed) for listed in await self._all()]
+        principal = self._principal(request)
+        models = [self._model(listed) for listed in await self._all() if principal.models.admit(listed.id)]
         return json_answer(ModelList(data=models))
 
     async def retrieve(self, request: Request) -> Response:
-        self._keyring.principal(bearer_of(request))
+        principal = self._principal(request)
         name = request.path_params["model"]
+        if not principal.models.admit(name):
+            raise ModelNotFound.named(name)
         for listed in await self._all():
             if listed.id == name:
                 return json_answer(self._model(listed))
@@ -43,6 +45,12 @@ class Models:
         if not self._router.wildcards:
             raise ModelNotFound.named(name)
         return json_answer(self._model(Listed(name, self._router.wildcards[0].owner)))
+
+    def _principal(self, request: Request) -> Principal:
+        """Whoever asks sees the models that it may use. Raises InvalidKey, PermissionDenied."""
+        principal = self._keyring.principal(bearer_of(request))
+        principal.may("model.read")
+        return principal
 
     def _model(self, listed: Listed) -> Model:
         return Model(
@@ -68,7 +76,3 @@ class Models:
                 return [Listed(name, wild.owner) for name in await wild.backend.models()]
         except (HomeportError, TimeoutError):
             return []
-
-
-def bearer_of(request: Request) -> bytes | None:
-    return headers.read(request.headers.raw).bearer

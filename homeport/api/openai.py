@@ -1,6 +1,8 @@
 """OpenAI's own way: a Bearer key, and OpenAI's objects as they are."""
 
-from homeport.api import rendering
+from starlette.requests import Request
+
+from homeport.api import headers, rendering
 from homeport.api.headers import Seen
 from homeport.backends.capabilities import Call
 from homeport.errors import HomeportError
@@ -22,3 +24,8 @@ class OpenAIDialect:
 
     def render(self, data: bytes, *, stream: bool) -> bytes:
         return data
+
+
+def bearer_of(request: Request) -> bytes | None:
+    """The key of a request outside the exchange."""
+    return headers.read(request.headers.raw).bearer

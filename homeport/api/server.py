@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -35,6 +36,16 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Served(Protocol):
+    """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go."""
+
+    async def start(self) -> None: ...
+
+    async def watch(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, except that a signal ends it with status 0 instead of being raised again."""
 
@@ -44,18 +55,17 @@ class Server(uvicorn.Server):
         else:
             self.should_exit = True
 
-    async def serve_while(
-        self, listener: socket.socket, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Serve until a signal. `start` runs beside it (models load while the port answers), `close` after draining."""
+    async def serve_while(self, listener: socket.socket, served: Served) -> None:
+        """Serve until a signal. The models load while the port answers; `close` comes after draining."""
         _track_no_generators()
         try:
             async with asyncio.TaskGroup() as group:
-                starting = group.create_task(_start(start))
+                beside = [group.create_task(_start(served.start)), group.create_task(served.watch())]
                 await self.serve(sockets=[listener])
-                starting.cancel()
+                for task in beside:
+                    task.cancel()
         finally:
-            await close()
+            await served.close()
 
 
 def _track_no_generators() -> None:

@@ -16,11 +16,19 @@ T = TypeVar("T")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of one answer, as the ledger keeps them. `cached` is a part of `prompt`."""
+    """What one answer took, as OpenAI's `usage` counts it.
+
+    cached and input_audio are parts of prompt, output_audio is a part of completion. milliseconds: of audio.
+    """
 
     prompt: int
     completion: int
     cached: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
+    images: int = 0
+    characters: int = 0
+    milliseconds: int = 0
 
 
 class Frame:
@@ -46,7 +54,8 @@ class Call:
 
     body: the request's bytes as they came; fields: the same, decoded one level deep (values stay raw JSON).
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
-    max_tokens: what the client allows the answer to take, over all choices; None when it did not say.
+    max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
+        many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
@@ -60,6 +69,7 @@ class Call:
     fields: dict[str, msgspec.Raw]
     stream: bool = False
     max_tokens: int | None = None
+    choices: int = 1
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""

@@ -4,22 +4,36 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from homeport.backends.capabilities import Call, Frame
 
 #: Characters of a request that make one token, when nobody has counted yet: OpenAI's own rule of thumb.
 CHARACTERS_PER_TOKEN = 4
+#: The most tokens that an image part of a message is counted as (gpt-4o-mini, high detail).
+TOKENS_OF_AN_IMAGE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path. capability: the backend's method that answers it; azure: its path below a deployment, None if none."""
+    """One path.
+
+    capability: the backend's method that answers it. azure: its path below a deployment, None if none.
+    page: of OpenAI's usage, on which it is counted. scope: what a key needs to be allowed to call it.
+    tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the answer cannot
+    exceed, for budgets; an answer of None is as long as the model lets it be.
+    """
 
     name: str
     path: str
     azure: str | None
     capability: str
+    page: str
+    scope: str
     default_max_tokens: int
-    estimate: Callable[["Endpoint", Call], int]
+    tokens: Callable[["Endpoint", Call], int]
+    most_prompt: Callable[[Call], int]
+    most_answer: Callable[[Call], int | None]
 
     def answer(self, backend: Any, call: Call) -> AsyncGenerator[Frame, None]:
         frames: AsyncGenerator[Frame, None] = getattr(backend, self.capability)(call)
@@ -31,7 +45,54 @@ def tokens_at_admission(endpoint: Endpoint, call: Call) -> int:
     return max(call.max_tokens or endpoint.default_max_tokens, len(call.body) // CHARACTERS_PER_TOKEN)
 
 
-CHAT = Endpoint("chat.completions", "/v1/chat/completions", "/chat/completions", "chat", 16, tokens_at_admission)
-COMPLETIONS = Endpoint("completions", "/v1/completions", "/completions", "complete", 16, tokens_at_admission)
+def most_prompt_tokens(call: Call) -> int:
+    """A token is a byte at least, and what OpenAI adds to a message is less than its JSON has around it."""
+    return len(call.body) + TOKENS_OF_AN_IMAGE * call.body.count(b'"image_url"')
+
+
+def most_chat_tokens(call: Call) -> int | None:
+    return call.max_tokens
+
+
+def most_completion_tokens(call: Call) -> int:
+    """16 tokens by default; every prompt of a list is answered."""
+    each = 16 * call.choices if call.max_tokens is None else call.max_tokens
+    return each * _prompts(call.fields.get("prompt"))
+
+
+def _prompts(raw: msgspec.Raw | None) -> int:
+    prompt = None if raw is None else msgspec.json.decode(raw)
+    if not isinstance(prompt, list) or not prompt or isinstance(prompt[0], int):
+        return 1
+    return len(prompt)
+
+
+CHAT = Endpoint(
+    "chat.completions",
+    "/v1/chat/completions",
+    "/chat/completions",
+    capability="chat",
+    page="completions",
+    scope="model.request",
+    default_max_tokens=16,
+    tokens=tokens_at_admission,
+    most_prompt=most_prompt_tokens,
+    most_answer=most_chat_tokens,
+)
+COMPLETIONS = Endpoint(
+    "completions",
+    "/v1/completions",
+    "/completions",
+    capability="complete",
+    page="completions",
+    scope="model.request",
+    default_max_tokens=16,
+    tokens=tokens_at_admission,
+    most_prompt=most_prompt_tokens,
+    most_answer=most_completion_tokens,
+)
 
 ENDPOINTS = (CHAT, COMPLETIONS)
+
+#: What a key may be restricted to: what the endpoints need, and to see which models there are.
+SCOPES = frozenset({"all", "model.read"} | {endpoint.scope for endpoint in ENDPOINTS})

@@ -1,6 +1,7 @@
 """Microsoft Entra ID: a bearer token is a JWT, checked against a configured issuer, audience and key set."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ LARGEST_KEY_SET = 1_000_000
 class Entra:
     """Raises InvalidKey for whatever is wrong with a token; the reason stays out of the answer."""
 
-    def __init__(self, settings: EntraSettings, organization: str) -> None:
+    def __init__(self, settings: EntraSettings, caller: Callable[[str], Principal]) -> None:
+        """caller: on whose account a caller of that name asks."""
         self._settings = settings
-        self._organization = organization
+        self._caller = caller
         self._keys: dict[str, Any] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -56,7 +58,7 @@ class Entra:
         caller = claims.get("oid") or claims.get("appid") or claims.get("azp") or claims.get("sub")
         if not caller:
             raise InvalidKey("The Entra token names no caller (oid, appid or sub).")
-        return Principal(f"entra:{caller}", "default", self._organization)
+        return self._caller(f"entra:{caller}")
 
     async def _key(self, key_id: str) -> Any:
         if key_id not in self._keys and clock.monotonic() - self._read_at > REFRESH_SECONDS:

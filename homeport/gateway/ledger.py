@@ -1,21 +1,85 @@
-"""One entry for each admitted request: opened at admission, closed exactly once, whatever happened."""
+"""One entry for each admitted request: opened at admission, closed exactly once, whatever happened.
+
+    admitted -> open -> completed    the answer went out whole
+                     -> failed       an error did
+                     -> left         the client went; what was produced until then is charged
+                     -> killed       the process was; found in its journal at the next start, charged as reserved
+
+A row says what was used, in classes that do not overlap, and how the money was reckoned: by which rule, line by line.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from homeport import clock
 from homeport.backends.capabilities import Call, Frame, Usage
-from homeport.errors import HomeportError, UpstreamRefused
+from homeport.errors import HomeportError, Unavailable, UpstreamRefused
+from homeport.gateway import counting
+from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.limits import Grant
+from homeport.gateway.pricing import Price, Prices, Units
+from homeport.gateway.produced import Produced
 from homeport.gateway.routing import Target
-from homeport.store.usage import UsageLog, UsageRow
+from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
+from homeport.store.usage import UsageLog
+from homeport.store.usage_row import UsageRow
+
+#: Names come from clients and may be long; a record has a slot of the journal.
+LONGEST_NAME = 60
+PICO_PER_NANO = 1000
+
+
+class Opening(msgspec.Struct, array_like=True, frozen=True):
+    """What the journal knows of a request that runs: enough for the row of one whose process was killed."""
+
+    request_id: str
+    started_at: float
+    key_id: str
+    project: str
+    user: str
+    endpoint: str
+    page: str
+    model: str
+    target: str
+    stream: bool
+    prompt: int
+    answer: int
+
+
+_opening = msgspec.msgpack.Decoder(Opening)
+_row = msgspec.msgpack.Decoder(UsageRow)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Entry:
-    """What is known of a request while it runs."""
+    """What is known of a request while it runs. Leaving its `with` block closes it."""
 
-    __slots__ = ("_ledger", "call", "first_at", "grant", "principal", "ran", "started", "started_at", "target", "usage")
+    __slots__ = (
+        "_ledger",
+        "_slot",
+        "cache_hit",
+        "call",
+        "endpoint",
+        "first_at",
+        "grant",
+        "principal",
+        "produced",
+        "ran",
+        "started",
+        "started_at",
+        "target",
+        "usage",
+    )
 
-    def __init__(self, ledger: "Ledger", principal: Principal, call: Call, grant: Grant) -> None:
+    def __init__(
+        self, ledger: "Ledger", slot: int, endpoint: Endpoint, principal: Principal, call: Call, grant: Grant
+    ) -> None:
         self._ledger = ledger
+        self._slot = slot
+        self.endpoint = endpoint
         self.principal = principal
         self.call = call
         self.grant = grant
@@ -25,6 +89,8 @@ class Entry:
         self.target: Target | None = None
         self.ran: str | None = None
         self.usage: Usage | None = None
+        self.cache_hit = False
+        self.produced = Produced()
 
     def __enter__(self) -> "Entry":
         return self
@@ -33,57 +99,235 @@ class Entry:
         """completed; failed, with the status that the client saw or would have; left: the client went, which arrives as
         a closed generator or as a cancellation."""
         if error is None:
-            self._ledger.close(self, "completed", 200)
+            self._ledger.close(self, self._slot, "completed", 200)
         elif isinstance(error, UpstreamRefused):
-            self._ledger.close(self, "failed", error.upstream_status)
+            self._ledger.close(self, self._slot, "failed", error.upstream_status)
         elif isinstance(error, HomeportError):
-            self._ledger.close(self, "failed", error.status)
+            self._ledger.close(self, self._slot, "failed", error.status)
         elif isinstance(error, Exception):
-            self._ledger.close(self, "failed", 500)
+            self._ledger.close(self, self._slot, "failed", 500)
         else:
-            self._ledger.close(self, "left", 499)
+            self._ledger.close(self, self._slot, "left", 499)
 
     def observe(self, frame: Frame) -> None:
         if self.first_at is None:
             self.first_at = clock.monotonic()
         if frame.usage is not None:
             self.usage = frame.usage
+        elif frame.data:
+            self.produced.take(frame.data)
         if frame.model is not None:
             self.ran = frame.model
 
 
 class Ledger:
-    def __init__(self, log: UsageLog) -> None:
+    def __init__(self, log: UsageLog, journal: Journal, prices: Prices) -> None:
         self._log = log
+        self._journal = journal
+        self._prices = prices
 
-    def entry(self, principal: Principal, call: Call, grant: Grant) -> "Entry":
-        """Open an entry; leaving its `with` block closes it."""
-        return Entry(self, principal, call, grant)
-
-    def close(self, entry: Entry, outcome: str, status: int) -> None:
-        usage = entry.usage or Usage(0, 0)
-        if entry.usage is not None or entry.first_at is None:
-            entry.grant.used = usage.prompt + usage.completion
-        ended = clock.monotonic()
-        first = entry.first_at if entry.first_at is not None else ended
-        call, target = entry.call, entry.target
-        self._log.put(
-            UsageRow(
-                request_id=call.request_id,
-                started_at=entry.started_at,
-                key_id=entry.principal.key_id,
-                project=entry.principal.project,
-                endpoint=call.endpoint,
-                model=call.name,
-                ran=entry.ran or call.model,
-                backend=target.name if target is not None else "",
-                stream=int(call.stream),
-                status=status,
-                outcome=outcome,
-                prompt_tokens=usage.prompt,
-                completion_tokens=usage.completion,
-                cached_tokens=usage.cached,
-                first_ms=round((first - entry.started) * 1000),
-                total_ms=round((ended - entry.started) * 1000),
-            )
+    def entry(
+        self, endpoint: Endpoint, principal: Principal, call: Call, grant: Grant, targets: Sequence[Target]
+    ) -> Entry:
+        """Open an entry. Raises Unavailable (503) when it could not be recorded."""
+        opening = Opening(
+            call.request_id,
+            clock.now(),
+            principal.key_id,
+            principal.project,
+            principal.user,
+            endpoint.name,
+            endpoint.page,
+            call.name[:LONGEST_NAME],
+            targets[0].model[:LONGEST_NAME],
+            call.stream,
+            len(call.body) // 4,
+            call.max_tokens or endpoint.default_max_tokens,
         )
+        try:
+            slot = self._journal.open(_encode(opening))
+        except JournalFull:
+            grant.used, grant.cost = 0, 0
+            raise Unavailable(
+                "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
+                code="ledger_unavailable",
+            ) from None
+        return Entry(self, slot, endpoint, principal, call, grant)
+
+    def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
+        """The limits and the budgets are settled by what was really used, and the row goes to the log."""
+        ending = _Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
+        usage = entry.usage
+        if usage is None and not entry.produced:
+            usage = _uncounted(entry, outcome)
+        if usage is not None:
+            row = ending.row(usage, estimated=entry.usage is None and outcome == "completed")
+            entry.grant.settle(used=usage.prompt + usage.completion, cost=nano(row.cost_pico))
+            if row.cost_pico is not None:
+                entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
+            self._journal.close(slot, _encode(_fitting(row)))
+            self._log.put(slot, row)
+            return
+        settle = entry.grant.settle_later()
+
+        def counted() -> UsageRow:
+            """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
+            usage = _counted(entry)
+            row = ending.row(usage, estimated=True)
+            settle(usage.prompt + usage.completion, nano(row.cost_pico))
+            return row
+
+        self._log.put(slot, counted)
+
+    def recover(self) -> list[UsageRow]:
+        """Rows of what a killed process left open or unwritten. The caller writes them, then calls forget_left."""
+        rows: list[UsageRow] = []
+        for left in self._journal.left:
+            try:
+                rows.append(_row.decode(left.record) if left.closed else self._killed(_opening.decode(left.record)))
+            except msgspec.DecodeError:
+                continue  # a slot that was torn: its request had not begun
+        return rows
+
+    def _killed(self, opening: Opening) -> UsageRow:
+        """Nobody knows how far it came: it is charged as it was reserved, and flagged."""
+        price = self._prices.find(opening.target, opening.started_at)
+        used = units(Usage(opening.prompt, opening.answer))
+        return UsageRow(
+            request_id=opening.request_id,
+            started_at=opening.started_at,
+            ended_at=opening.started_at,
+            key_id=opening.key_id,
+            project_id=opening.project,
+            user_id=opening.user,
+            endpoint=opening.endpoint,
+            page=opening.page,
+            model=opening.model,
+            ran=opening.target,
+            stream=opening.stream,
+            outcome="killed",
+            estimated=True,
+            **_quantities(used),
+            **_money(price, used, cache_hit=False),
+        )
+
+    def _price(self, entry: Entry) -> Price | None:
+        """Of the target that answered: by the name that it was asked for, or by the one that it says ran."""
+        asked = entry.target.model if entry.target is not None else entry.call.name
+        found = self._prices.find(asked, entry.started_at)
+        if found is None and entry.ran is not None:
+            found = self._prices.find(entry.ran, entry.started_at)
+        return found
+
+
+class _Ending(NamedTuple):
+    """How an entry ended. ended: of the clock that durations are measured by."""
+
+    entry: Entry
+    outcome: str
+    status: int
+    price: Price | None
+    ended_at: float
+    ended: float
+
+    def row(self, usage: Usage, *, estimated: bool) -> UsageRow:
+        entry, used = self.entry, units(usage)
+        call, principal, target = entry.call, entry.principal, entry.target
+        first = entry.first_at if entry.first_at is not None else self.ended
+        return UsageRow(
+            request_id=call.request_id,
+            started_at=entry.started_at,
+            ended_at=self.ended_at,
+            key_id=principal.key_id,
+            project_id=principal.project,
+            user_id=principal.user,
+            endpoint=entry.endpoint.name,
+            page=entry.endpoint.page,
+            model=call.name[:LONGEST_NAME],
+            ran=(entry.ran or call.model or call.name)[:LONGEST_NAME],
+            backend=target.name if target is not None else "",
+            stream=call.stream,
+            cache_hit=entry.cache_hit,
+            outcome=self.outcome,
+            status=self.status,
+            estimated=estimated,
+            **_quantities(used),
+            **_money(self.price, used, cache_hit=entry.cache_hit),
+            first_ms=round((first - entry.started) * 1000),
+            total_ms=round((self.ended - entry.started) * 1000),
+        )
+
+
+def units(usage: Usage) -> Units:
+    """Disjoint classes: what is counted in a part is not counted in its whole."""
+    return Units(
+        input=usage.prompt - usage.cached - usage.input_audio,
+        cached=usage.cached,
+        input_audio=usage.input_audio,
+        output=usage.completion - usage.output_audio,
+        output_audio=usage.output_audio,
+        images=usage.images,
+        characters=usage.characters,
+        milliseconds=usage.milliseconds,
+    )
+
+
+def _quantities(used: Units) -> dict[str, Any]:
+    return {
+        "input_tokens": used.input,
+        "cached_tokens": used.cached,
+        "input_audio_tokens": used.input_audio,
+        "output_tokens": used.output,
+        "output_audio_tokens": used.output_audio,
+        "images": used.images,
+        "characters": used.characters,
+        "milliseconds": used.milliseconds,
+    }
+
+
+def _money(price: Price | None, used: Units, *, cache_hit: bool) -> dict[str, Any]:
+    """The bill; of an answer from the cache what was saved. No price is no cost, which is not a cost of zero."""
+    cost = price.cost(used) if price is not None else None
+    if price is None or cost is None:
+        return {}
+    if cache_hit:
+        return {"cost_pico": 0, "saved_pico": cost.pico, "price_rule": price.rule}
+    return {"cost_pico": cost.pico, "price_lines": cost.lines, "price_rule": price.rule}
+
+
+def _uncounted(entry: Entry, outcome: str) -> Usage:
+    """Nothing was counted and nothing was produced: whole answers had a prompt at least, refused requests nothing."""
+    return Usage(len(entry.call.body) // 4, 0) if outcome == "completed" else Usage(0, 0)
+
+
+def _counted(entry: Entry) -> Usage:
+    """By OpenAI's tokenizer where it is installed, by characters where not."""
+    call = entry.call
+    model = call.model or call.name
+    request = {name: msgspec.json.decode(value) for name, value in call.fields.items()}
+    prompt = counting.count_chat(model, request) if "messages" in request else _prompt_tokens(model, request)
+    text = entry.produced.text
+    return Usage(prompt, round(counting.count_text(model, text) * entry.produced.times))
+
+
+def _prompt_tokens(model: str, request: dict[str, Any]) -> int:
+    """Of completions: text, texts, tokens or lists of tokens."""
+    prompt = request.get("prompt", "")
+    parts = [prompt] if isinstance(prompt, str) or all(isinstance(part, int) for part in prompt) else prompt
+    return sum(counting.count_text(model, part) if isinstance(part, str) else len(part) for part in parts)
+
+
+def dollars(pico: int) -> str:
+    """A plain decimal of US dollars, exact, without trailing zeros: `0.000123`."""
+    whole, rest = divmod(pico, 10**12)
+    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+
+
+def nano(pico: int | None) -> int:
+    """Rounded up: a budget is never counted short."""
+    return -(-(pico or 0) // PICO_PER_NANO)
+
+
+def _fitting(row: UsageRow) -> UsageRow:
+    """A row that fits into its slot of the journal; the lines of its price can be reckoned again."""
+    return row if len(_encode(row)) <= LARGEST_CLOSING else msgspec.structs.replace(row, price_lines=None)

@@ -1,173 +1,375 @@
-"""Rate limits: OpenAI's arithmetic, continuous refill, in this process.
+"""Rate limits and budgets at admission: OpenAI's arithmetic, in one atomic step of the shared store.
 
-A bucket of `limit` a minute gives back `limit / 60` every second. A request that would overflow it waits
+A bucket of `limit` a period gives back `limit / period` every second. A request that would overflow it waits
 `(used + requested - limit) / (limit / period)` seconds, which is what the published messages of OpenAI say to the last
-digit. Requests and tokens are charged together or not at all.
+digit. Used is told in whole units, rounded up, so the numbers of a message always give its wait. Everything that a
+request counts against is charged together or not at all; the first limit that it hits gives the message.
 """
 
-import re
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from typing import NamedTuple, Protocol
 
-from homeport import clock
-from homeport.errors import RateLimited
-from homeport.gateway.keyring import Principal
+import msgspec
 
-PERIOD = 60.0
-#: Buckets that nobody used for this long are full again and are forgotten.
-_FORGET_AFTER = 2 * PERIOD
-_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
+from homeport.errors import HomeportError, InsufficientQuota, ModelNotFound, RateLimited, Unavailable
+from homeport.gateway.tiers import RateLimits, Tiers, longest, pool
+from homeport.gateway.tiers import family as family
+from homeport.store.shared import TOLERANCE, Charge, Shared, Taken, share_of
+
+#: Callers and models whose charges are remembered; beyond it they are worked out anew.
+MOST_PLANS = 10_000
+#: Characters of a model's name that name a counter: clients make names up.
+LONGEST_NAME = 200
+#: When somebody's request will have ended nobody knows.
+_SECONDS_TO_A_PLACE = 1.0
+_SEEDINGS = 3
 
 
-class Bucket:
-    """What is used of one limit."""
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """What admission reserves. money: the worst case in nanodollars; budgets: the counters that it counts against, each
+    with its limit."""
 
-    __slots__ = ("at", "limit", "rate", "used")
+    requests: int = 1
+    tokens: int = 0
+    images: int = 0
+    audio_megabytes: float = 0.0
+    money: int = 0
+    budgets: tuple[tuple[str, int], ...] = ()
 
-    def __init__(self, limit: int, now: float) -> None:
-        self.limit = limit
-        self.rate = limit / PERIOD
-        self.used = 0.0
-        self.at = now
 
-    def refill(self, now: float) -> None:
-        self.used = max(0.0, self.used - (now - self.at) * self.rate)
-        self.at = now
-
-    def wait(self, requested: float) -> float:
-        """Seconds until `requested` fits; 0 or less when it fits now."""
-        return (self.used + requested - self.limit) / self.rate
+class Caller(Protocol):
+    """What limits need to know of a principal. It never changes: whoever has other limits is another principal."""
 
     @property
-    def remaining(self) -> int:
-        return max(0, int(self.limit - self.used + 1e-9))
-
+    def key_id(self) -> str: ...
     @property
-    def reset(self) -> float:
-        """Seconds until the bucket is as if never used."""
-        return self.used / self.rate
+    def project(self) -> str: ...
+    @property
+    def organization(self) -> str: ...
+    @property
+    def tier(self) -> str: ...
+    @property
+    def rate_limits(self) -> Mapping[str, RateLimits]: ...
+    @property
+    def own_limits(self) -> RateLimits | None: ...
+
+
+_REQUESTS, _TOKENS, _IMAGES, _AUDIO, _PLACE = range(5)
+_MEDIA = (_IMAGES, _AUDIO)
+
+
+class Measure(NamedTuple):
+    """limit: the field of RateLimits. what: the place of its amount in what is wanted. kind: OpenAI's error type.
+    smaller: what helps a request that can never fit."""
+
+    limit: str
+    counter: str
+    text: str
+    period: float | None
+    what: int
+    kind: str
+    smaller: str
+
+
+_NONE = "This limit lets no request through."
+_TOKENS_ARE_MANY = "The input or output tokens must be reduced in order to run successfully."
+_IMAGES_ARE_MANY = "The number of images must be reduced in order to run successfully."
+_AUDIO_IS_LONG = "The audio must be reduced in order to run successfully."
+_MINUTE, _DAY = 60.0, 86_400.0
+#: In the order in which they are looked at. The error type of images is OpenAI's, that of the last two ours.
+MEASURES = (
+    Measure("max_requests_per_1_minute", "rpm", "requests per min (RPM)", _MINUTE, _REQUESTS, "requests", _NONE),
+    Measure("max_requests_per_1_day", "rpd", "requests per day (RPD)", _DAY, _REQUESTS, "requests", _NONE),
+    Measure("max_tokens_per_1_minute", "tpm", "tokens per min (TPM)", _MINUTE, _TOKENS, "tokens", _TOKENS_ARE_MANY),
+    Measure("max_tokens_per_1_day", "tpd", "tokens per day (TPD)", _DAY, _TOKENS, "tokens", _TOKENS_ARE_MANY),
+    Measure("max_images_per_1_minute", "ipm", "images per min (IPM)", _MINUTE, _IMAGES, "requests", _IMAGES_ARE_MANY),
+    Measure(
+        "max_audio_megabytes_per_1_minute",
+        "audio",
+        "audio megabytes per min",
+        _MINUTE,
+        _AUDIO,
+        "requests",
+        _AUDIO_IS_LONG,
+    ),
+    Measure("max_concurrent_requests", "places", "concurrent requests", None, _PLACE, "requests", _NONE),
+)
+
+
+class Plan:
+    """What a caller's requests are charged to, worked out once.
+
+    settled: what is settled at the end: tokens (`buckets` of them), then places among the concurrent requests.
+    """
+
+    __slots__ = (
+        "_budgets",
+        "_found",
+        "_headers",
+        "_with_money",
+        "buckets",
+        "charges",
+        "kinds",
+        "measures",
+        "places",
+        "requests",
+        "settled",
+        "tokens",
+    )
+
+    def __init__(self, found: Sequence[tuple[Measure, Charge]]) -> None:
+        self._found = found
+        self.measures = tuple(measure for measure, _ in found)
+        self.charges = tuple(charge for _, charge in found)
+        self.kinds = tuple(measure.what for measure in self.measures)
+        self.requests = tuple(index for index, what in enumerate(self.kinds) if what == _REQUESTS)
+        self.tokens = tuple(index for index, what in enumerate(self.kinds) if what == _TOKENS)
+        places = tuple(charge for measure, charge in found if measure.what == _PLACE)
+        self.buckets, self.places = len(self.tokens), len(places)
+        self.settled = tuple(self.charges[index] for index in self.tokens) + places
+        self._headers = tuple(_headers(measure.kind.encode(), charge.limit) for measure, charge in found)
+        self._budgets: tuple[tuple[str, int], ...] = ()
+        self._with_money = (self.charges, self.settled)
+
+    def with_money(self, budgets: tuple[tuple[str, int], ...]) -> tuple[tuple[Charge, ...], tuple[Charge, ...]]:
+        """All charges, and those that are settled, with those of the budgets behind them."""
+        if budgets != self._budgets:
+            money = tuple(Charge(key, limit, None, seeded=True) for key, limit in budgets)
+            self._budgets, self._with_money = budgets, (self.charges + money, self.settled + money)
+        return self._with_money
+
+    def shared_out(self, share: int) -> "Plan":
+        """As it is while the replicas cannot see each other."""
+        return Plan(
+            [(measure, charge._replace(limit=share_of(charge.limit, share))) for measure, charge in self._found]
+        )
+
+    def headers(self, taken: Taken, amounts: Sequence[float]) -> bytes:
+        """The header lines of the tightest limit of requests and of tokens; a limit that is not set has none."""
+        lines = b""
+        for told in (self.requests, self.tokens):
+            if told:
+                index = told[0] if len(told) == 1 else self._tightest(told, taken, amounts)
+                lines += self._lines(index, taken, amounts)
+        return lines
+
+    def _lines(self, index: int, taken: Taken, amounts: Sequence[float]) -> bytes:
+        limit, period = self.charges[index].limit, self.charges[index].period
+        used = taken.used[index]
+        if taken.refused is None:
+            used += amounts[index]
+        remaining = int(limit - used + TOLERANCE)
+        if remaining < 0 or (taken.refused == index and amounts[index] <= limit):
+            remaining = 0
+        reset = used * period / limit if period and limit else 0.0
+        return self._headers[index] % (remaining, _go(round(reset * 1000)))
+
+    def _tightest(self, told: Sequence[int], taken: Taken, amounts: Sequence[float]) -> int:
+        """The one that refuses, or that has the least left."""
+        if taken.refused is not None and taken.refused in told:
+            return taken.refused
+        return min(told, key=lambda index: self.charges[index].limit - taken.used[index] - amounts[index])
+
+    def refusal(self, taken: Taken, amounts: Sequence[float], *, model: str, organization: str) -> HomeportError:
+        index = taken.refused
+        assert index is not None
+        if index >= len(self.charges):
+            return InsufficientQuota()
+        measure, limit, requested = self.measures[index], self.charges[index].limit, amounts[index]
+        where = f"for {model} in organization {organization} on {measure.text}: Limit {limit}"
+        if requested > limit:
+            return RateLimited(
+                f"Request too large {where}, Requested {requested:.15g}. {measure.smaller}", kind=measure.kind
+            )
+        used = math.ceil(taken.used[index] - TOLERANCE)
+        wait = seconds(limit, measure.period, used, requested)
+        return RateLimited(
+            f"Rate limit reached {where}, Used {used}, Requested {requested:.15g}. "
+            f"Please try again in {duration(wait)}.",
+            kind=measure.kind,
+            headers=(
+                ("retry-after", str(max(1, math.ceil(wait)))),
+                ("retry-after-ms", str(max(1, math.ceil(wait * 1000 - TOLERANCE)))),
+            ),
+        )
 
 
 class Grant:
-    """What was reserved for one request; on leaving, what it did not take is given back.
+    """What was reserved for one request. Leaving its `with` block settles it, unless that was done before.
 
-    used: tokens that it really took, set by the ledger; None keeps the reservation.
+    used: tokens that it really took; cost: what it really cost in nanodollars. None: as much as was reserved.
     """
 
-    __slots__ = ("_bucket", "_strict", "tokens", "used")
+    __slots__ = ("_buckets", "_charges", "_places", "_session", "_shared", "_strict", "cost", "money", "tokens", "used")
 
-    def __init__(self, tokens: int, bucket: Bucket | None, *, strict: bool) -> None:
-        self.tokens = tokens
-        self.used: int | None = None
-        self._bucket = bucket
+    def __init__(
+        self, shared: Shared, plan: Plan, charges: tuple[Charge, ...], wanted: Wanted, session: int, *, strict: bool
+    ) -> None:
+        self._shared = shared
+        self._charges: tuple[Charge, ...] = charges
+        self._buckets = plan.buckets
+        self._places = plan.places
+        self._session = session
         self._strict = strict
+        self.tokens = wanted.tokens
+        self.money = wanted.money
+        self.used: int | None = None
+        self.cost: int | None = None
 
     def __enter__(self) -> "Grant":
         return self
 
     def __exit__(self, *_: object) -> None:
-        bucket = self._bucket
-        if bucket is not None and self.used is not None and not self._strict:
-            bucket.used = max(0.0, bucket.used + self.used - self.tokens)
+        self.settle(used=self.used, cost=self.cost)
+
+    def settle(self, *, used: int | None, cost: int | None) -> None:
+        """Exactly once: the second time does nothing."""
+        charges, self._charges = self._charges, ()
+        if charges:
+            self._give(charges, used, cost)
+
+    def settle_later(self) -> Callable[[int, int], None]:
+        """The request has ended, but what it took is still being counted: its place is free now, and the rest is
+        settled by calling what this returns, once, from any thread, with tokens and nanodollars."""
+        charges, buckets, places = self._charges, self._buckets, self._places
+        if charges and places:
+            self._shared.give(charges[buckets : buckets + places], [1] * places, [0] * places, self._session)
+        rest = charges[:buckets] + charges[buckets + places :]
+        self._charges, self._places = (), 0
+        loop = asyncio.get_running_loop()
+
+        def settle(used: int, cost: int) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it what this process reserved
+                loop.call_soon_threadsafe(self._give, rest, used, cost)
+
+        return settle
+
+    def _give(self, charges: tuple[Charge, ...], used: int | None, cost: int | None) -> None:
+        buckets, places, reserved = self._buckets, self._places, self.tokens
+        money = len(charges) - buckets - places
+        if used is None or (self._strict and used < reserved):
+            used = reserved
+        if (buckets and used != reserved) or places or money:
+            self._shared.give(
+                charges,
+                [reserved] * buckets + [1] * places + [self.money] * money,
+                [used] * buckets + [0] * places + [self.money if cost is None else cost] * money,
+                self._session,
+            )
 
 
 class Limits:
-    def __init__(self, *, requests_per_minute: int, tokens_per_minute: int, strict: bool = False) -> None:
-        self._rpm = requests_per_minute
-        self._tpm = tokens_per_minute
+    def __init__(
+        self, shared: Shared, tiers: Tiers, *, spent: Callable[[str], Awaitable[int]], strict: bool = False
+    ) -> None:
+        """spent: nanodollars that the database knows to be spent, by the key of a budget's counter. Asked for when the
+        store does not know the counter yet. strict: what was reserved and not used is not given back."""
+        self._shared = shared
+        self._tiers = tiers
+        self._spent = spent
         self._strict = strict
-        self._buckets: dict[tuple[str, str], tuple[Bucket | None, Bucket | None]] = {}
-        self._swept = clock.monotonic()
+        self._plans: dict[tuple[str, str], tuple[Caller, Plan, Plan]] = {}
+        self._seeding = asyncio.Lock()
 
-    def admit(self, principal: Principal, model: str, tokens: int, told: list[bytes]) -> Grant:
-        """Charge one request and `tokens`, or raise RateLimited (429). Adds the `x-ratelimit-*` lines to `told`."""
-        now = clock.monotonic()
-        requests, spending = self._of(principal, family(model), now)
-        for bucket, kind, requested in ((requests, "requests", 1), (spending, "tokens", tokens)):
-            if bucket is not None and bucket.wait(requested) > 1e-9:
-                told.append(_lines(requests, spending, refused_by=bucket if requested <= bucket.limit else None))
-                raise _refusal(bucket, kind, requested, model, principal)
-        if requests is not None:
-            requests.used += 1
-        if spending is not None:
-            spending.used += tokens
-        told.append(_lines(requests, spending))
-        return Grant(tokens, spending, strict=self._strict)
+    async def admit(self, principal: Caller, model: str, wanted: Wanted, told: list[bytes]) -> Grant:
+        """Reserve all of it, or raise RateLimited or InsufficientQuota (429). Adds the `x-ratelimit-*` lines to `told`.
 
-    def _of(self, principal: Principal, model: str, now: float) -> tuple[Bucket | None, Bucket | None]:
-        if now - self._swept > _FORGET_AFTER:
-            self._sweep(now)
-        key = (principal.key_id, model)
-        pair = self._buckets.get(key)
-        if pair is None:
-            pair = self._buckets[key] = (
-                Bucket(self._rpm, now) if self._rpm else None,
-                Bucket(self._tpm, now) if self._tpm else None,
-            )
-        for bucket in pair:
-            if bucket is not None:
-                bucket.refill(now)
-        return pair
+        Raises also ModelNotFound: the tier may not use the model; Unavailable (503): nobody can tell what is used.
+        """
+        known = self._plans.get((principal.key_id, model))
+        if known is None or known[0] is not principal:
+            known = self._work_out(principal, model)
+        plan = known[2] if wanted.images or wanted.audio_megabytes else known[1]
+        amounts_of = (wanted.requests, wanted.tokens, wanted.images, wanted.audio_megabytes, 1)
+        amounts = [amounts_of[what] for what in plan.kinds]
+        charges, settled = plan.charges, plan.settled
+        if wanted.budgets:
+            charges, settled = plan.with_money(wanted.budgets)
+            amounts += [wanted.money] * len(wanted.budgets)
+        if not charges:
+            return Grant(self._shared, plan, (), wanted, 0, strict=self._strict)
+        taken = await self._shared.take(charges, amounts)
+        if taken.missing and taken.refused is None:
+            taken = await self._take_seeded(charges, amounts)
+        seen = plan if taken.share == 1 else plan.shared_out(taken.share)
+        lines = seen.headers(taken, amounts)
+        if lines:
+            told.append(lines)
+        if taken.refused is not None:
+            raise seen.refusal(taken, amounts, model=model, organization=principal.organization)
+        return Grant(self._shared, plan, settled, wanted, taken.session, strict=self._strict)
 
-    def _sweep(self, now: float) -> None:
-        """Memory stays bounded by what was used in the last minutes, whatever names clients make up."""
-        self._swept = now
-        for key, pair in list(self._buckets.items()):
-            if all(bucket is None or now - bucket.at > _FORGET_AFTER for bucket in pair):
-                del self._buckets[key]
+    async def _take_seeded(self, charges: Sequence[Charge], amounts: Sequence[float]) -> Taken:
+        """One at a time: whoever waited finds it done."""
+        async with self._seeding:
+            for _ in range(_SEEDINGS):
+                taken = await self._shared.take(charges, amounts)
+                if taken.refused is not None or not taken.missing:
+                    return taken
+                for index in taken.missing:
+                    key = charges[index].key
+                    await self._shared.seed(key, await self._spent(key))
+        raise Unavailable("Budgets cannot be checked at the moment. Try again soon.", code="limits_unavailable")
+
+    def _work_out(self, principal: Caller, model: str) -> tuple[Caller, Plan, Plan]:
+        if not self._tiers.allows(principal.tier, model):
+            raise ModelNotFound.named(model)
+        name = pool(model)
+        limits = self._tiers.limits(principal.tier, model)
+        own = longest(name, principal.rate_limits)
+        if own is not None:
+            limits = principal.rate_limits[own].over(limits)
+        scopes = [("project", principal.project, limits)]
+        if principal.own_limits is not None:
+            scopes.append(("key", principal.key_id, principal.own_limits))
+        found = [
+            (measure, Charge(f"{measure.counter}:{scope}:{subject}:{name[:LONGEST_NAME]}", limit, measure.period))
+            for measure in MEASURES
+            for scope, subject, of_scope in scopes
+            if (limit := getattr(of_scope, measure.limit)) is not None
+        ]
+        text = [(measure, charge) for measure, charge in found if measure.what not in _MEDIA]
+        known = (principal, Plan(text), Plan(found))
+        if len(model) <= LONGEST_NAME:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[principal.key_id, model] = known
+        return known
 
 
-@lru_cache(maxsize=1024)
-def family(model: str) -> str:
-    """Dated snapshots share their model's limits: gpt-4o-2024-08-06 -> gpt-4o, gpt-4-0613 -> gpt-4."""
-    return _DATE.sub("", model)
+def seconds(limit: int, period: float | None, used: float, requested: float) -> float:
+    """Until `requested` fits; 0 or less when it fits now."""
+    if period is None:
+        return _SECONDS_TO_A_PLACE
+    return (used + requested - limit) / (limit / period)
 
 
 def duration(seconds: float) -> str:
     """A Go duration, as the reset headers are written: `0s`, `120ms`, `1s`, `1m26.4s`, `6m0s`, `1h0m0s`."""
-    milliseconds = round(seconds * 1000)
+    return _go(round(seconds * 1000)).decode()
+
+
+@lru_cache(maxsize=4096)
+def _go(milliseconds: int) -> bytes:
     if milliseconds < 1000:
-        return f"{milliseconds}ms" if milliseconds else "0s"
-    if milliseconds < 60_000:
-        return f"{milliseconds / 1000:g}s"
+        return b"%dms" % milliseconds if milliseconds else b"0s"
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
-    text = f"{rest / 1000:g}s" if rest % 1000 else f"{rest // 1000}s"
+    text = f"{rest / 1000:g}s"
     if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text
+        return f"{hours}h{minutes}m{text}".encode()
+    return (f"{minutes}m{text}" if minutes else text).encode()
 
 
-def _lines(requests: Bucket | None, tokens: Bucket | None, *, refused_by: Bucket | None = None) -> bytes:
-    """The header lines of both limits; a limit that is not set has none, and one that is used up has 0 left."""
-    return (_bucket_lines(requests, b"requests", requests is refused_by) if requests else b"") + (
-        _bucket_lines(tokens, b"tokens", tokens is refused_by) if tokens else b""
-    )
-
-
-def _bucket_lines(bucket: Bucket, kind: bytes, refuses: bool) -> bytes:
-    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n" % (
+def _headers(kind: bytes, limit: int) -> bytes:
+    """With places for what remains and for when all of it is back."""
+    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n" % (
         kind,
-        bucket.limit,
+        limit,
         kind,
-        0 if refuses else bucket.remaining,
         kind,
-        duration(bucket.reset).encode(),
-    )
-
-
-def _refusal(bucket: Bucket, kind: str, requested: int, model: str, principal: Principal) -> RateLimited:
-    name = "requests per min (RPM)" if kind == "requests" else "tokens per min (TPM)"
-    where = f"for {model} in organization {principal.organization} on {name}"
-    if requested > bucket.limit:
-        return RateLimited(
-            f"Request too large {where}: Limit {bucket.limit}, Requested {requested}. The input or output tokens must "
-            "be reduced in order to run successfully.",
-            kind=kind,
-        )
-    wait = bucket.wait(requested)
-    return RateLimited(
-        f"Rate limit reached {where}: Limit {bucket.limit}, Used {round(bucket.used)}, Requested {requested}. "
-        f"Please try again in {duration(wait)}.",
-        kind=kind,
-        headers=(("retry-after", str(max(1, -int(-wait // 1)))), ("retry-after-ms", str(max(1, round(wait * 1000))))),
     )

@@ -1,9 +1,10 @@
 """The straight line: the one way from an authenticated request to an answer.
 
-limits     requests and tokens are reserved, or the request is refused with 429
+access     the key may call this endpoint and use this model
+routing    the name becomes one or more targets
+limits     requests, tokens and money are reserved in one step, or the request is refused with 429
 ledger     an entry is opened, and closed exactly once
 cache      the same question may have an answer already
-routing    the name becomes one or more targets
 attempts   the first target that begins to answer gives the answer
 """
 
@@ -11,6 +12,7 @@ from collections.abc import AsyncGenerator
 
 from homeport.backends.capabilities import Call, Frame
 from homeport.gateway import attempts
+from homeport.gateway.budgets import Budgets
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -20,25 +22,28 @@ from homeport.gateway.routing import Router
 
 
 class StraightLine:
-    def __init__(self, *, limits: Limits, ledger: Ledger, cache: Cache, router: Router) -> None:
+    def __init__(self, *, router: Router, budgets: Budgets, limits: Limits, ledger: Ledger, cache: Cache) -> None:
+        self.router = router
+        self.budgets = budgets
         self.limits = limits
         self.ledger = ledger
         self.cache = cache
-        self.router = router
 
     async def run(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
         """Frames of the answer. Errors before the first frame are the HTTP error; `call.told` holds headers by then.
 
         Closing the generator cancels the work, frees what was reserved and closes the ledger's entry.
         """
+        principal.may(endpoint.scope)
+        principal.may_use(call.name)
         targets = self.router.targets(call.name)
-        with (
-            self.limits.admit(principal, call.name, endpoint.estimate(endpoint, call), call.told) as grant,
-            self.ledger.entry(principal, call, grant) as entry,
-        ):
+        wanted = self.budgets.wanted(endpoint, principal, call, targets)
+        grant = await self.limits.admit(principal, call.name, wanted, call.told)
+        with grant, self.ledger.entry(endpoint, principal, call, grant, targets) as entry:
             key = self.cache.key(principal, call)
             kept = self.cache.find(key)
             if kept is not None:
+                entry.cache_hit = True
                 call.told.append(b"x-homeport-cache: hit\r\n")
                 for frame in kept:
                     entry.observe(frame)

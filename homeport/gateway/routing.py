@@ -23,12 +23,14 @@ RETIRED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One backend that can answer. model: the backend's own name for what was asked; owner: `owned_by` of the list."""
+    """One backend that can answer. model: the backend's own name for what was asked; owner: `owned_by` of the list.
+    local: it runs on this machine."""
 
     name: str
     backend: Any
     model: str
     owner: str
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,117 +1,118 @@
-"""The usage log: one row for each request that was admitted, in a file of its own.
+"""The log of usage: rows of the ledger on their way to the database.
 
-`put()` is called on the hot path: it appends to a queue in memory and returns. A thread writes the rows in batches, so
-the log never blocks a request and never waits for the state's database.
+`put()` is called on the hot path: it appends to a queue and returns. A thread writes the rows in batches, so the log
+never blocks a request and never waits for the state's database; until a row is written its journal has it.
 """
 
+import asyncio
 import logging
-import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+
+from homeport.errors import Unavailable
+from homeport.store.database import Database
+from homeport.store.journal import Journal
+from homeport.store.usage_rows import UsageRow, UsageRows
 
 log = logging.getLogger("homeport.usage")
 
 BATCH_SECONDS = 0.2
-BATCH_ROWS = 250
-#: Rows that may wait in memory; beyond it the oldest writer problem shows as `dropped`, never as growing memory.
-CAPACITY = 100_000
+BATCH_ROWS = 500
+#: While the database cannot be reached it is asked this often.
+AGAIN_SECONDS = 1.0
 
 
-class UsageRow(NamedTuple):
-    """What is kept of a request. No prompt, no answer, no key. Times: unix seconds, durations in milliseconds."""
+class Waiting:
+    """A row that waits. row: or what makes it, called in the thread: counting tokens takes its time."""
 
-    request_id: str
-    started_at: float
-    key_id: str
-    project: str
-    endpoint: str
-    model: str
-    ran: str
-    backend: str
-    stream: int
-    status: int
-    outcome: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    first_ms: int
-    total_ms: int
+    __slots__ = ("row", "slot")
 
-
-_COLUMNS = {
-    str: "TEXT NOT NULL",
-    int: "INTEGER NOT NULL",
-    float: "REAL NOT NULL",
-}
-_TABLE = "CREATE TABLE IF NOT EXISTS usage (seq INTEGER PRIMARY KEY AUTOINCREMENT, {})".format(
-    ", ".join(f"{name} {_COLUMNS[kind]}" for name, kind in UsageRow.__annotations__.items())
-)
-_INSERT = "INSERT INTO usage ({}) VALUES ({})".format(  # noqa: S608  (names from the class above)
-    ", ".join(UsageRow._fields), ", ".join("?" * len(UsageRow._fields))
-)
+    def __init__(self, slot: int, row: UsageRow | Callable[[], UsageRow]) -> None:
+        self.slot = slot
+        self.row = row
 
 
 class UsageLog:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.dropped = 0
-        self._rows: deque[UsageRow] = deque()
+    def __init__(self, database: Callable[[], Database], journal: Journal) -> None:
+        """database: made in the thread, for its own event loop."""
+        self._database = database
+        self._journal = journal
+        self._waiting: deque[Waiting] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._reachable = True
         self._thread = threading.Thread(target=self._write_until_stopped, name="usage-log", daemon=True)
+        #: Key id -> unix second of its last request, of the rows that were written.
+        self.last_used: dict[str, int] = {}
 
     def start(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._thread.start()
 
-    def put(self, row: UsageRow) -> None:
-        if len(self._rows) >= CAPACITY:
-            self.dropped += 1
-            return
-        self._rows.append(row)
+    def put(self, slot: int, row: UsageRow | Callable[[], UsageRow]) -> None:
+        """slot: of the journal, freed once the row is in the database."""
+        self._waiting.append(Waiting(slot, row))
         if not self._wake.is_set():
             self._wake.set()
 
+    def find(self, request_id: str) -> UsageRow | None:
+        """A row that still waits."""
+        for waiting in list(self._waiting):
+            if isinstance(waiting.row, UsageRow) and waiting.row.request_id == request_id:
+                return waiting.row
+        return None
+
+    async def settled(self, seconds: float = 5.0) -> bool:
+        """Everything that was put before is in the database; False when that took too long."""
+        self._wake.set()
+        for _ in range(int(seconds / 0.01)):
+            if not self._waiting:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
     def close(self) -> None:
-        """Write what waits (5 seconds at most) and stop."""
+        """Write what waits (5 seconds at most; the journal keeps the rest) and stop."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
 
     def _write_until_stopped(self) -> None:
-        database = sqlite3.connect(self.path, timeout=5.0)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute(_TABLE)
-        database.commit()
+        database = self._database()
+        rows = UsageRows(database)
         pause = threading.Event()
-        while True:
-            self._wake.wait()
-            if not self._stopping:
-                pause.wait(BATCH_SECONDS)
-            self._wake.clear()
-            self._flush(database)
-            if self._stopping and not self._rows:
-                break
-        database.close()
+        with asyncio.Runner() as runner:
+            while not (self._stopping and not self._waiting):
+                self._wake.wait()
+                if not self._stopping:
+                    pause.wait(BATCH_SECONDS)
+                self._wake.clear()
+                while self._waiting:
+                    if not self._write(runner, rows):
+                        if self._stopping:
+                            return
+                        pause.wait(AGAIN_SECONDS)
+            runner.run(database.close())
 
-    def _flush(self, database: sqlite3.Connection) -> None:
-        while self._rows:
-            batch = [self._rows.popleft() for _ in range(min(BATCH_ROWS, len(self._rows)))]
-            try:
-                self._insert(database, batch)
-            except sqlite3.Error as error:
-                log.error("usage rows could not be written, %d kept for later: %s", len(batch), error)
-                self._rows.extendleft(reversed(batch))
-                if self._stopping:
-                    self.dropped += len(self._rows)
-                    self._rows.clear()
-                return
-
-    def _insert(self, database: sqlite3.Connection, batch: Sequence[UsageRow]) -> None:
-        with database:
-            database.executemany(_INSERT, batch)
+    def _write(self, runner: asyncio.Runner, rows: UsageRows) -> bool:
+        """One batch. It leaves the queue only once it is in the database."""
+        batch = [self._waiting[place] for place in range(min(BATCH_ROWS, len(self._waiting)))]
+        for waiting in batch:
+            if not isinstance(waiting.row, UsageRow):
+                waiting.row = waiting.row()
+        made = [waiting.row for waiting in batch if isinstance(waiting.row, UsageRow)]
+        try:
+            runner.run(rows.write(made))
+        except Unavailable:
+            if self._reachable:
+                log.error("the database cannot be reached: usage rows are kept in the journal until it is back")
+            self._reachable = False
+            return False
+        self._reachable = True
+        for row in made:
+            self.last_used[row.key_id] = int(row.started_at)
+        for _ in batch:
+            self._waiting.popleft()
+        self._journal.free([waiting.slot for waiting in batch])
+        return True

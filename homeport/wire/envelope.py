@@ -22,7 +22,8 @@ class _Fields(msgspec.Struct):
 
 
 class Envelope(NamedTuple):
-    """max_tokens: over all choices. fields: the body's top level, its values raw JSON. body: with `model` in it."""
+    """max_tokens: over all choices of a prompt. choices: how many answers are made of each prompt.
+    fields: the body's top level, its values raw JSON. body: with `model` in it."""
 
     model: str
     body: bytes
@@ -30,6 +31,7 @@ class Envelope(NamedTuple):
     stream: bool
     include_usage: bool
     max_tokens: int | None
+    choices: int
 
 
 _fields = msgspec.json.Decoder(_Fields)
@@ -50,11 +52,13 @@ def open_envelope(body: bytes, *, model: str | None = None) -> Envelope:
     if name is None:
         raise InvalidRequest("you must provide a model parameter", param="model", code="missing_required_parameter")
     limit = known.max_completion_tokens if known.max_completion_tokens is not None else known.max_tokens
+    choices = max(1, known.n or 1, known.best_of or 1)
     return Envelope(
         model=name,
         body=body,
         fields=fields,
         stream=bool(known.stream),
         include_usage=bool(known.stream_options and known.stream_options.get("include_usage")),
-        max_tokens=None if limit is None else limit * max(1, known.n or 1, known.best_of or 1),
+        max_tokens=None if limit is None else limit * choices,
+        choices=choices,
     )

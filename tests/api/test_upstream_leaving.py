@@ -30,10 +30,12 @@ def visit_of(relay: Relay, model: str) -> Visit:
     return relay.fake.received_for(model)[0]
 
 
-def check_left(relay: Relay, model: str) -> None:
+def check_left(relay: Relay, model: str, *, began: bool = True) -> None:
+    """began: something was produced, and is counted."""
     assert visit_of(relay, model).left.wait(2)
     (row,) = relay.rows(model)
-    assert (row["outcome"], row["status"], row["completion_tokens"]) == ("left", 499, 0)
+    assert (row["outcome"], row["status"], row["estimated"]) == ("left", 499, began)
+    assert (row["completion_tokens"] > 0) is (row["prompt_tokens"] > 0) is began
 
 
 def test_leaving_before_an_answer(relay: Relay) -> None:
@@ -41,7 +43,7 @@ def test_leaving_before_an_answer(relay: Relay) -> None:
     with raw.connect(relay.homeport) as connection:
         connection.sendall(raw.request_bytes({"model": "before", "messages": HELLO}))
         visit_of(relay, "before")
-    check_left(relay, "before")
+    check_left(relay, "before", began=False)
 
 
 def test_leaving_a_stream(relay: Relay) -> None:

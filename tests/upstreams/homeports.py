@@ -36,11 +36,21 @@ class Relay:
                     return False  # the log's thread has not begun yet
                 database.row_factory = sqlite3.Row
                 rows = database.execute("SELECT * FROM usage WHERE model = ? ORDER BY seq", (model,)).fetchall()
-            found[:] = [dict(row) for row in rows]
+            found[:] = [{**row, **_together(row)} for row in map(dict, rows)]
             return len(found) >= count
 
         assert until(there), f"{len(found)} rows of {model}, not {count}"
         return found
+
+
+def _together(row: dict[str, Any]) -> dict[str, int]:
+    """The classes of tokens, put together as OpenAI's `usage` counts them."""
+    prompt = ("input_tokens", "cached_tokens", "input_audio_tokens", "input_image_tokens")
+    completion = ("output_tokens", "output_audio_tokens", "output_image_tokens")
+    return {
+        "prompt_tokens": sum(row[name] for name in prompt),
+        "completion_tokens": sum(row[name] for name in completion),
+    }
 
 
 @contextmanager

@@ -11,17 +11,26 @@ _MOST_TOKENS = 2**31 - 1
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class Counts(msgspec.Struct):
     prompt_tokens: int | None = 0
     completion_tokens: int | None = 0
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
 
     def counted(self) -> Usage:
-        details = self.prompt_tokens_details
+        """A part is never more than its whole, and the parts of the prompt together neither."""
+        prompt, completion = _sane(self.prompt_tokens), _sane(self.completion_tokens)
+        read, written = self.prompt_tokens_details, self.completion_tokens_details
+        cached = min(_sane(read.cached_tokens), prompt) if read else 0
         return Usage(
-            _sane(self.prompt_tokens), _sane(self.completion_tokens), _sane(details.cached_tokens if details else 0)
+            prompt,
+            completion,
+            cached,
+            min(_sane(read.audio_tokens), prompt - cached) if read else 0,
+            min(_sane(written.audio_tokens), completion) if written else 0,
         )
 
 

@@ -1,0 +1,180 @@
+"""One operation of the Admin API: who may ask, what was asked, and the answer.
+
+Every operation is a row of data, and every row passes through here: nobody forgets to ask for the key, and no parameter
+is dropped in silence.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from homeport.api import headers
+from homeport.api.asgi import read_body
+from homeport.api.json import json_answer
+from homeport.control.changes import Actor
+from homeport.control.pages import Window
+from homeport.errors import InvalidRequest, NotFound
+from homeport.wire import base
+from homeport.wire.admin import fields
+
+#: Who asks. Raises InvalidKey (401), PermissionDenied (403).
+Authorize = Callable[[Request], Awaitable[Actor]]
+
+LARGEST_BODY = 2**20
+ORGANIZATION = "/v1/organization"
+HOMEPORT = "/v1/homeport"
+PROJECT = "/projects/{project_id}"
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+class Nothing(fields.Request):
+    """The body of an operation that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that may be asked, read. body: of the operation's type; values: the query's."""
+
+    actor: Actor
+    path: dict[str, str]
+    values: dict[str, list[str]]
+    body: Any = None
+
+    @property
+    def project_id(self) -> str:
+        return self.path["project_id"]
+
+    def text(self, name: str) -> str | None:
+        return self.values[name][0] if name in self.values else None
+
+    def texts(self, name: str) -> list[str]:
+        return self.values.get(name, [])
+
+    def choice(self, name: str, *choices: str) -> str:
+        """The first is the default. Raises InvalidRequest."""
+        value = self.text(name)
+        if value is None:
+            return choices[0]
+        if value not in choices:
+            raise base.unsupported_value(name, value, " and ".join(f"'{one}'" for one in choices))
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self.choice(name, "false", "true") == "true"
+
+    def whole(self, name: str) -> int | None:
+        """Raises InvalidRequest: no whole number."""
+        value = self.text(name)
+        if value is not None and not _WHOLE.fullmatch(value):
+            raise InvalidRequest(
+                f"Invalid type for '{name}': expected an integer, but got {value!r} instead.",
+                param=name,
+                code="invalid_type",
+            )
+        return None if value is None else int(value)
+
+    def window(self, *, default: int = 20, least: int = 1, most: int = 100) -> Window:
+        """limit, after, before, order: as far as the operation has them. Raises InvalidRequest."""
+        limit = self.whole("limit")
+        if limit is not None and not least <= limit <= most:
+            bound, side = (f">= {least}", "below minimum") if limit < least else (f"<= {most}", "above maximum")
+            raise InvalidRequest(
+                f"Invalid 'limit': integer {side} value. Expected a value {bound}, but got {limit} instead.",
+                param="limit",
+                code=f"integer_{'below_min' if limit < least else 'above_max'}_value",
+            )
+        return Window(
+            limit=default if limit is None else limit,
+            after=self.text("after"),
+            before=self.text("before"),
+            descending=self.choice("order", "asc", "desc") == "desc",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same."""
+
+    method: str
+    path: str
+    answer: Callable[[Asked], Awaitable[object]]
+    body: type[fields.Request] = Nothing
+    query: Sequence[str] = ()
+
+
+class Endpoint:
+    """An ASGI application: the operations of one path."""
+
+    def __init__(self, operations: Iterable[Operation], authorize: Authorize) -> None:
+        self._operations = {operation.method: operation for operation in operations}
+        self._authorize = authorize
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self._operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        operation = self._operations["GET" if request.method == "HEAD" else request.method]
+        actor = await self._authorize(request)
+        path = _path(request)
+        values = _values(request, operation.query)
+        body = None
+        if operation.method == "POST":
+            headers.check_media_type(headers.read(request.headers.raw))
+            raw = await read_body(receive, LARGEST_BODY)
+            if raw is None:
+                return
+            body = decode(operation.body, raw)
+        response = json_answer(await operation.answer(Asked(actor, path, values, body)))
+        await response(scope, receive, send)
+
+
+def routes_of(operations: Iterable[Operation], authorize: Authorize) -> list[Route]:
+    """One route a path, so that a wrong method is told all the right ones."""
+    by_path: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, []).append(operation)
+    endpoints = {path: Endpoint(those, authorize) for path, those in by_path.items()}
+    return [Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()]
+
+
+def decode(kind: type[fields.Request], raw: bytes) -> Any:
+    """Nothing at all is an empty object where no member is required. Raises InvalidRequest."""
+    decoder, optional = _decoder(kind)
+    return base.decode(decoder, raw or (b"{}" if optional else b""))
+
+
+@cache
+def _decoder(kind: type[fields.Request]) -> tuple["msgspec.json.Decoder[Any]", bool]:
+    return msgspec.json.Decoder(kind), not any(field.required for field in msgspec.structs.fields(kind))
+
+
+def _path(request: Request) -> dict[str, str]:
+    """Ids are compared in the database, some of which take no control characters. Raises NotFound."""
+    for name, value in request.path_params.items():
+        if not value.isprintable():
+            raise NotFound(f"Nothing found with id {value!r}.", param=name)
+    return request.path_params
+
+
+def _values(request: Request, known: Sequence[str]) -> dict[str, list[str]]:
+    """The query, by the names that the operation knows. Raises InvalidRequest."""
+    found: dict[str, list[str]] = {}
+    for given, value in request.query_params.multi_items():
+        name = f"{given}[]" if f"{given}[]" in known else given
+        if name not in known:
+            raise InvalidRequest(f"Unknown parameter: '{given}'.", param=given, code="unknown_parameter")
+        if name in found and not name.endswith("[]"):
+            raise InvalidRequest(f"The parameter '{given}' is there twice.", param=given, code="invalid_value")
+        if not value.isprintable():
+            raise InvalidRequest(f"Invalid '{given}': {value!r} is not printable.", param=given, code="invalid_value")
+        found.setdefault(name, []).append(value)
+    return found

@@ -1,0 +1,31 @@
+"""`/v1/organization/projects/{project_id}/rate_limits`, and under `/v1/homeport` the way back to the tier's."""
+
+from collections.abc import Sequence
+
+from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
+from homeport.control.rate_limits import RateLimits as Rules
+from homeport.wire.admin.fields import Deleted, Page
+from homeport.wire.admin.rate_limits import ProjectRateLimit, ProjectRateLimitUpdateRequest
+
+
+class RateLimits:
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    def operations(self) -> Sequence[Operation]:
+        limits = f"{PROJECT}/rate_limits"
+        limit = f"{limits}/{{rate_limit_id:path}}"  # a model's name may have slashes
+        return [
+            Operation("GET", ORGANIZATION + limits, self.list, query=("limit", "after", "before")),
+            Operation("POST", ORGANIZATION + limit, self.modify, body=ProjectRateLimitUpdateRequest),
+            Operation("DELETE", HOMEPORT + limit, self.delete),
+        ]
+
+    async def list(self, asked: Asked) -> Page[ProjectRateLimit]:
+        return await self._rules.list(asked.project_id, asked.window(default=100, most=1000))
+
+    async def modify(self, asked: Asked) -> ProjectRateLimit:
+        return await self._rules.modify(asked.actor, asked.project_id, asked.path["rate_limit_id"], asked.body)
+
+    async def delete(self, asked: Asked) -> Deleted:
+        return await self._rules.delete(asked.actor, asked.project_id, asked.path["rate_limit_id"])

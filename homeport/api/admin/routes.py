@@ -1,0 +1,75 @@
+"""The Admin API's operations, as data: OpenAI's under `/v1/organization`, our own under `/v1/homeport`.
+
+Not here, on purpose: certificates, groups and roles, data retention, external keys and storage, workload identity,
+service tiers and hosted tools. They answer 404, as any unknown URL does.
+"""
+
+from collections.abc import Collection, Sequence
+
+from starlette.routing import Route
+
+from homeport.api.admin.admin_api_keys import AdminApiKeys
+from homeport.api.admin.api_keys import ApiKeys
+from homeport.api.admin.audit_logs import AuditLogs
+from homeport.api.admin.invites import Invites
+from homeport.api.admin.operations import Authorize, Operation, routes_of
+from homeport.api.admin.project_users import ProjectUsers
+from homeport.api.admin.projects import Projects
+from homeport.api.admin.rate_limits import RateLimits
+from homeport.api.admin.service_accounts import ServiceAccounts
+from homeport.api.admin.spend_alerts import SpendAlerts
+from homeport.api.admin.spend_limits import SpendLimits
+from homeport.api.admin.users import Users
+from homeport.control import (
+    admin_api_keys,
+    api_keys,
+    audit_logs,
+    invites,
+    project_users,
+    projects,
+    rate_limits,
+    service_accounts,
+    spend_alerts,
+    spend_limits,
+    users,
+)
+from homeport.control.changes import Changes
+from homeport.control.rate_limits import Tiers
+from homeport.control.spend_limits import Reached
+
+
+def operations(
+    changes: Changes, *, tiers: Tiers, scopes: Collection[str], reached: Reached, organization: str
+) -> Sequence[Operation]:
+    """tiers: the limits of projects. scopes: those of keys that mean something here. reached: whether money is spent.
+
+    organization: its id, as the audit log names it.
+    """
+    keys = api_keys.ApiKeys(changes, scopes)
+    return [
+        *AdminApiKeys(admin_api_keys.AdminApiKeys(changes)).operations(),
+        *Projects(projects.Projects(changes, tiers.names)).operations(),
+        *ApiKeys(keys).operations(),
+        *ServiceAccounts(service_accounts.ServiceAccounts(changes, keys)).operations(),
+        *ProjectUsers(project_users.ProjectUsers(changes)).operations(),
+        *RateLimits(rate_limits.RateLimits(changes, tiers)).operations(),
+        *SpendLimits(spend_limits.SpendLimits(changes, reached, organization=organization)).operations(),
+        *SpendAlerts(spend_alerts.SpendAlerts(changes, organization=organization)).operations(),
+        *Users(users.Users(changes)).operations(),
+        *Invites(invites.Invites(changes)).operations(),
+        *AuditLogs(audit_logs.AuditLogs(changes.database)).operations(),
+    ]
+
+
+def routes(
+    changes: Changes,
+    authorize: Authorize,
+    *,
+    tiers: Tiers,
+    scopes: Collection[str],
+    reached: Reached,
+    organization: str,
+) -> list[Route]:
+    """authorize: who asks, of every request."""
+    table = operations(changes, tiers=tiers, scopes=scopes, reached=reached, organization=organization)
+    return routes_of(table, authorize)

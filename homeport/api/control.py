@@ -1,0 +1,42 @@
+"""The routes of the control plane: OpenAI's Admin API under `/v1/organization`, and ours under `/v1/homeport`."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+
+from homeport.api import admin_usage
+from homeport.api.admin import routes as admin
+from homeport.api.openai import bearer_of
+from homeport.api.receipts import Find, Receipts
+from homeport.control.changes import Actor, Changes
+from homeport.control.rate_limits import Tiers
+from homeport.control.spend_limits import Reached
+from homeport.control.usage import Usage
+from homeport.gateway.endpoints import SCOPES
+from homeport.gateway.keyring import Keyring
+
+
+def routes(
+    keyring: Keyring,
+    *,
+    changes: Changes,
+    tiers: Tiers,
+    reached: Reached,
+    usage: Usage,
+    find: Find,
+    organization: str,
+) -> Sequence[BaseRoute]:
+    async def authorize(request: Request) -> Actor:
+        """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
+        principal = keyring.administrator(bearer_of(request))
+        user = principal.user if principal.email else None  # else it is a service account's, or nobody's
+        return Actor(principal.key_id, user, principal.email or None)
+
+    return [
+        *admin.routes(
+            changes, authorize, tiers=tiers, scopes=SCOPES, reached=reached, organization=f"org-{organization}"
+        ),
+        *admin_usage.routes(usage, authorize),
+        Route("/v1/homeport/receipts/{request_id}", Receipts(keyring, find).retrieve, methods=["GET"]),
+    ]

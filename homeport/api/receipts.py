@@ -1,0 +1,73 @@
+"""`GET /v1/homeport/receipts/{request_id}`: what a request used, what it cost, and the arithmetic."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from homeport.api.json import json_answer
+from homeport.api.openai import bearer_of
+from homeport.errors import NotFound
+from homeport.gateway.keyring import Keyring
+from homeport.gateway.ledger import dollars
+from homeport.store.usage_rows import UsageRow
+
+Find = Callable[[str], Awaitable[UsageRow | None]]
+
+
+class Receipts:
+    def __init__(self, keyring: Keyring, find: Find) -> None:
+        self._keyring = keyring
+        self._find = find
+
+    async def retrieve(self, request: Request) -> Response:
+        """Of a request of the caller's own project; the operator's key and admin keys see every one."""
+        caller = self._keyring.anybody(bearer_of(request))
+        request_id = request.path_params["request_id"]
+        row = await self._find(request_id)
+        if row is None or (caller.kind == "project" and row.project_id != caller.project):
+            raise NotFound(
+                f"There is no receipt for the request {request_id!r}. It is there once its answer has ended."
+            )
+        return json_answer(receipt(row))
+
+
+def receipt(row: UsageRow) -> dict[str, Any]:
+    """Amounts are exact decimals in text. `total` is null where nobody knows the price of the model."""
+    return {
+        "object": "homeport.receipt",
+        "request_id": row.request_id,
+        "created_at": int(row.started_at),
+        "project_id": row.project_id,
+        "api_key_id": row.key_id,
+        "endpoint": row.endpoint,
+        "model": row.model,
+        "ran": row.ran,
+        "backend": row.backend,
+        "outcome": row.outcome,
+        "status": row.status,
+        "estimated": row.estimated,
+        "cache_hit": row.cache_hit,
+        "batch": row.batch,
+        "usage": {
+            "input_tokens": row.input_tokens,
+            "cached_tokens": row.cached_tokens,
+            "input_audio_tokens": row.input_audio_tokens,
+            "input_image_tokens": row.input_image_tokens,
+            "output_tokens": row.output_tokens,
+            "output_audio_tokens": row.output_audio_tokens,
+            "output_image_tokens": row.output_image_tokens,
+            "images": row.images,
+            "characters": row.characters,
+            "milliseconds": row.milliseconds,
+        },
+        "currency": "usd",
+        "lines": [
+            {"item": item, "quantity": quantity, "unit": unit, "unit_price": unit_price, "amount": dollars(pico)}
+            for item, quantity, unit, unit_price, pico in row.price_lines or ()
+        ],
+        "total": None if row.cost_pico is None else dollars(row.cost_pico),
+        "saved": None if row.saved_pico is None else dollars(row.saved_pico),
+        "price_rule": row.price_rule,
+    }

@@ -1,0 +1,155 @@
+"""The part of the composition root that keeps books: databases, keys, limits, prices, the ledger.
+
+It has one life: open() brings the databases up to date and reads what the gateway needs, watch() follows changes,
+close() writes what waits.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from homeport import clock
+from homeport.control import bootstrap
+from homeport.control.changes import Changes
+from homeport.control.usage import Usage
+from homeport.errors import HomeportError, SettingsError
+from homeport.gateway.accounts import NANO_PER_CENT, Accounts
+from homeport.gateway.budgets import Budgets, spent_on
+from homeport.gateway.keyring import Budget
+from homeport.gateway.ledger import Ledger
+from homeport.gateway.limits import Limits
+from homeport.gateway.pricing import Prices
+from homeport.gateway.routing import Router
+from homeport.gateway.tiers import DEFAULT, NAMES, Tiers, pool
+from homeport.settings import Settings
+from homeport.store import shared
+from homeport.store.database import Database
+from homeport.store.journal import Journal
+from homeport.store.migrations import migrate
+from homeport.store.usage import UsageLog
+from homeport.store.usage_row import UsageRow
+from homeport.store.usage_rows import UsageRows
+from homeport.store.usage_sums import UsageSums
+
+log = logging.getLogger("homeport")
+
+
+class Books:
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError. Connects to nothing yet; the journal is taken."""
+        self._usage_url = settings.usage_url
+        self.database = Database(settings.state_url)
+        self.usage_database = self.database if settings.database_url else self._usage_database()
+        self.rows = UsageRows(self.usage_database)
+        self.usage = Usage(UsageSums(self.usage_database))
+        self.prices = Prices.load({name: msgspec.structs.asdict(price) for name, price in settings.prices.items()})
+        tiers = Tiers(_overrides(settings))
+        if settings.limits.tier not in tiers.names:
+            raise SettingsError(f"limits.tier: there is no tier {settings.limits.tier!r}: {', '.join(tiers.names)}.")
+        self.tiers = tiers
+        self.accounts = Accounts(self.database, organization=settings.server.organization, tier=settings.limits.tier)
+        self.changes = Changes(self.database, self.accounts.wake)
+        policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
+        self.shared = shared.connect(settings.redis_url, on_failure=policy)
+        self.limits = Limits(self.shared, tiers, spent=self._spent, strict=settings.limits.strict)
+        self.budgets = Budgets(self.prices)
+        self._journal = Journal(settings.data / "journal")
+        self._log = UsageLog(self._usage_database, self._journal)
+        self.ledger = Ledger(self._log, self._journal, self.prices)
+
+    def _usage_database(self) -> Database:
+        return Database(self._usage_url, synchronous="NORMAL")
+
+    async def open(self, preset: str | None, *, refuse_without_key: str | None = None) -> str | None:
+        """Returns a newly made first key. Raises SettingsError, Unavailable."""
+        await migrate(self.database, "state")
+        await migrate(self.usage_database, "usage")
+        made = await bootstrap.prepare(self.changes, preset, refuse_without_key=refuse_without_key)
+        await self.accounts.load()
+        await self.shared.start()
+        await self._recover()
+        self._log.start()
+        return made
+
+    async def _recover(self) -> None:
+        """What a killed process left becomes rows, and its money is counted anew from them."""
+        left = self.ledger.recover()
+        await self.rows.write(left)
+        self._journal.forget_left()
+        if left:
+            log.warning("%d requests of a process that was killed are in the ledger now", len(left))
+            await self.shared.forget({counter for row in left for counter in self._counters(row)})
+
+    def _counters(self, row: UsageRow) -> list[str]:
+        principal = self.accounts.snapshot.by_id.get(row.key_id) or self.accounts.snapshot.keyless
+        return [budget.counter(row.started_at) for budget in principal.budgets]
+
+    async def find(self, request_id: str) -> UsageRow | None:
+        """A row of the ledger, in the database or on its way there."""
+        return self._log.find(request_id) or await self.rows.find(request_id)
+
+    async def reached(self, scope: str, subject: str, interval: str, cents: int) -> bool:
+        """Whether so much has been spent already."""
+        budget = Budget(scope, subject, interval, cents * NANO_PER_CENT)
+        return await self._spent(budget.counter(clock.now())) >= budget.limit_nano
+
+    async def _spent(self, counter: str) -> int:
+        await self._log.settled()
+        return await spent_on(self.rows, counter)
+
+    async def watch(self) -> None:
+        self.accounts.last_used = self._log.last_used
+        await self.accounts.watch()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._log.close)
+        try:
+            await self.accounts.write_last_used()
+        except HomeportError:
+            log.error("the database cannot be reached: when keys were used last is not written")
+        await self.shared.close()
+        await self.usage_database.close()
+        await self.database.close()
+        self._journal.shut()
+
+
+def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+    """tier -> family -> limit -> number, of what the settings say."""
+    return {
+        tier: {
+            family: {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+            for family, limits in families.items()
+        }
+        for tier, families in settings.tiers.items()
+    }
+
+
+class TiersShown:
+    """The tiers as the Admin API tells them: of every model that is served here, and of the tier's own families."""
+
+    def __init__(self, tiers: Tiers, default: str, router: Router) -> None:
+        """default: of projects that have no tier."""
+        self._tiers = tiers
+        self._default = default
+        self._router = router
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self._tiers.names
+
+    def families(self, tier: str | None) -> Iterable[str]:
+        return {*self._tiers.families(tier or self._default), *self._served()} - {DEFAULT}
+
+    def family(self, model: str) -> str | None:
+        name = pool(model)
+        return name if self._router.wildcards or name in self._served() else None
+
+    def limits(self, tier: str | None, family: str) -> Mapping[str, Any]:
+        limits = self._tiers.limits(tier or self._default, family)
+        return {name: value for name in NAMES if (value := getattr(limits, name)) is not None}
+
+    def _served(self) -> set[str]:
+        return {pool(listed.id) for listed in self._router.listed()}

@@ -1,0 +1,110 @@
+"""The pages of usage, as data: what may be asked of each, what of the rows it adds up, and how a sum is shown."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from homeport.wire import admin_usage as wire
+
+#: Units of a price's line as the costs name them.
+UNITS = {"tokens": "tokens", "images": "images", "seconds": "duration_seconds", "characters": "characters"}
+PICO = "pico"
+
+Amounts = Mapping[str, int]
+Show = Callable[[Amounts, dict[str, Any]], wire.Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of usage, named as in its path and in the rows that are counted on it.
+
+    counts: what of the rows is added up. result: how that is shown; None where nothing is recorded yet.
+    """
+
+    name: str
+    parameters: type[wire.UsageParameters]
+    counts: tuple[str, ...] = ()
+    result: Show | None = None
+
+
+def _completions(sums: Amounts, group: dict[str, Any]) -> wire.CompletionsResult:
+    """Rows tell cached tokens from others, and not what they were of; what is cached today is text."""
+    uncached = sums["input_tokens"] + sums["input_audio_tokens"] + sums["input_image_tokens"]
+    return wire.CompletionsResult(
+        input_tokens=uncached + sums["cached_tokens"],
+        input_cached_tokens=sums["cached_tokens"],
+        input_cache_write_tokens=0,
+        input_uncached_tokens=uncached,
+        output_tokens=sums["output_tokens"] + sums["output_audio_tokens"] + sums["output_image_tokens"],
+        input_text_tokens=sums["input_tokens"],
+        output_text_tokens=sums["output_tokens"],
+        input_cached_text_tokens=sums["cached_tokens"],
+        input_audio_tokens=sums["input_audio_tokens"],
+        input_cached_audio_tokens=0,
+        output_audio_tokens=sums["output_audio_tokens"],
+        input_image_tokens=sums["input_image_tokens"],
+        input_cached_image_tokens=0,
+        output_image_tokens=sums["output_image_tokens"],
+        num_model_requests=sums["requests"],
+        **group,
+    )
+
+
+def _embeddings(sums: Amounts, group: dict[str, Any]) -> wire.EmbeddingsResult:
+    tokens = sums["input_tokens"] + sums["cached_tokens"]
+    return wire.EmbeddingsResult(input_tokens=tokens, num_model_requests=sums["requests"], **group)
+
+
+def _moderations(sums: Amounts, group: dict[str, Any]) -> wire.ModerationsResult:
+    tokens = sums["input_tokens"] + sums["cached_tokens"] + sums["input_image_tokens"]
+    return wire.ModerationsResult(input_tokens=tokens, num_model_requests=sums["requests"], **group)
+
+
+def _images(sums: Amounts, group: dict[str, Any]) -> wire.ImagesResult:
+    return wire.ImagesResult(images=sums["images"], num_model_requests=sums["requests"], **group)
+
+
+def _speeches(sums: Amounts, group: dict[str, Any]) -> wire.AudioSpeechesResult:
+    return wire.AudioSpeechesResult(characters=sums["characters"], num_model_requests=sums["requests"], **group)
+
+
+def _transcriptions(sums: Amounts, group: dict[str, Any]) -> wire.AudioTranscriptionsResult:
+    seconds = (sums["milliseconds"] + 500) // 1000
+    return wire.AudioTranscriptionsResult(seconds=seconds, num_model_requests=sums["requests"], **group)
+
+
+_INPUT = ("input_tokens", "cached_tokens", "input_audio_tokens", "input_image_tokens")
+_OUTPUT = ("output_tokens", "output_audio_tokens", "output_image_tokens")
+
+PAGES = (
+    Page("completions", wire.CompletionsParameters, (*_INPUT, *_OUTPUT), _completions),
+    Page("embeddings", wire.ModelParameters, ("input_tokens", "cached_tokens"), _embeddings),
+    Page("moderations", wire.ModelParameters, ("input_tokens", "cached_tokens", "input_image_tokens"), _moderations),
+    Page("images", wire.ImagesParameters, ("images",), _images),
+    Page("audio_speeches", wire.ModelParameters, ("characters",), _speeches),
+    Page("audio_transcriptions", wire.ModelParameters, ("milliseconds",), _transcriptions),
+    Page("vector_stores", wire.ProjectParameters),
+    Page("code_interpreter_sessions", wire.ProjectParameters),
+    Page("file_search_calls", wire.FileSearchParameters),
+    Page("web_search_calls", wire.WebSearchParameters),
+)
+
+
+def cost(sums: Amounts, group: dict[str, Any]) -> wire.CostsResult:
+    """sums: picodollars by PICO, and of line items the quantity by its unit."""
+    units = [unit for unit in sums if unit != PICO]
+    alone = units[0] if len(units) == 1 else None
+    return wire.CostsResult(
+        amount=wire.Amount(value=msgspec.Raw(dollars(sums[PICO]).encode())),
+        quantity=None if alone is None else sums[alone],
+        quantity_unit=None if alone is None else UNITS.get(alone),
+        **group,
+    )
+
+
+def dollars(pico: int) -> str:
+    """A plain decimal, exact: `0.000123`."""
+    whole, rest = divmod(pico, 10**12)
+    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")

@@ -1,0 +1,187 @@
+"""Keys, projects, limits and budgets as the hot path sees them: a snapshot of the database, looked up in memory.
+
+`revision` says when the rows have changed: it is looked at every 0.4 s, so every replica sees a new key, a revoked one
+or another limit within a second; the process that made the change sees it at once. While the database is away the last
+snapshot goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport import clock
+from homeport.errors import Unavailable
+from homeport.gateway.keyring import Budget, Models, Principal
+from homeport.gateway.tiers import RateLimits
+from homeport.store import tables
+from homeport.store.database import Database
+
+log = logging.getLogger("homeport.accounts")
+
+LOOK_SECONDS = 0.4
+#: `last_used_at` of keys is written this often.
+LAST_USED_SECONDS = 30.0
+MOST_CALLERS = 10_000
+#: Cents are what OpenAI's spend limits are told in; money is counted in nanodollars.
+NANO_PER_CENT = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """by_hash: SHA-256 of a key -> who it is; by_id: by the key's id, for work that goes on without the key.
+
+    keyless: on the default project's account, for callers that another house vouches for (Entra).
+    """
+
+    revision: int = -1
+    by_hash: Mapping[bytes, Principal] = field(default_factory=dict)
+    by_id: Mapping[str, Principal] = field(default_factory=dict)
+    keyless: Principal = field(default_factory=lambda: Principal("", "", ""))
+    _callers: dict[str, Principal] = field(default_factory=dict)
+
+    def caller(self, name: str) -> Principal:
+        """The one principal of a caller without a key, as long as nothing changes."""
+        found = self._callers.get(name)
+        if found is None:
+            if len(self._callers) >= MOST_CALLERS:
+                self._callers.clear()
+            found = self._callers[name] = replace(self.keyless, key_id=name)
+        return found
+
+
+class Accounts:
+    def __init__(self, database: Database, *, organization: str, tier: str) -> None:
+        """tier: of projects that have none of their own."""
+        self._database = database
+        self._organization = organization
+        self._tier = tier
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.snapshot = Snapshot()
+        #: Key id -> unix seconds, gathered by the log of usage.
+        self.last_used: dict[str, int] = {}
+
+    async def load(self) -> None:
+        """Read everything again if it has changed. Raises Unavailable."""
+        async with self._database.read() as connection:
+            revision = await connection.scalar(sa.select(tables.revision.c.value))
+            if revision != self.snapshot.revision:
+                self.snapshot = await _read(connection, int(revision or 0), self._organization, self._tier)
+
+    def wake(self) -> None:
+        """Look now: this process has changed something."""
+        self._woken.set()
+
+    async def watch(self) -> None:
+        """Look for changes until cancelled."""
+        reachable = True
+        written_at = clock.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+            try:
+                await self.load()
+                if clock.monotonic() - written_at > LAST_USED_SECONDS:
+                    written_at = clock.monotonic()
+                    await self.write_last_used()
+            except Unavailable:
+                if reachable:
+                    log.error("the database cannot be reached: keys and limits stay as they were")
+                reachable = False
+            else:
+                if not reachable:
+                    log.info("the database is back")
+                reachable = True
+
+    async def write_last_used(self) -> None:
+        """When each key was used last. Raises Unavailable."""
+        used, self.last_used = self.last_used, {}
+        if not used:
+            return
+        keys = tables.keys
+        statement = sa.update(keys).where(keys.c.id == sa.bindparam("b_id")).values(last_used_at=sa.bindparam("b_used"))
+        async with self._database.write() as connection:
+            await connection.execute(statement, [{"b_id": key, "b_used": at} for key, at in used.items()])
+
+
+async def _read(connection: AsyncConnection, revision: int, organization: str, tier: str) -> Snapshot:
+    projects = {row.id: row for row in await connection.execute(sa.select(tables.projects))}
+    limits: dict[str, dict[str, RateLimits]] = {}
+    for row in await connection.execute(sa.select(tables.rate_limits)):
+        limits.setdefault(row.project_id, {})[row.model] = _rate_limits(dict(row._mapping))
+    budgets = _budgets(await connection.execute(sa.select(tables.spend_limits)))
+
+    emails = {row.id: row.email for row in await connection.execute(sa.select(tables.users))}
+    members = {(row.project_id, row.user_id) for row in await connection.execute(sa.select(tables.project_users))}
+    roles = {row.id: row.role for row in await connection.execute(sa.select(tables.service_accounts))}
+
+    def is_active(key: Any) -> bool:
+        """A project's key works while its project does, and whoever has it is in the project."""
+        project = projects.get(key.project_id)
+        if project is None or key.kind != "project":
+            return project is None or project.archived_at is None
+        if key.service_account_id is not None and roles.get(key.service_account_id, "none") == "none":
+            return False
+        return project.archived_at is None and (key.user_id is None or (key.project_id, key.user_id) in members)
+
+    def principal(project: Any, key: Any | None) -> Principal:
+        """key: None for the project's account itself."""
+        project_id = project.id if project is not None else ""
+        own = key.rate_limits if key is not None else None
+        return Principal(
+            key_id=key.id if key is not None else "",
+            project=project_id,
+            organization=organization,
+            user=(key.user_id or key.service_account_id or "") if key is not None else "",
+            email=emails.get(key.user_id, "") if key is not None else "",
+            kind=key.kind if key is not None else "project",
+            tier=(project.tier if project is not None else None) or tier,
+            scopes=None if key is None or key.scopes is None else frozenset(_plain(key.scopes)),
+            models=Models.of(
+                project.model_permissions if project is not None else None, key.models if key is not None else None
+            ),
+            rate_limits=limits.get(project_id, {}),
+            own_limits=None if own is None else _rate_limits(own),
+            budgets=(
+                *budgets.get(("organization", ""), ()),
+                *budgets.get(("project", project_id), ()),
+                *(budgets.get(("key", key.id), ()) if key is not None else ()),
+            ),
+            expires_at=key.expires_at if key is not None else None,
+        )
+
+    by_hash: dict[bytes, Principal] = {}
+    by_id: dict[str, Principal] = {}
+    for row in await connection.execute(sa.select(tables.keys)):
+        if is_active(row):
+            by_hash[bytes(row.sha256)] = by_id[row.id] = principal(projects.get(row.project_id), row)
+    oldest = min(projects.values(), key=lambda project: project.seq, default=None)
+    return Snapshot(revision, by_hash, by_id, principal(oldest, None))
+
+
+def _plain(scopes: Iterable[str]) -> Iterable[str]:
+    """OpenAI writes them with and without its `api.`."""
+    return (scope.removeprefix("api.") for scope in scopes)
+
+
+def _rate_limits(values: Mapping[str, Any]) -> RateLimits:
+    return RateLimits(**{name: values.get(name) for name in RateLimits.__dataclass_fields__})
+
+
+def _budgets(rows: Iterable[Any]) -> dict[tuple[str, str], tuple[Budget, ...]]:
+    """(scope, subject) -> its budgets. The organization's subject is empty."""
+    found: dict[tuple[str, str], tuple[Budget, ...]] = {}
+    for row in rows:
+        subject = "" if row.scope == "organization" else row.subject
+        budget = Budget(row.scope, subject, row.interval, row.threshold_cents * NANO_PER_CENT)
+        found[row.scope, subject] = (*found.get((row.scope, subject), ()), budget)
+    return found

@@ -1,0 +1,206 @@
+"""The tables of the state, once, for SQLite and PostgreSQL. The log of usage has its own (usage_tables.py).
+
+Order is `seq`, which only grows: a `created_at` has one second's grain. Times are unix seconds. Money is whole
+picodollars (10^-12 of a US dollar), so that the price of one token is a whole number.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: SQLite numbers rows by itself only where the column is an INTEGER.
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _seq() -> Column[int]:
+    return Column("seq", Sequence, primary_key=True, autoincrement=True)
+
+
+#: One row: a number that every change of the rows below raises. Replicas look at it to see that something changed.
+revision = Table(
+    "revision",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    #: `trial`, `1` to `5`; null: the tier of the settings.
+    Column("tier", Text),
+    #: `{"mode": "allow_list" | "deny_list", "model_ids": [...]}`; null: every model.
+    Column("model_permissions", JSON(none_as_null=True)),
+    sqlite_autoincrement=True,
+)
+
+users = Table(
+    "users",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text),
+    Column("email", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+project_users = Table(
+    "project_users",
+    metadata,
+    _seq(),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    UniqueConstraint("project_id", "user_id"),
+    sqlite_autoincrement=True,
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("accepted_at", BigInteger),
+    #: `[{"id", "role"}]`.
+    Column("projects", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Keys at rest: never the key, only its SHA-256 and what may be shown of it.
+keys = Table(
+    "keys",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    #: `project`: for the API. `admin`: for the Admin API alone. `owner`: the operator's own, for both.
+    Column("kind", Text, nullable=False),
+    Column("project_id", Text, ForeignKey("projects.id")),
+    Column("name", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("redacted", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: From this second on it is refused: a key that was given a life, or one that was rotated and overlaps.
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="SET NULL")),
+    Column("service_account_id", Text, ForeignKey("service_accounts.id", ondelete="CASCADE")),
+    #: What it may do, as OpenAI names it (`model.request`, ...); null: everything.
+    Column("scopes", JSON(none_as_null=True)),
+    #: Models that it may use; null: every one that its project may.
+    Column("models", JSON(none_as_null=True)),
+    #: Limits of its own beside its project's: a subset of the fields of `project.rate_limit`; null: none.
+    Column("rate_limits", JSON(none_as_null=True)),
+    #: The key that it was rotated into; it ends at `expires_at`.
+    Column("replaced_by", Text),
+    Index("ix_keys_project_id", "project_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: A project's own limits for a model; a null is the tier's.
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    _seq(),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("max_requests_per_1_minute", BigInteger),
+    Column("max_tokens_per_1_minute", BigInteger),
+    Column("max_images_per_1_minute", BigInteger),
+    Column("max_audio_megabytes_per_1_minute", BigInteger),
+    Column("max_requests_per_1_day", BigInteger),
+    Column("max_tokens_per_1_day", BigInteger),
+    Column("max_concurrent_requests", BigInteger),
+    Column("batch_1_day_max_input_tokens", BigInteger),
+    UniqueConstraint("project_id", "model"),
+    sqlite_autoincrement=True,
+)
+
+#: Budgets. `scope`: `organization`, `project` or `key`, and the id of it; `interval`: `month` or `total`.
+spend_limits = Table(
+    "spend_limits",
+    metadata,
+    _seq(),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("interval", Text, nullable=False),
+    Column("threshold_cents", BigInteger, nullable=False),
+    UniqueConstraint("scope", "subject", "interval"),
+    sqlite_autoincrement=True,
+)
+
+spend_alerts = Table(
+    "spend_alerts",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    #: Null: of the organization.
+    Column("project_id", Text, ForeignKey("projects.id")),
+    Column("threshold_cents", BigInteger, nullable=False),
+    Column("interval", Text, nullable=False),
+    Column("notification_channel", JSON, nullable=False),
+    #: The month (`2026-11`) in which it was told last: once a month.
+    Column("told_for", Text),
+    sqlite_autoincrement=True,
+)
+
+audit_logs = Table(
+    "audit_logs",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("effective_at", BigInteger, nullable=False),
+    #: `{"type": "api_key" | "session", ...}` as the description has it.
+    Column("actor", JSON, nullable=False),
+    Column("actor_id", Text),
+    Column("project_id", Text),
+    Column("project_name", Text),
+    #: What was changed: the id of it, and the member that OpenAI's object has under the name of the type.
+    Column("resource_id", Text),
+    Column("details", JSON, nullable=False),
+    Index("ix_audit_logs_effective_at", "effective_at"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,111 @@
+"""The ledger at rest: a row for each admitted request, in a file of its own on SQLite, beside the state on PostgreSQL.
+
+No prompt, no answer, no key. Classes of tokens are disjoint: input + cached + audio in + image in is the prompt,
+output + audio out + image out the answer. Money is whole picodollars (10^-12 of a US dollar); null: nobody knows the
+price. A request that was answered from the cache cost nothing and has what it would have cost in `saved_pico`.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+
+from homeport.store.tables import Sequence
+
+metadata = MetaData()
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("request_id", Text, nullable=False, unique=True),
+    #: Unix seconds, of the admission and of the end.
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    #: The endpoint's name (`chat.completions`), and the page of OpenAI's usage it is counted on (`completions`).
+    Column("endpoint", Text, nullable=False),
+    Column("page", Text, nullable=False),
+    #: Asked for, and what ran; the target that answered.
+    Column("model", Text, nullable=False),
+    Column("ran", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("batch", Boolean, nullable=False),
+    Column("service_tier", Text, nullable=False),
+    Column("cache_hit", Boolean, nullable=False),
+    #: `completed`, `failed`, `left` (the client went), `killed` (the process did), and the status that was sent.
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    #: The counts are ours, not the backend's.
+    Column("estimated", Boolean, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("input_audio_tokens", BigInteger, nullable=False),
+    Column("input_image_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("output_audio_tokens", BigInteger, nullable=False),
+    Column("output_image_tokens", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("characters", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    #: What it was sized or graded by where that sets the price: `1024x1024`, `hd 1024x1792`.
+    Column("size", Text, nullable=False),
+    Column("cost_pico", BigInteger),
+    Column("saved_pico", BigInteger),
+    #: How the cost came about: `[[line item, quantity, unit, price of a unit in dollars, pico], ...]`, and the rule.
+    Column("price_lines", JSON),
+    Column("price_rule", Text),
+    Column("first_ms", Integer, nullable=False),
+    Column("total_ms", Integer, nullable=False),
+    Index("ix_usage_page_started_at", "page", "started_at"),
+    Index("ix_usage_started_at", "started_at"),
+    sqlite_autoincrement=True,
+)
+
+#: What the requests that began in an hour add up to, kept by the writer in the transaction of the rows: pages of usage
+#: over months read a few thousand of these instead of millions of rows. Minutes are read from the rows. `model` is what
+#: ran, as OpenAI's usage names the snapshot and not the alias.
+hours = Table(
+    "usage_hours",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),
+    Column("page", Text, primary_key=True),
+    Column("project_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("batch", Boolean, primary_key=True),
+    Column("service_tier", Text, primary_key=True),
+    Column("size", Text, primary_key=True),
+    Column("endpoint", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("input_audio_tokens", BigInteger, nullable=False),
+    Column("input_image_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("output_audio_tokens", BigInteger, nullable=False),
+    Column("output_image_tokens", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("characters", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    #: Requests whose price nobody knows.
+    Column("unpriced", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The same for money, by line item (`gpt-4o, input`) and its unit: what OpenAI's costs are grouped by.
+costs = Table(
+    "usage_costs",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),
+    Column("project_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("line_item", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

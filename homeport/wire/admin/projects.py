@@ -1,0 +1,72 @@
+"""Projects, and which models they may use. Source: Project, ProjectCreateRequest, ProjectModelPermissions."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from homeport.errors import UnsupportedParameter
+from homeport.wire.admin.fields import ModelName, Name, Request
+
+
+class Project(Struct):
+    """tier: of its rate limits (not in the description); null: the tier of the settings."""
+
+    id: str
+    name: str
+    created_at: int
+    archived_at: int | None
+    status: Literal["active", "archived"]
+    tier: str | None
+    object: Literal["organization.project"] = "organization.project"
+
+
+class ProjectCreateRequest(Request):
+    name: Name
+    residency: str | None = None
+    geography: str | None = None
+    external_key_id: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_elsewhere(residency=self.residency, geography=self.geography, external_key_id=self.external_key_id)
+
+
+class ProjectUpdateRequest(Request):
+    name: Name | None = None
+    external_key_id: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_elsewhere(external_key_id=self.external_key_id)
+
+
+class ProjectTierRequest(Request):
+    """Of Homeport. tier: `trial`, `1` to `5`, or whatever the settings name; null: the tier of the settings."""
+
+    tier: Annotated[str, Meta(max_length=64)] | None
+
+
+class ProjectModelPermissions(Struct):
+    mode: Literal["allow_list", "deny_list"]
+    model_ids: list[str]
+    object: Literal["project.model_permissions"] = "project.model_permissions"
+
+
+class ProjectModelPermissionsUpdateRequest(Request):
+    mode: Literal["allow_list", "deny_list"]
+    model_ids: Annotated[list[ModelName], Meta(max_length=1000)]
+
+
+class ProjectModelPermissionsDeleted(Struct):
+    """deleted: whether there were any."""
+
+    deleted: bool
+    object: Literal["project.model_permissions.deleted"] = "project.model_permissions.deleted"
+
+
+def refuse_elsewhere(**values: str | None) -> None:
+    """What places data elsewhere: it all stays where Homeport runs. Raises UnsupportedParameter."""
+    for name, value in values.items():
+        if value is not None:
+            raise UnsupportedParameter(
+                f"Unsupported parameter: '{name}'. Data is kept where Homeport runs, and nowhere else. Leave it out.",
+                param=name,
+            )

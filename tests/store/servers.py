@@ -1,0 +1,213 @@
+"""Real servers on free loopback ports, for tests of what stores things: Redis, PostgreSQL, each in a temporary folder.
+
+    with redis_server() as redis: ... redis.url
+    with postgres_server() as postgres: ... postgres.url
+
+A machine without the programs skips the test.
+"""
+
+import asyncio
+import importlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_READY_SECONDS = 30.0
+
+
+@dataclass
+class RedisServer:
+    """A Redis that keeps nothing on disk: killed, it has lost everything."""
+
+    port: int
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                _program("redis-server"),
+                *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
+                *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        _wait_for(self.port, self.process, "redis-server")
+
+    def kill(self) -> None:
+        """At once, and with everything in it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        """Connections stay open, nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    _program("redis-server")
+    with tempfile.TemporaryDirectory(prefix="homeport-redis-") as folder:
+        server = RedisServer(free_port(), Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """url: of the database `postgres`, as its superuser; nobody is asked for a password."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        return self.database("postgres")
+
+    def database(self, name: str) -> str:
+        return f"postgresql://homeport@127.0.0.1:{self.port}/{name}"
+
+    def create(self, name: str) -> str:
+        """A new, empty database; its URL. For a test of its own on a server that many share."""
+
+        async def create() -> None:
+            connection = await _asyncpg().connect(self.url)
+            try:
+                await connection.execute(f'CREATE DATABASE "{name}"')
+            finally:
+                await connection.close()
+
+        asyncio.run(create())
+        return self.database(name)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Its cluster is made for it, and gone afterwards. PostgreSQL refuses to run as root: then it runs as `nobody`."""
+    initdb, postgres = _program("initdb"), _program("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="homeport-postgres-"))
+    try:
+        identity = _not_root(folder)
+        data = folder / "data"
+        subprocess.run(
+            [initdb, "-D", str(data), "-U", "homeport", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **identity,
+        )
+        port = free_port()
+        process = subprocess.Popen(
+            [
+                *(postgres, "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
+                *("-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=60"),
+                *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
+            ],
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **identity,
+        )
+        try:
+            _wait_for(port, process, "postgres")
+            server = PostgresServer(port, process)
+            _wait_until_it_answers(server)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_it_answers(server: PostgresServer) -> None:
+    """A port that is open may still say that the database system is starting up."""
+
+    asyncpg = _asyncpg()
+
+    async def ask() -> None:
+        until = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                connection = await asyncpg.connect(server.url)
+            except (OSError, asyncpg.PostgresError):
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                await connection.close()
+                return
+
+    asyncio.run(ask())
+
+
+def _not_root(folder: Path) -> dict[str, Any]:
+    """What subprocess needs to run as somebody else, who is made the folder's owner."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _asyncpg() -> Any:
+    """It has no types."""
+    return importlib.import_module("asyncpg")
+
+
+def _program(name: str) -> str:
+    """Debian keeps PostgreSQL's out of the path, a folder a version."""
+    others = sorted(str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    found = shutil.which(name) or (others[-1] if others else None)
+    if found is None:
+        pytest.skip(f"{name} is not on this machine")
+    return found
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", name: str) -> None:
+    until = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{name} did not start: {process.poll()}") from None
+            time.sleep(0.02)

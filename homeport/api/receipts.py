@@ -1,6 +1,7 @@
 """`GET /v1/homeport/receipts/{request_id}`: what a request used, what it cost, and the arithmetic."""
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from starlette.requests import Request
@@ -64,7 +65,13 @@ def receipt(row: UsageRow) -> dict[str, Any]:
         },
         "currency": "usd",
         "lines": [
-            {"item": item, "quantity": quantity, "unit": unit, "unit_price": unit_price, "amount": dollars(pico)}
+            {
+                "item": item,
+                "quantity": quantity,
+                "unit": unit,
+                "unit_price": format(Decimal(unit_price), "f"),
+                "amount": dollars(pico),
+            }
             for item, quantity, unit, unit_price, pico in row.price_lines or ()
         ],
         "total": None if row.cost_pico is None else dollars(row.cost_pico),

@@ -36,10 +36,12 @@ def ask(
     path: str = CHAT,
     body: Any = HELLO,
     headers: dict[str, str | None] | None = None,
+    *,
+    key: str = KEY,
 ) -> Answer:
-    """One request with the test key; body: JSON value, or bytes as they are. A header set to None is left out."""
+    """One request, with the test key by default; body: JSON value, or bytes as they are. A header set to None is left out."""
     sent: dict[str, str | None] = {
-        "Authorization": f"Bearer {KEY}",
+        "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
         **(headers or {}),
     }

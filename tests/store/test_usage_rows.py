@@ -322,9 +322,9 @@ def test_what_was_spent(store: Store, since: float | None, whose: dict[str, str]
 def test_more_money_than_an_integer_of_the_database_holds(store: Store) -> None:
     most = usage_batch.MOST_PICO
     line = [("everything", 1, "tokens", Decimal(most).scaleb(-12), most)]
-    rich = [row(n, started_at=float(START + n * HOUR), cost_pico=most, price_lines=line) for n in range(200)]
+    rich = [row(n, started_at=float(START + n * HOUR), cost_pico=most, price_lines=line) for n in range(1000)]
     store.write(*rich)
-    assert 200 * most > 2**63
-    assert store.run(store.rows.spent()) == 200 * most
-    found = store.run(store.sums.spending(Span(START, START + 300 * HOUR, DAY)))
-    assert sum(one.amounts["pico"] for one in found) == 200 * most
+    assert 1000 * most > 2**63
+    assert store.run(store.rows.spent()) == 1000 * most
+    found = store.run(store.sums.spending(Span(START, START + 1000 * HOUR, DAY)))
+    assert sum(one.amounts["pico"] for one in found) == 1000 * most

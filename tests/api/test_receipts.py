@@ -1,0 +1,146 @@
+"""What a request cost, told in the answer, in its receipt and in OpenAI's usage, to the last digit."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.api import raw
+from tests.fake_upstream import until
+from tests.server import KEY
+from tests.upstreams.homeports import Relay, relaying
+
+HELLO = [{"role": "user", "content": "hello"}]
+#: The fake upstream says 11 tokens of prompt, 3 of them cached, and 7 of answer.
+PRICES = {
+    "priced": {"input": "2", "cached_input": "0.5", "output": "8"},
+    "house": {"input": "1", "output": "1"},
+}
+COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    settings = {
+        "prices": PRICES,
+        "models": {"echo": {"engine": "echo"}, "house": {"engine": "echo"}},
+        "aliases": {"nick": "priced"},
+        "cache": {"enabled": True},
+    }
+    with relaying(tmp_path_factory.mktemp("receipts"), settings) as made:
+        yield made
+
+
+def body(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": HELLO, **more}
+
+
+def receipt(relay: Relay, request_id: str, *, key: str = KEY) -> dict[str, Any]:
+    """Once it is there."""
+    answer = raw.ask(relay.homeport, "GET", f"/v1/homeport/receipts/{request_id}", key=key)
+    found: dict[str, Any] = json.loads(answer.body)
+    return found
+
+
+def test_the_answer_and_the_receipt_tell_the_same(relay: Relay) -> None:
+    answer = raw.ask(relay.homeport, body=body("priced", user="a"))
+    assert answer.headers["x-homeport-cost"] == COST
+    told = receipt(relay, answer.headers["x-request-id"])
+    assert (told["total"], told["currency"], told["estimated"]) == (COST, "usd", False)
+    assert told["lines"] == [
+        {"item": "priced, input", "quantity": 8, "unit": "tokens", "unit_price": "0.000002", "amount": "0.000016"},
+        {
+            "item": "priced, cached input",
+            "quantity": 3,
+            "unit": "tokens",
+            "unit_price": "0.0000005",
+            "amount": "0.0000015",
+        },
+        {"item": "priced, output", "quantity": 7, "unit": "tokens", "unit_price": "0.000008", "amount": "0.000056"},
+    ]
+    assert told["price_rule"] == "priced settings"
+    assert (told["usage"]["input_tokens"], told["usage"]["cached_tokens"], told["usage"]["output_tokens"]) == (8, 3, 7)
+
+
+def test_an_alias_costs_what_ran(relay: Relay) -> None:
+    answer = raw.ask(relay.homeport, body=body("nick", user="b"))
+    told = receipt(relay, answer.headers["x-request-id"])
+    assert (told["model"], told["ran"], told["total"]) == ("nick", "priced-2024", COST)
+
+
+def test_a_stream_costs_the_same(relay: Relay) -> None:
+    answer = raw.ask(relay.homeport, body=body("priced", stream=True, user="c"))
+    assert b"prompt_tokens" not in answer.body, "the client did not ask for the counts"
+    assert until(lambda: "total" in receipt(relay, answer.headers["x-request-id"]))
+    assert receipt(relay, answer.headers["x-request-id"])["total"] == COST
+
+
+def test_a_model_without_a_price_has_no_cost_which_is_not_zero(relay: Relay) -> None:
+    answer = raw.ask(relay.homeport, body=body("echo", user="d"))
+    assert "x-homeport-cost" not in answer.headers
+    told = receipt(relay, answer.headers["x-request-id"])
+    assert (told["total"], told["lines"], told["price_rule"]) == (None, [], None)
+
+
+def test_a_model_of_this_machine_has_the_price_that_the_operator_sets(relay: Relay) -> None:
+    answer = raw.ask(relay.homeport, body=body("house", user="e"))
+    used = json.loads(answer.body)["usage"]["total_tokens"]
+    assert answer.headers["x-homeport-cost"] == f"{used / 1e6:.6f}".rstrip("0")
+
+
+def test_an_answer_from_the_cache_costs_nothing_and_says_what_was_saved(relay: Relay) -> None:
+    first = raw.ask(relay.homeport, body=body("priced", user="f", seed=1))
+    again = raw.ask(relay.homeport, body=body("priced", user="f", seed=1))
+    assert again.headers["x-homeport-cache"] == "hit"
+    assert again.headers["x-homeport-cost"] == "0"
+    told = receipt(relay, again.headers["x-request-id"])
+    assert (told["cache_hit"], told["total"], told["saved"]) == (True, "0", first.headers["x-homeport-cost"])
+
+
+def test_usage_and_costs_add_up_to_the_receipts(relay: Relay) -> None:
+    with openai.OpenAI(admin_api_key=KEY, api_key=KEY, base_url=relay.homeport.base_url, max_retries=0) as client:
+        project = client.admin.organization.projects.create(name="adding up")
+        keys = f"/v1/homeport/projects/{project.id}/api_keys"
+        key = raw.ask(relay.homeport, "POST", keys, {"name": "k"}).json["value"]
+        assert until(lambda: raw.ask(relay.homeport, body=body("echo"), key=key).status == 200)
+        for number in range(3):
+            raw.ask(relay.homeport, body=body("priced", seed=number + 10), key=key)
+
+        def counted() -> bool:
+            (bucket,) = client.admin.organization.usage.costs(
+                start_time=today(), project_ids=[project.id], limit=1
+            ).data
+            return sum(result.amount.value for result in bucket.results if result.amount) == pytest.approx(
+                3 * float(COST)
+            )
+
+        assert until(counted)
+        page = client.admin.organization.usage.completions(
+            start_time=today(), bucket_width="1d", project_ids=[project.id], models=["priced-2024"], group_by=["model"]
+        )
+        (result,) = page.data[-1].results
+        assert result.object == "organization.usage.completions.result"
+        assert (result.input_tokens, result.input_cached_tokens, result.output_tokens) == (33, 9, 21)
+        assert (result.num_model_requests, result.model) == (3, "priced-2024")
+
+
+def today() -> int:
+    from homeport import clock
+
+    return int(clock.now()) // 86_400 * 86_400
+
+
+def test_a_receipt_is_told_to_its_own_project_alone(relay: Relay) -> None:
+    request_id = raw.ask(relay.homeport, body=body("echo", user="g")).headers["x-request-id"]
+    with openai.OpenAI(admin_api_key=KEY, api_key=KEY, base_url=relay.homeport.base_url, max_retries=0) as client:
+        project = client.admin.organization.projects.create(name="others")
+        account = client.admin.organization.projects.service_accounts.create(project.id, name="robot")
+        assert account.api_key is not None
+        key = account.api_key.value
+    assert until(lambda: raw.ask(relay.homeport, "GET", "/v1/models", key=key).status == 200)
+    answer = raw.ask(relay.homeport, "GET", f"/v1/homeport/receipts/{request_id}", key=key)
+    assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")
+    assert receipt(relay, request_id)["request_id"] == request_id
+    assert raw.ask(relay.homeport, "GET", f"/v1/homeport/receipts/{request_id}", key="sk-nobody").status == 401

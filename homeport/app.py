@@ -51,9 +51,14 @@ class App:
     upstreams: Sequence[Any]
     books: "Books"
 
-    async def open(self, preset: str | None = None, *, refuse_without_key: str | None = None) -> str | None:
-        """Returns a newly made first key, to be shown once. Raises SettingsError, Unavailable."""
-        return await self.books.open(preset, refuse_without_key=refuse_without_key)
+    async def open(
+        self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
+    ) -> str | None:
+        """preset, admin: keys that the operator chose, for everything and for the Admin API alone.
+
+        Returns a newly made first key, to be shown once. Raises SettingsError, Unavailable.
+        """
+        return await self.books.open(preset, admin, refuse_without_key=refuse_without_key)
 
     async def start(self) -> None:
         for upstream in self.upstreams:
@@ -109,7 +114,7 @@ def build(settings: Settings) -> App:
         control=control.routes(
             keyring,
             changes=books.changes,
-            tiers=TiersShown(books.tiers, settings.limits.tier, router),
+            tiers=TiersShown(books.tiers, lambda: books.accounts.tier, router),
             reached=books.reached,
             usage=books.usage,
             find=books.find,

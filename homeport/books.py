@@ -6,24 +6,29 @@ close() writes what waits.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
 
 from homeport import clock
 from homeport.control import bootstrap
+from homeport.control.alerting import Alerting
+from homeport.control.bootstrap import Presets
 from homeport.control.changes import Changes
+from homeport.control.mail import Mail
 from homeport.control.usage import Usage
-from homeport.errors import HomeportError, SettingsError
+from homeport.errors import HomeportError, SettingsError, Unavailable
 from homeport.gateway.accounts import NANO_PER_CENT, Accounts
 from homeport.gateway.budgets import Budgets, spent_on
+from homeport.gateway.graduation import Graduation
 from homeport.gateway.keyring import Budget
 from homeport.gateway.ledger import Ledger
 from homeport.gateway.limits import Limits
 from homeport.gateway.pricing import Prices
 from homeport.gateway.routing import Router
-from homeport.gateway.tiers import DEFAULT, NAMES, Tiers, pool
+from homeport.gateway.tiers import DEFAULT, HOME, LADDER, NAMES, Tiers, pool
 from homeport.settings import Settings
 from homeport.store import shared
 from homeport.store.database import Database
@@ -35,6 +40,9 @@ from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_sums import UsageSums
 
 log = logging.getLogger("homeport")
+
+#: Spend is looked at this often: for alerts, and for tiers that are earned.
+SPEND_SECONDS = 30.0
 
 
 class Books:
@@ -50,7 +58,11 @@ class Books:
         if settings.limits.tier not in tiers.names:
             raise SettingsError(f"limits.tier: there is no tier {settings.limits.tier!r}: {', '.join(tiers.names)}.")
         self.tiers = tiers
-        self.accounts = Accounts(self.database, organization=settings.server.organization, tier=settings.limits.tier)
+        organization = settings.server.organization
+        self.accounts = Accounts(self.database, organization=organization, tier=_first_tier(settings))
+        self._graduation = Graduation(self.accounts, tiers, self.rows) if settings.limits.graduate else None
+        mail = Mail(settings.alerts.smtp_url, settings.alerts.sender) if settings.alerts.smtp_url else None
+        self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
         self.changes = Changes(self.database, self.accounts.wake)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
         self.shared = shared.connect(settings.redis_url, on_failure=policy)
@@ -63,14 +75,18 @@ class Books:
     def _usage_database(self) -> Database:
         return Database(self._usage_url, synchronous="NORMAL")
 
-    async def open(self, preset: str | None, *, refuse_without_key: str | None = None) -> str | None:
-        """Returns a newly made first key. Raises SettingsError, Unavailable."""
+    async def open(
+        self, preset: str | None, admin: str | None = None, *, refuse_without_key: str | None = None
+    ) -> str | None:
+        """preset, admin: keys that the operator chose. Returns a newly made first key. Raises SettingsError, Unavailable."""
         await migrate(self.database, "state")
         await migrate(self.usage_database, "usage")
-        made = await bootstrap.prepare(self.changes, preset, refuse_without_key=refuse_without_key)
+        made = await bootstrap.prepare(self.changes, Presets(preset, admin), refuse_without_key=refuse_without_key)
         await self.accounts.load()
         await self.shared.start()
         await self._recover()
+        if self._graduation is not None:
+            await self._graduation.look()
         self._log.start()
         return made
 
@@ -102,7 +118,11 @@ class Books:
 
     async def watch(self) -> None:
         self.accounts.last_used = self._log.last_used
-        await self.accounts.watch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.accounts.watch())
+            group.create_task(_now_and_then(self._alerting.tell))
+            if self._graduation is not None:
+                group.create_task(_now_and_then(self._graduation.look))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._log.close)
@@ -111,9 +131,27 @@ class Books:
         except HomeportError:
             log.error("the database cannot be reached: when keys were used last is not written")
         await self.shared.close()
+        await self.rows.close()
         await self.usage_database.close()
         await self.database.close()
         self._journal.shut()
+
+
+async def _now_and_then(look: Callable[[], Awaitable[None]]) -> None:
+    """Until cancelled. That a database is away is said by those who follow the changes and write the rows."""
+    while True:
+        with suppress(Unavailable):
+            await look()
+        await clock.sleep(SPEND_SECONDS)
+
+
+def _first_tier(settings: Settings) -> str:
+    """Raises SettingsError."""
+    if not settings.limits.graduate:
+        return settings.limits.tier
+    if settings.limits.tier != HOME:
+        raise SettingsError("limits.tier and limits.graduate: who graduates begins at `trial`. Leave one of them out.")
+    return LADDER[0]
 
 
 def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
@@ -130,8 +168,8 @@ def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int
 class TiersShown:
     """The tiers as the Admin API tells them: of every model that is served here, and of the tier's own families."""
 
-    def __init__(self, tiers: Tiers, default: str, router: Router) -> None:
-        """default: of projects that have no tier."""
+    def __init__(self, tiers: Tiers, default: Callable[[], str], router: Router) -> None:
+        """default: of projects that have no tier, by now."""
         self._tiers = tiers
         self._default = default
         self._router = router
@@ -141,14 +179,14 @@ class TiersShown:
         return self._tiers.names
 
     def families(self, tier: str | None) -> Iterable[str]:
-        return {*self._tiers.families(tier or self._default), *self._served()} - {DEFAULT}
+        return {*self._tiers.families(tier or self._default()), *self._served()} - {DEFAULT}
 
     def family(self, model: str) -> str | None:
         name = pool(model)
         return name if self._router.wildcards or name in self._served() else None
 
     def limits(self, tier: str | None, family: str) -> Mapping[str, Any]:
-        limits = self._tiers.limits(tier or self._default, family)
+        limits = self._tiers.limits(tier or self._default(), family)
         return {name: value for name in NAMES if (value := getattr(limits, name)) is not None}
 
     def _served(self) -> set[str]:

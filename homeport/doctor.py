@@ -89,7 +89,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
     if settings.database_url is None and not (settings.data / "state.db").exists():
         yield Finding(False, "no API key yet", "homeport keys create", optional=True)
         return
-    from homeport import keys
+    from homeport.control import keys
     from homeport.store import migrations
     from homeport.store.database import Database
 

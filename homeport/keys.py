@@ -105,11 +105,6 @@ def revoke(settings: Settings, key_id: str) -> str:
     return _run(settings, work)
 
 
-async def count(database: Database) -> int:
-    async with database.read() as connection:
-        return int(await connection.scalar(sa.select(sa.func.count()).select_from(keys)) or 0)
-
-
 def _run(settings: Settings, work: Callable[[Changes], Coroutine[Any, Any, T]]) -> T:
     async def whole() -> T:
         async with _opened(settings) as changes:

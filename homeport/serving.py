@@ -26,16 +26,16 @@ def serve(chosen: Settings) -> int:
 
 
 async def _serve(chosen: Settings) -> None:
-    preset = settings.first_key()
+    preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:
-        made = await built.open(preset, refuse_without_key=_refusal(chosen.server.host))
+        made = await built.open(preset, admin=admin, refuse_without_key=_refusal(chosen.server.host))
         listener = server.bind(chosen.server.host, chosen.server.port)
     except BaseException:
         await built.close()
         raise
     host, port = listener.getsockname()[:2]
-    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset), made, built)
+    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, admin), made, built)
     await server.server(built.asgi, built.http, chosen.server).serve_while(listener, built)
 
 
@@ -69,11 +69,13 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _key_line(made: str | None, preset: str | None) -> str:
+def _key_line(made: str | None, preset: str | None, admin: str | None) -> str:
     if made is not None:
         return f"{made}   (shown this once; only its hash is kept)"
     if preset is not None:
         return "the one in HOMEPORT_API_KEY"
+    if admin is not None:
+        return "of the Admin API: the one in HOMEPORT_ADMIN_KEY; others: homeport keys create"
     return "as shown at the first start; another: homeport keys create"
 
 

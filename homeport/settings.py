@@ -31,7 +31,7 @@ DEFAULT_ALIASES = (
     "gpt-3.5-turbo-instruct",
 )
 PREFIX = "HOMEPORT_"
-#: Variables that are not settings of the server: the first key, and what the test-suite reads.
+#: Variables that are not settings of the server: preset keys, and what the test-suite reads.
 OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_ADMIN_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
 TEST_PREFIX = "HOMEPORT_TEST_"
 
@@ -156,6 +156,15 @@ class Price(_Section, frozen=True):
     max_output: Annotated[Positive | None, _doc("Longest answer, for reservations.")] = None
 
 
+class Alerts(_Section, frozen=True):
+    """How spend alerts are told, beside the line in the log."""
+
+    smtp_url: Annotated[
+        str | None, _doc("`smtp://USER:PASSWORD@HOST:587` or `smtps://...`: by e-mail, too. Better in the environment.")
+    ] = None
+    sender: Annotated[str | None, _doc("The address that they come from.")] = None
+
+
 class Entra(_Section, frozen=True):
     """Microsoft Entra ID tokens on Azure-style URLs. Needs the extra `homeport[entra]`."""
 
@@ -183,6 +192,7 @@ class Settings(_Section, frozen=True):
     limits: Limits = Limits()
     tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
     prices: dict[str, Price] = msgspec.field(default_factory=dict)
+    alerts: Alerts = Alerts()
     cache: Cache = Cache()
     entra: Entra = Entra()
 
@@ -232,6 +242,11 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
 def first_key(environment: Mapping[str, str] | None = None) -> str | None:
     """`HOMEPORT_API_KEY`: the first key, for scripts that want to choose it themselves."""
     return (os.environ if environment is None else environment).get("HOMEPORT_API_KEY") or None
+
+
+def admin_key(environment: Mapping[str, str] | None = None) -> str | None:
+    """`HOMEPORT_ADMIN_KEY`: a key of the Admin API that scripts choose themselves."""
+    return (os.environ if environment is None else environment).get("HOMEPORT_ADMIN_KEY") or None
 
 
 def is_terminal_plain(environment: Mapping[str, str] | None = None) -> bool:

@@ -1,8 +1,12 @@
-"""What may be shown of an API key, and what may be one."""
+"""What may be shown of an API key, what may be one, and how many there are."""
+
+import sqlalchemy as sa
 
 from homeport.errors import SettingsError
+from homeport.store.database import Database
+from homeport.store.tables import keys
 
-#: A preset key (HOMEPORT_API_KEY) must be long enough not to be guessed.
+#: A preset key (HOMEPORT_API_KEY, HOMEPORT_ADMIN_KEY) must be long enough not to be guessed.
 SHORTEST = 16
 
 
@@ -11,9 +15,14 @@ def redacted(secret: str) -> str:
     return f"{secret[:14]}...{secret[-2:]}" if len(secret) >= 24 else f"{secret[:3]}...{secret[-2:]}"
 
 
-def check_preset(secret: str) -> None:
+def check_preset(variable: str, secret: str) -> None:
     """Raises SettingsError."""
     if len(secret) < SHORTEST or not secret.isascii() or not secret.isprintable():
-        raise SettingsError(f"HOMEPORT_API_KEY must be at least {SHORTEST} printable ASCII characters.")
+        raise SettingsError(f"{variable} must be at least {SHORTEST} printable ASCII characters.")
     if secret != secret.strip():
-        raise SettingsError("HOMEPORT_API_KEY must not begin or end with a blank.")
+        raise SettingsError(f"{variable} must not begin or end with a blank.")
+
+
+async def count(database: Database) -> int:
+    async with database.read() as connection:
+        return int(await connection.scalar(sa.select(sa.func.count()).select_from(keys)) or 0)

@@ -35,13 +35,15 @@ NANO_PER_CENT = 10_000_000
 class Snapshot:
     """by_hash: SHA-256 of a key -> who it is; by_id: by the key's id, for work that goes on without the key.
 
-    keyless: on the default project's account, for callers that another house vouches for (Entra).
+    keyless: on the default project's account, for callers that another house vouches for (Entra). tier: of projects that
+    have none of their own.
     """
 
     revision: int = -1
     by_hash: Mapping[bytes, Principal] = field(default_factory=dict)
     by_id: Mapping[str, Principal] = field(default_factory=dict)
     keyless: Principal = field(default_factory=lambda: Principal("", "", ""))
+    tier: str = ""
     _callers: dict[str, Principal] = field(default_factory=dict)
 
     def caller(self, name: str) -> Principal:
@@ -56,10 +58,10 @@ class Snapshot:
 
 class Accounts:
     def __init__(self, database: Database, *, organization: str, tier: str) -> None:
-        """tier: of projects that have none of their own."""
+        """tier: of projects that have none of their own. It may be changed: the next load() sees it."""
         self._database = database
         self._organization = organization
-        self._tier = tier
+        self.tier = tier
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.snapshot = Snapshot()
@@ -70,8 +72,8 @@ class Accounts:
         """Read everything again if it has changed. Raises Unavailable."""
         async with self._database.read() as connection:
             revision = await connection.scalar(sa.select(tables.revision.c.value))
-            if revision != self.snapshot.revision:
-                self.snapshot = await _read(connection, int(revision or 0), self._organization, self._tier)
+            if (revision, self.tier) != (self.snapshot.revision, self.snapshot.tier):
+                self.snapshot = await _read(connection, int(revision or 0), self._organization, self.tier)
 
     def wake(self) -> None:
         """Look now: this process has changed something."""
@@ -165,7 +167,7 @@ async def _read(connection: AsyncConnection, revision: int, organization: str, t
         if is_active(row):
             by_hash[bytes(row.sha256)] = by_id[row.id] = principal(projects.get(row.project_id), row)
     oldest = min(projects.values(), key=lambda project: project.seq, default=None)
-    return Snapshot(revision, by_hash, by_id, principal(oldest, None))
+    return Snapshot(revision, by_hash, by_id, principal(oldest, None), tier)
 
 
 def _plain(scopes: Iterable[str]) -> Iterable[str]:

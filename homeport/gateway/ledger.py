@@ -9,7 +9,7 @@ A row says what was used, in classes that do not overlap, and how the money was 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,15 +20,15 @@ from homeport.gateway import counting
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.limits import Grant
-from homeport.gateway.pricing import Price, Prices, Units
+from homeport.gateway.pricing import Line, Price, Prices, Units
 from homeport.gateway.produced import Produced
 from homeport.gateway.routing import Target
 from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
 
-#: Names come from clients and may be long; a record has a slot of the journal.
-LONGEST_NAME = 60
+#: Bytes of a name. Names come from clients and may be long; a record has a slot of the journal.
+LONGEST_NAME = 80
 PICO_PER_NANO = 1000
 
 
@@ -133,13 +133,13 @@ class Ledger:
         opening = Opening(
             call.request_id,
             clock.now(),
-            principal.key_id,
+            short(principal.key_id),
             principal.project,
             principal.user,
             endpoint.name,
             endpoint.page,
-            call.name[:LONGEST_NAME],
-            targets[0].model[:LONGEST_NAME],
+            short(call.name),
+            short(targets[0].model),
             call.stream,
             len(call.body) // 4,
             call.max_tokens or endpoint.default_max_tokens,
@@ -165,7 +165,7 @@ class Ledger:
             entry.grant.settle(used=usage.prompt + usage.completion, cost=nano(row.cost_pico))
             if row.cost_pico is not None:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
-            self._journal.close(slot, _encode(_fitting(row)))
+            self._journal.close(slot, _record(row))
             self._log.put(slot, row)
             return
         settle = entry.grant.settle_later()
@@ -192,7 +192,7 @@ class Ledger:
     def _killed(self, opening: Opening) -> UsageRow:
         """Nobody knows how far it came: it is charged as it was reserved, and flagged."""
         price = self._prices.find(opening.target, opening.started_at)
-        used = units(Usage(opening.prompt, opening.answer))
+        bill = _bill(price, units(Usage(opening.prompt, opening.answer)), cache_hit=False)
         return UsageRow(
             request_id=opening.request_id,
             started_at=opening.started_at,
@@ -207,8 +207,11 @@ class Ledger:
             stream=opening.stream,
             outcome="killed",
             estimated=True,
-            **_quantities(used),
-            **_money(price, used, cache_hit=False),
+            input_tokens=opening.prompt,
+            output_tokens=opening.answer,
+            cost_pico=bill.pico,
+            price_lines=bill.lines,
+            price_rule=bill.rule,
         )
 
     def _price(self, entry: Entry) -> Price | None:
@@ -234,25 +237,36 @@ class _Ending(NamedTuple):
         entry, used = self.entry, units(usage)
         call, principal, target = entry.call, entry.principal, entry.target
         first = entry.first_at if entry.first_at is not None else self.ended
+        bill = _bill(self.price, used, cache_hit=entry.cache_hit)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
             ended_at=self.ended_at,
-            key_id=principal.key_id,
+            key_id=short(principal.key_id),
             project_id=principal.project,
             user_id=principal.user,
             endpoint=entry.endpoint.name,
             page=entry.endpoint.page,
-            model=call.name[:LONGEST_NAME],
-            ran=(entry.ran or call.model or call.name)[:LONGEST_NAME],
+            model=short(call.name),
+            ran=short(entry.ran or call.model or call.name),
             backend=target.name if target is not None else "",
             stream=call.stream,
             cache_hit=entry.cache_hit,
             outcome=self.outcome,
             status=self.status,
             estimated=estimated,
-            **_quantities(used),
-            **_money(self.price, used, cache_hit=entry.cache_hit),
+            input_tokens=used.input,
+            cached_tokens=used.cached,
+            input_audio_tokens=used.input_audio,
+            output_tokens=used.output,
+            output_audio_tokens=used.output_audio,
+            images=used.images,
+            characters=used.characters,
+            milliseconds=used.milliseconds,
+            cost_pico=bill.pico,
+            saved_pico=bill.saved,
+            price_lines=bill.lines,
+            price_rule=bill.rule,
             first_ms=round((first - entry.started) * 1000),
             total_ms=round((self.ended - entry.started) * 1000),
         )
@@ -272,27 +286,25 @@ def units(usage: Usage) -> Units:
     )
 
 
-def _quantities(used: Units) -> dict[str, Any]:
-    return {
-        "input_tokens": used.input,
-        "cached_tokens": used.cached,
-        "input_audio_tokens": used.input_audio,
-        "output_tokens": used.output,
-        "output_audio_tokens": used.output_audio,
-        "images": used.images,
-        "characters": used.characters,
-        "milliseconds": used.milliseconds,
-    }
+class _Bill(NamedTuple):
+    pico: int | None
+    saved: int | None
+    lines: tuple[Line, ...] | None
+    rule: str | None
 
 
-def _money(price: Price | None, used: Units, *, cache_hit: bool) -> dict[str, Any]:
-    """The bill; of an answer from the cache what was saved. No price is no cost, which is not a cost of zero."""
+#: No price is no cost, which is not a cost of zero.
+_NO_PRICE = _Bill(None, None, None, None)
+
+
+def _bill(price: Price | None, used: Units, *, cache_hit: bool) -> _Bill:
+    """An answer from the cache costs nothing, and what it would have cost is saved."""
     cost = price.cost(used) if price is not None else None
     if price is None or cost is None:
-        return {}
+        return _NO_PRICE
     if cache_hit:
-        return {"cost_pico": 0, "saved_pico": cost.pico, "price_rule": price.rule}
-    return {"cost_pico": cost.pico, "price_lines": cost.lines, "price_rule": price.rule}
+        return _Bill(0, cost.pico, None, price.rule)
+    return _Bill(cost.pico, None, cost.lines, price.rule)
 
 
 def _uncounted(entry: Entry, outcome: str) -> Usage:
@@ -305,16 +317,9 @@ def _counted(entry: Entry) -> Usage:
     call = entry.call
     model = call.model or call.name
     request = {name: msgspec.json.decode(value) for name, value in call.fields.items()}
-    prompt = counting.count_chat(model, request) if "messages" in request else _prompt_tokens(model, request)
+    prompt = counting.count_request(model, request)
     text = entry.produced.text
     return Usage(prompt, round(counting.count_text(model, text) * entry.produced.times))
-
-
-def _prompt_tokens(model: str, request: dict[str, Any]) -> int:
-    """Of completions: text, texts, tokens or lists of tokens."""
-    prompt = request.get("prompt", "")
-    parts = [prompt] if isinstance(prompt, str) or all(isinstance(part, int) for part in prompt) else prompt
-    return sum(counting.count_text(model, part) if isinstance(part, str) else len(part) for part in parts)
 
 
 def dollars(pico: int) -> str:
@@ -328,6 +333,16 @@ def nano(pico: int | None) -> int:
     return -(-(pico or 0) // PICO_PER_NANO)
 
 
-def _fitting(row: UsageRow) -> UsageRow:
-    """A row that fits into its slot of the journal; the lines of its price can be reckoned again."""
-    return row if len(_encode(row)) <= LARGEST_CLOSING else msgspec.structs.replace(row, price_lines=None)
+def short(name: str) -> str:
+    """As much of it as a record has room for, in whole characters."""
+    if len(name) * 4 <= LONGEST_NAME:
+        return name
+    return name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
+
+
+def _record(row: UsageRow) -> bytes:
+    """A row that fits into its slot of the journal; without the lines of its price, if need be."""
+    record = _encode(row)
+    if len(record) > LARGEST_CLOSING:
+        record = _encode(msgspec.structs.replace(row, price_lines=None))
+    return record

@@ -60,7 +60,8 @@ class Journal:
             self._grow()
 
     def open(self, record: bytes) -> int:
-        """The slot of a new entry. Raises JournalFull."""
+        """The slot of a new entry. record: LARGEST_OPENING bytes at most. Raises JournalFull."""
+        assert len(record) <= LARGEST_OPENING
         if not self._free:
             self._grow()
         slot = self._free.pop()
@@ -72,7 +73,8 @@ class Journal:
         return slot
 
     def close(self, slot: int, record: bytes) -> None:
-        """The entry's row is whole."""
+        """The entry's row is whole. record: LARGEST_CLOSING bytes at most."""
+        assert len(record) <= LARGEST_CLOSING
         at = slot * SLOT
         start = at + _CLOSING
         self._map[start : start + len(record)] = record

@@ -40,6 +40,7 @@ class UsageLog:
         self._journal = journal
         self._waiting: deque[Waiting] = deque()
         self._wake = threading.Event()
+        self._pause = threading.Event()  # set when it is time to stop: no pause is longer than that
         self._stopping = False
         self._reachable = True
         self._thread = threading.Thread(target=self._write_until_stopped, name="usage-log", daemon=True)
@@ -74,6 +75,7 @@ class UsageLog:
     def close(self) -> None:
         """Write what waits (5 seconds at most; the journal keeps the rest) and stop."""
         self._stopping = True
+        self._pause.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
@@ -81,19 +83,25 @@ class UsageLog:
     def _write_until_stopped(self) -> None:
         database = self._database()
         rows = UsageRows(database)
-        pause = threading.Event()
         with asyncio.Runner() as runner:
             while not (self._stopping and not self._waiting):
                 self._wake.wait()
                 if not self._stopping:
-                    pause.wait(BATCH_SECONDS)
+                    self._pause.wait(BATCH_SECONDS)
                 self._wake.clear()
-                while self._waiting:
-                    if not self._write(runner, rows):
-                        if self._stopping:
-                            return
-                        pause.wait(AGAIN_SECONDS)
+                if not self._write_all(runner, rows):
+                    break
+            runner.run(rows.close())
             runner.run(database.close())
+
+    def _write_all(self, runner: asyncio.Runner, rows: UsageRows) -> bool:
+        """False: it is time to stop, and the database cannot be reached. The journal has what waits."""
+        while self._waiting:
+            if not self._write(runner, rows):
+                if self._stopping:
+                    return False
+                self._pause.wait(AGAIN_SECONDS)
+        return True
 
     def _write(self, runner: asyncio.Runner, rows: UsageRows) -> bool:
         """One batch. It leaves the queue only once it is in the database."""
@@ -104,9 +112,10 @@ class UsageLog:
         made = [waiting.row for waiting in batch if isinstance(waiting.row, UsageRow)]
         try:
             runner.run(rows.write(made))
-        except Unavailable:
+        except Exception as error:
             if self._reachable:
-                log.error("the database cannot be reached: usage rows are kept in the journal until it is back")
+                why = "the database cannot be reached" if isinstance(error, Unavailable) else type(error).__name__
+                log.error("usage rows cannot be written (%s): the journal keeps them until they can", why)
             self._reachable = False
             return False
         self._reachable = True

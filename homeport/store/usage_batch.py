@@ -34,7 +34,7 @@ GROUP = ("page", "project_id", "user_id", "key_id", "ran", "batch", "service_tie
 WHOSE = ("project_id", "user_id", "key_id")
 #: Beyond these an upstream's counts are nonsense, and sums of them more than the databases' integers hold.
 MOST = 10**12
-MOST_PICO = 10**17
+MOST_PICO = 10**16
 #: What others have a say in.
 NAMES = ("model", "ran", "backend", "service_tier", "size")
 PIECE = 100

@@ -58,6 +58,13 @@ class UsageRows:
         async with self._database.read() as connection:
             return sum([whole_pico(*(await connection.execute(one)).one()) for one in wanted])
 
+    async def first_paid_at(self) -> int | None:
+        """The hour in which the first request that cost something began; None while there is none."""
+        wanted = sa.select(hours.c.hour).where(hours.c.cost_pico > 0).order_by(hours.c.hour).limit(1)
+        async with self._database.read() as connection:
+            found: int | None = await connection.scalar(wanted)
+        return found
+
 
 def _writer(database: Database) -> Writer:
     """What it needs is loaded for the one that is there."""

@@ -24,14 +24,13 @@ class Counts(msgspec.Struct):
         """A part is never more than its whole, and the parts of the prompt together neither."""
         prompt, completion = _sane(self.prompt_tokens), _sane(self.completion_tokens)
         read, written = self.prompt_tokens_details, self.completion_tokens_details
-        cached = min(_sane(read.cached_tokens), prompt) if read else 0
-        return Usage(
-            prompt,
-            completion,
-            cached,
-            min(_sane(read.audio_tokens), prompt - cached) if read else 0,
-            min(_sane(written.audio_tokens), completion) if written else 0,
-        )
+        cached = heard = spoken = 0
+        if read is not None:
+            cached = min(_sane(read.cached_tokens), prompt)
+            heard = min(_sane(read.audio_tokens), prompt - cached) if read.audio_tokens else 0
+        if written is not None and written.audio_tokens:
+            spoken = min(_sane(written.audio_tokens), completion)
+        return Usage(prompt, completion, cached, heard, spoken)
 
 
 def _sane(count: int | None) -> int:

@@ -114,7 +114,7 @@ def build(settings: Settings) -> App:
         control=control.routes(
             keyring,
             changes=books.changes,
-            tiers=TiersShown(books.tiers, lambda: books.accounts.tier, router),
+            tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
             reached=books.reached,
             usage=books.usage,
             find=books.find,

@@ -59,11 +59,16 @@ class Books:
             raise SettingsError(f"limits.tier: there is no tier {settings.limits.tier!r}: {', '.join(tiers.names)}.")
         self.tiers = tiers
         organization = settings.server.organization
-        self.accounts = Accounts(self.database, organization=organization, tier=_first_tier(settings))
+        self.accounts = Accounts(
+            self.database,
+            organization=organization,
+            tier=_first_tier(settings),
+            last_used=lambda: self._log.take_last_used(),
+        )
         self._graduation = Graduation(self.accounts, tiers, self.rows) if settings.limits.graduate else None
         mail = Mail(settings.alerts.smtp_url, settings.alerts.sender) if settings.alerts.smtp_url else None
         self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
-        self.changes = Changes(self.database, self.accounts.wake)
+        self.changes = Changes(self.database, self._changed)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
         self.shared = shared.connect(settings.redis_url, on_failure=policy)
         self.limits = Limits(self.shared, tiers, spent=self._spent, strict=settings.limits.strict)
@@ -78,7 +83,10 @@ class Books:
     async def open(
         self, preset: str | None, admin: str | None = None, *, refuse_without_key: str | None = None
     ) -> str | None:
-        """preset, admin: keys that the operator chose. Returns a newly made first key. Raises SettingsError, Unavailable."""
+        """preset, admin: keys that the operator chose. Returns a newly made first key.
+
+        Raises SettingsError, Unavailable.
+        """
         await migrate(self.database, "state")
         await migrate(self.usage_database, "usage")
         made = await bootstrap.prepare(self.changes, Presets(preset, admin), refuse_without_key=refuse_without_key)
@@ -103,6 +111,11 @@ class Books:
         principal = self.accounts.snapshot.by_id.get(row.key_id) or self.accounts.snapshot.keyless
         return [budget.counter(row.started_at) for budget in principal.budgets]
 
+    async def _changed(self) -> None:
+        """What was changed through this process holds for its next request."""
+        with suppress(Unavailable):  # the change is made; it is seen once the database is back
+            await self.accounts.load()
+
     async def find(self, request_id: str) -> UsageRow | None:
         """A row of the ledger, in the database or on its way there."""
         return self._log.find(request_id) or await self.rows.find(request_id)
@@ -117,7 +130,6 @@ class Books:
         return await spent_on(self.rows, counter)
 
     async def watch(self) -> None:
-        self.accounts.last_used = self._log.last_used
         async with asyncio.TaskGroup() as group:
             group.create_task(self.accounts.watch())
             group.create_task(_now_and_then(self._alerting.tell))

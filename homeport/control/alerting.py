@@ -69,7 +69,7 @@ class Alerting:
         if not await self._set(alert, alert.told_for, claim):
             return
         try:
-            refused = await self._send(self._mail, alert, words)
+            missed = await self._send(self._mail, alert, words)
         except NotSent as error:
             if self._failures.get(alert.id) != str(error):
                 log.error("spend alert %s: %s (no e-mail yet: %s; it is tried again)", alert.id, words, error)
@@ -79,8 +79,8 @@ class Alerting:
         self._failures.pop(alert.id, None)
         await self._set(alert, claim, month)
         log.warning("spend alert %s: %s", alert.id, words)
-        if refused:
-            log.warning("spend alert %s: the server refused %d of its recipients", alert.id, refused)
+        if missed:
+            log.warning("spend alert %s: %d of its recipients could not be sent to", alert.id, missed)
 
     async def _send(self, mail: Mail, alert: "sa.Row[Any]", words: str) -> int:
         channel = alert.notification_channel

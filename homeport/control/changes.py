@@ -8,7 +8,7 @@ A change is there whole or not at all, is in the log of it, and is seen by every
 transaction raises `revision`, which the replicas look at.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,8 +80,8 @@ class Change:
 
 
 class Changes:
-    def __init__(self, database: Database, on_change: Callable[[], None] = lambda: None) -> None:
-        """on_change: called in this process once a change is on disk."""
+    def __init__(self, database: Database, on_change: Callable[[], Awaitable[None]] | None = None) -> None:
+        """on_change: called in this process once a change is on disk, and before whoever asked for it is answered."""
         self.database = database
         self._on_change = on_change
 
@@ -98,4 +98,5 @@ class Changes:
             yield change
             assert change.entries, "a change must be in the audit log"
             await connection.execute(audit_logs.insert(), change.entries)
-        self._on_change()
+        if self._on_change is not None:
+            await self._on_change()

@@ -42,16 +42,19 @@ class Mail:
         self._sender = sender
 
     async def send(self, recipients: Sequence[str], subject: str, text: str) -> int:
-        """How many of the recipients the server refused, not all. Raises NotSent."""
+        """To how many of the recipients it could not be sent; not to all. Raises NotSent."""
+        known = [one for one in recipients if parseaddr(one)[1] == one]  # `a,b@c` would go to `a`
+        if not known:
+            raise NotSent("no recipient has an address that e-mail can be sent to")
         message = EmailMessage()
         try:
-            message["From"], message["To"] = self._sender, ", ".join(recipients)
+            message["From"], message["To"] = self._sender, ", ".join(known)
             message["Subject"] = " ".join(subject.split())  # a name may hold what counts as the end of a line
             message["Date"] = formatdate(clock.now())
             message["Message-ID"] = make_msgid(domain=parseaddr(self._sender)[1].rpartition("@")[2])
             message["Auto-Submitted"] = "auto-generated"
             message.set_content(text)
-            return await asyncio.to_thread(self._send, message, recipients)
+            return len(recipients) - len(known) + await asyncio.to_thread(self._send, message, known)
         except smtplib.SMTPResponseException as error:
             raise NotSent(f"the server said {error.smtp_code}") from None
         except smtplib.SMTPRecipientsRefused:

@@ -7,7 +7,7 @@ snapshot goes on.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,8 +35,8 @@ NANO_PER_CENT = 10_000_000
 class Snapshot:
     """by_hash: SHA-256 of a key -> who it is; by_id: by the key's id, for work that goes on without the key.
 
-    keyless: on the default project's account, for callers that another house vouches for (Entra). tier: of projects that
-    have none of their own.
+    keyless: on the default project's account, for callers that another house vouches for (Entra).
+    tier: of projects that have none of their own.
     """
 
     revision: int = -1
@@ -57,39 +57,36 @@ class Snapshot:
 
 
 class Accounts:
-    def __init__(self, database: Database, *, organization: str, tier: str) -> None:
-        """tier: of projects that have none of their own. It may be changed: the next load() sees it."""
+    def __init__(
+        self, database: Database, *, organization: str, tier: str, last_used: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """tier: of projects that have none of their own. It may be changed: the next load() sees it.
+
+        last_used: key id -> unix second of its last request, of those since it was asked before.
+        """
+        self._last_used = last_used
         self._database = database
         self._organization = organization
         self.tier = tier
-        self._woken = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loading = asyncio.Lock()
         self.snapshot = Snapshot()
-        #: Key id -> unix seconds, gathered by the log of usage.
-        self.last_used: dict[str, int] = {}
 
     async def load(self) -> None:
-        """Read everything again if it has changed. Raises Unavailable."""
-        async with self._database.read() as connection:
+        """Read everything again if it has changed: what was changed before this is called holds when it returns.
+
+        Raises Unavailable.
+        """
+        async with self._loading, self._database.read() as connection:
             revision = await connection.scalar(sa.select(tables.revision.c.value))
             if (revision, self.tier) != (self.snapshot.revision, self.snapshot.tier):
                 self.snapshot = await _read(connection, int(revision or 0), self._organization, self.tier)
-
-    def wake(self) -> None:
-        """Look now: this process has changed something."""
-        self._woken.set()
 
     async def watch(self) -> None:
         """Look for changes until cancelled."""
         reachable = True
         written_at = clock.monotonic()
         while True:
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-            self._woken.clear()
+            await clock.sleep(LOOK_SECONDS)
             try:
                 await self.load()
                 if clock.monotonic() - written_at > LAST_USED_SECONDS:
@@ -106,7 +103,7 @@ class Accounts:
 
     async def write_last_used(self) -> None:
         """When each key was used last. Raises Unavailable."""
-        used, self.last_used = self.last_used, {}
+        used = self._last_used()
         if not used:
             return
         keys = tables.keys

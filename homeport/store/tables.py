@@ -181,7 +181,7 @@ spend_alerts = Table(
     Column("threshold_cents", BigInteger, nullable=False),
     Column("interval", Text, nullable=False),
     Column("notification_channel", JSON, nullable=False),
-    #: The month (`2026-11`) in which it was told last: once a month.
+    #: The month (`2026-11`) in which it was told last, or who is telling it: control/alerting.py.
     Column("told_for", Text),
     sqlite_autoincrement=True,
 )

@@ -44,8 +44,7 @@ class UsageLog:
         self._stopping = False
         self._reachable = True
         self._thread = threading.Thread(target=self._write_until_stopped, name="usage-log", daemon=True)
-        #: Key id -> unix second of its last request, of the rows that were written.
-        self.last_used: dict[str, int] = {}
+        self._last_used: dict[str, int] = {}
 
     def start(self) -> None:
         self._thread.start()
@@ -62,6 +61,11 @@ class UsageLog:
             if isinstance(waiting.row, UsageRow) and waiting.row.request_id == request_id:
                 return waiting.row
         return None
+
+    def take_last_used(self) -> dict[str, int]:
+        """Key id -> unix second of its last request, of the rows that were written since this was called before."""
+        taken, self._last_used = self._last_used, {}
+        return taken
 
     async def settled(self, seconds: float = 5.0) -> bool:
         """Everything that was put before is in the database; False when that took too long."""
@@ -120,7 +124,7 @@ class UsageLog:
             return False
         self._reachable = True
         for row in made:
-            self.last_used[row.key_id] = int(row.started_at)
+            self._last_used[row.key_id] = int(row.started_at)
         for _ in batch:
             self._waiting.popleft()
         self._journal.free([waiting.slot for waiting in batch])

@@ -39,7 +39,7 @@ def ask(
     *,
     key: str = KEY,
 ) -> Answer:
-    """One request, with the test key by default; body: JSON value, or bytes as they are. A header set to None is left out."""
+    """One request. body: a JSON value, or bytes as they are. A header that is None is left out."""
     sent: dict[str, str | None] = {
         "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",

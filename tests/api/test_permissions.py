@@ -162,3 +162,23 @@ def test_every_inference_route_passes_the_straight_line(server: Running, admin: 
             assert "x-ratelimit-remaining-tokens" in answer.headers
             receipt = raw.ask(server, "GET", f"/v1/homeport/receipts/{answer.headers['x-request-id']}")
             assert json.loads(receipt.body)["endpoint"] == endpoint.name
+
+
+def test_when_a_key_was_used_last_is_told(
+    server: Running, admin: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeport.gateway.accounts.LAST_USED_SECONDS", 0.0)
+    project = admin.admin.organization.projects.create(name="used").id
+    key = new_key(server, admin, project)
+
+    def last_used() -> int:
+        (listed,) = admin.admin.organization.projects.api_keys.list(project).data
+        return listed.last_used_at or 0
+
+    assert until(lambda: last_used() > 0)
+    first = last_used()
+
+    def used_again() -> bool:
+        return chat(server, key).status == 200 and last_used() > first
+
+    assert until(used_again)

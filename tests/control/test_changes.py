@@ -52,7 +52,11 @@ async def many(changes: Changes) -> None:
 
 async def failures(changes: Changes) -> None:
     woken = []
-    watched = Changes(changes.database, lambda: woken.append(1))
+
+    async def on_change() -> None:
+        woken.append(1)
+
+    watched = Changes(changes.database, on_change)
     with pytest.raises(RuntimeError):
         await _make(watched, log=True, fail=True)
     with pytest.raises(AssertionError):  # nobody changes anything without saying so

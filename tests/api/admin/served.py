@@ -202,7 +202,7 @@ def serving(url: str) -> Iterator[Served]:
 
     async def main() -> None:
         await databases.prepare(database)
-        await bootstrap.prepare(changes, None)
+        await bootstrap.prepare(changes, bootstrap.Presets())
         async with database.read() as connection:
             default = await bootstrap.default_project(connection) or ""
         port = listener.getsockname()[1]

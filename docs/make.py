@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
@@ -13,8 +14,14 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from homeport import settings  # noqa: E402
+from homeport.api.admin.operations import HOMEPORT, ORGANIZATION  # noqa: E402
+from homeport.api.admin.routes import operations  # noqa: E402
 from homeport.backends.local.parameters import CHAT, COMPLETIONS  # noqa: E402
-from homeport.gateway.endpoints import ENDPOINTS  # noqa: E402
+from homeport.control.changes import Changes  # noqa: E402
+from homeport.control.usage_pages import PAGES  # noqa: E402
+from homeport.gateway.endpoints import ENDPOINTS, SCOPES  # noqa: E402
+from homeport.gateway.tiers import Tiers  # noqa: E402
+from homeport.wire.admin_usage import CostsParameters  # noqa: E402
 
 _NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -42,7 +49,8 @@ def configuration() -> str:
         '"gpt-4o" = ["qwen3-32b", "house"]  # the second is tried when the first fails before its first byte',
         "```",
         "",
-        "`HOMEPORT_API_KEY` presets the first key. `HF_ENDPOINT` and `HF_TOKEN` are read by `homeport pull hf:...`.",
+        "`HOMEPORT_API_KEY` presets the first key, `HOMEPORT_ADMIN_KEY` one of the Admin API. `HF_ENDPOINT` and `HF_TOKEN`",
+        "are read by `homeport pull hf:...`. Keys, tiers, budgets and prices in use: [keys and limits](keys-and-limits.md).",
     ]
     section = None
     for name, kind, default in settings.walk():
@@ -70,6 +78,7 @@ def compatibility() -> str:
         ),
         "| `GET /v1/models`, `GET /v1/models/{model}` | | |",
         "",
+        *_admin(),
         "## Parameters of local models",
         "",
         "An upstream gets every parameter as it came. A local model honours a parameter or refuses it with a 400 that",
@@ -81,6 +90,41 @@ def compatibility() -> str:
         lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
         lines.append("")
     return "\n".join(lines)
+
+
+def _admin() -> list[str]:
+    nothing: Any = None
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for one in operations(Changes(nothing), tiers=Tiers(), scopes=SCOPES, reached=nothing, organization=""):
+        found.setdefault(one.path, {})[one.method] = one.query
+    for page in PAGES:
+        found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
+    found[f"{ORGANIZATION}/costs"] = {"GET": CostsParameters.__struct_fields__}
+    found[f"{HOMEPORT}/receipts/{{request_id}}"] = {"GET": ()}
+    ours = {path: methods for path, methods in found.items() if path.startswith(HOMEPORT)}
+    return [
+        "## Admin API",
+        "",
+        "OpenAI's, for admin keys and the operator's. [How to use it](keys-and-limits.md). Not here, on purpose:",
+        "certificates, groups and roles, data retention, external keys and storage, workload identity, service tiers and",
+        "hosted tools; they answer 404.",
+        "",
+        *_table({path: methods for path, methods in found.items() if path not in ours}),
+        "",
+        "What OpenAI has no word for:",
+        "",
+        *_table(ours),
+        "",
+    ]
+
+
+def _table(paths: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """paths: path -> method -> parameters of the query."""
+    rows = ["| path | methods | parameters |", "| --- | --- | --- |"]
+    for path, methods in paths.items():
+        parameters = ", ".join(f"`{name}`" for query in methods.values() for name in query)
+        rows.append(f"| `{path.replace(':path', '')}` | {', '.join(methods)} | {parameters} |")
+    return rows
 
 
 _TOML = {
@@ -115,8 +159,8 @@ def _value(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-PAGES = {"configuration.md": configuration, "compatibility.md": compatibility}
+MADE = {"configuration.md": configuration, "compatibility.md": compatibility}
 
 if __name__ == "__main__":
-    for page, make in PAGES.items():
-        (HERE / page).write_text(make(), "utf-8")
+    for name, make in MADE.items():
+        (HERE / name).write_text(make(), "utf-8")

@@ -9,20 +9,23 @@ attempts   the first target that begins to answer gives the answer
 """
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from homeport.backends.capabilities import Call, Frame
 from homeport.gateway import attempts
-from homeport.gateway.budgets import Budgets
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
-from homeport.gateway.ledger import Ledger
-from homeport.gateway.limits import Limits
 from homeport.gateway.routing import Router
+
+if TYPE_CHECKING:
+    from homeport.gateway.budgets import Budgets
+    from homeport.gateway.ledger import Ledger
+    from homeport.gateway.limits import Limits
 
 
 class StraightLine:
-    def __init__(self, *, router: Router, budgets: Budgets, limits: Limits, ledger: Ledger, cache: Cache) -> None:
+    def __init__(self, *, router: Router, budgets: "Budgets", limits: "Limits", ledger: "Ledger", cache: Cache) -> None:
         self.router = router
         self.budgets = budgets
         self.limits = limits

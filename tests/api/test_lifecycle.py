@@ -183,3 +183,13 @@ def test_a_wrong_setting_ends_with_the_right_name(tmp_path: Path) -> None:
     status, _, error = run("serve", cwd=tmp_path)
     assert status == 2
     assert "Did you mean 'port'?" in error
+
+
+def test_the_core_loads_nothing_heavy(tmp_path: Path) -> None:
+    """What is chosen by settings, or needs a database, is loaded when it is needed."""
+    heavy = (
+        "sqlalchemy alembic redis asyncpg tiktoken jwt numpy gguf xllamacpp openvino_genai jsonschema jinja2".split()
+    )
+    code = f"import sys, homeport.app; print([name for name in {heavy} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert printed.stdout == "[]\n"

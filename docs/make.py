@@ -49,8 +49,9 @@ def configuration() -> str:
         '"gpt-4o" = ["qwen3-32b", "house"]  # the second is tried when the first fails before its first byte',
         "```",
         "",
-        "`HOMEPORT_API_KEY` presets the first key, `HOMEPORT_ADMIN_KEY` one of the Admin API. `HF_ENDPOINT` and `HF_TOKEN`",
-        "are read by `homeport pull hf:...`. Keys, tiers, budgets and prices in use: [keys and limits](keys-and-limits.md).",
+        "`HOMEPORT_API_KEY` presets the first key, `HOMEPORT_ADMIN_KEY` one of the Admin API. `HF_ENDPOINT` and",
+        "`HF_TOKEN` are read by `homeport pull hf:...`. How keys, tiers, budgets and prices are used:",
+        "[keys and limits](keys-and-limits.md).",
     ]
     section = None
     for name, kind, default in settings.walk():
@@ -94,8 +95,9 @@ def compatibility() -> str:
 
 def _admin() -> list[str]:
     nothing: Any = None
+    tiers: Any = Tiers()
     found: dict[str, dict[str, Sequence[str]]] = {}
-    for one in operations(Changes(nothing), tiers=Tiers(), scopes=SCOPES, reached=nothing, organization=""):
+    for one in operations(Changes(nothing), tiers=tiers, scopes=SCOPES, reached=nothing, organization=""):
         found.setdefault(one.path, {})[one.method] = one.query
     for page in PAGES:
         found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
@@ -106,8 +108,8 @@ def _admin() -> list[str]:
         "## Admin API",
         "",
         "OpenAI's, for admin keys and the operator's. [How to use it](keys-and-limits.md). Not here, on purpose:",
-        "certificates, groups and roles, data retention, external keys and storage, workload identity, service tiers and",
-        "hosted tools; they answer 404.",
+        "certificates, groups and roles, data retention, external keys and storage, workload identity, service tiers",
+        "and hosted tools; they answer 404.",
         "",
         *_table({path: methods for path, methods in found.items() if path not in ours}),
         "",

@@ -126,7 +126,8 @@ class Books:
         return await self._spent(budget.counter(clock.now())) >= budget.limit_nano
 
     async def _spent(self, counter: str) -> int:
-        await self._log.settled()
+        if not await self._log.settled(seconds=2.0):
+            raise Unavailable("Budgets cannot be checked at the moment. Try again soon.", code="limits_unavailable")
         return await spent_on(self.rows, counter)
 
     async def watch(self) -> None:

@@ -33,7 +33,10 @@ PICO_PER_NANO = 1000
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):
-    """What the journal knows of a request that runs: enough for the row of one whose process was killed."""
+    """What the journal knows of a request that runs: enough for the row of one whose process was killed.
+
+    prompt, answer: tokens that the limits have reserved. money: nanodollars that budgets have.
+    """
 
     request_id: str
     started_at: float
@@ -47,6 +50,7 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     stream: bool
     prompt: int
     answer: int
+    money: int
 
 
 _opening = msgspec.msgpack.Decoder(Opening)
@@ -143,6 +147,7 @@ class Ledger:
             call.stream,
             len(call.body) // 4,
             call.max_tokens or endpoint.default_max_tokens,
+            grant.money,
         )
         try:
             slot = self._journal.open(_encode(opening))
@@ -190,7 +195,10 @@ class Ledger:
         return rows
 
     def _killed(self, opening: Opening) -> UsageRow:
-        """Nobody knows how far it came: it is charged as it was reserved, and flagged."""
+        """Nobody knows how far it came: it is charged as it was reserved, and flagged.
+
+        Where a budget holds that is the worst case, which it was admitted with: no kill makes a budget go too far.
+        """
         price = self._prices.find(opening.target, opening.started_at)
         bill = _bill(price, units(Usage(opening.prompt, opening.answer)), cache_hit=False)
         return UsageRow(
@@ -209,8 +217,8 @@ class Ledger:
             estimated=True,
             input_tokens=opening.prompt,
             output_tokens=opening.answer,
-            cost_pico=bill.pico,
-            price_lines=bill.lines,
+            cost_pico=opening.money * PICO_PER_NANO if opening.money else bill.pico,
+            price_lines=None if opening.money else bill.lines,
             price_rule=bill.rule,
         )
 

@@ -7,7 +7,7 @@ waits for its turn at its beginning and never fails in the middle, and is on dis
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from homeport.errors import SettingsError, Unavailable
 #: Seconds that a writer waits for another process's transaction.
 BUSY_SECONDS = 10.0
 READERS = 8
+#: Of PostgreSQL: seconds until connected, and for one statement. A server that hangs must not hang this one.
+_PATIENCE = {"timeout": 5.0, "command_timeout": 30.0}
 
 
 class Database:
@@ -68,16 +70,26 @@ class Database:
         return engine
 
     def _make_file(self) -> None:
-        """Readable by its owner alone; SQLite gives the files beside it the same mode."""
+        """Readable by its owner alone; SQLite gives the files beside it the same mode.
+
+        A file that is there is not touched: closing it would end all locks that this process has on it, those of
+        SQLite's own connections too, and another process could then take the log from under them.
+        """
         file = self.file
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            with suppress(FileExistsError):
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _postgresql(self) -> AsyncEngine:
         try:
             return create_async_engine(
-                self.url, pool_size=READERS, max_overflow=READERS, pool_pre_ping=True, hide_parameters=True
+                self.url,
+                connect_args=_PATIENCE,
+                pool_size=READERS,
+                max_overflow=READERS,
+                pool_pre_ping=True,
+                hide_parameters=True,
             )
         except ModuleNotFoundError:
             raise SettingsError("PostgreSQL needs an extra: pip install 'homeport[postgres]'.") from None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import openai
@@ -109,12 +110,10 @@ def test_usage_and_costs_add_up_to_the_receipts(relay: Relay) -> None:
             raw.ask(relay.homeport, body=body("priced", seed=number + 10), key=key)
 
         def counted() -> bool:
-            (bucket,) = client.admin.organization.usage.costs(
-                start_time=today(), project_ids=[project.id], limit=1
-            ).data
-            return sum(result.amount.value for result in bucket.results if result.amount) == pytest.approx(
-                3 * float(COST)
-            )
+            costs = client.admin.organization.usage.costs(start_time=today(), project_ids=[project.id], limit=1)
+            results = json.loads(costs.model_dump_json())["data"][0]["results"]
+            amounts = [Decimal(str(result["amount"]["value"])) for result in results]
+            return sum(amounts, Decimal(0)) == 3 * Decimal(COST)
 
         assert until(counted)
         page = client.admin.organization.usage.completions(

@@ -4,8 +4,14 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from starlette.routing import Route
+
+from homeport.api import control
+from homeport.control.changes import Changes
+from homeport.gateway.tiers import Tiers
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +28,18 @@ def maker() -> ModuleType:
 @pytest.mark.parametrize("page", ["configuration.md", "compatibility.md"])
 def test_made_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text("utf-8") == maker().MADE[page](), "run `make docs`"
+
+
+def test_every_route_of_the_control_plane_is_on_the_page() -> None:
+    nothing: Any = None
+    told = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
+    names: dict[str, Any] = {"changes": Changes(nothing), "tiers": Tiers()}
+    others = dict.fromkeys(("reached", "usage", "find"), nothing)
+    for route in control.routes(nothing, **names, **others, organization=""):
+        assert isinstance(route, Route)
+        path = route.path.replace(":path", "")
+        methods = ", ".join(sorted(set(route.methods or ()) - {"HEAD"}, key=("GET", "POST", "DELETE").index))
+        assert f"| `{path}` | {methods} |" in told
 
 
 def test_links_between_pages_lead_somewhere() -> None:

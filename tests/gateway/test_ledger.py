@@ -36,6 +36,7 @@ def test_a_record_fits_its_slot(name: str) -> None:
         True,
         2**40,
         2**40,
+        2**60,
     )
     assert len(msgspec.msgpack.encode(opening)) <= LARGEST_OPENING
     lines = tuple(Line(f"{text}, cached input", 2**40, "tokens", ledger.PICO_PER_NANO, 2**60) for _ in range(9))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/pytest
-	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest tests/api
+	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest tests/api -k "not postgresql"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

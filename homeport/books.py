@@ -70,10 +70,12 @@ class Books:
         self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
         self.changes = Changes(self.database, self._changed)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
-        self.shared = shared.connect(settings.redis_url, on_failure=policy)
-        self.limits = Limits(self.shared, tiers, spent=self._spent, strict=settings.limits.strict)
-        self.budgets = Budgets(self.prices)
         self._journal = Journal(settings.data / "journal")
+        self.shared = shared.connect(settings.redis_url, on_failure=policy, replica=self._journal.name)
+        self.limits = Limits(
+            self.shared, tiers, spent=self._spent, written=self._written, strict=settings.limits.strict
+        )
+        self.budgets = Budgets(self.prices)
         self._log = UsageLog(self._usage_database, self._journal)
         self.ledger = Ledger(self._log, self._journal, self.prices)
 
@@ -102,14 +104,11 @@ class Books:
         """What a killed process left becomes rows, and its money is counted anew from them."""
         left = self.ledger.recover()
         await self.rows.write(left)
-        self._journal.forget_left()
         if left:
             log.warning("%d requests of a process that was killed are in the ledger now", len(left))
-            await self.shared.forget({counter for row in left for counter in self._counters(row)})
-
-    def _counters(self, row: UsageRow) -> list[str]:
-        principal = self.accounts.snapshot.by_id.get(row.key_id) or self.accounts.snapshot.keyless
-        return [budget.counter(row.started_at) for budget in principal.budgets]
+        if self._journal.killed:
+            await self.shared.forget({counter for row in left for counter in _counters(row)}, self._journal.killed)
+        self._journal.forget_left()
 
     async def _changed(self) -> None:
         """What was changed through this process holds for its next request."""
@@ -123,11 +122,15 @@ class Books:
     async def reached(self, scope: str, subject: str, interval: str, cents: int) -> bool:
         """Whether so much has been spent already."""
         budget = Budget(scope, subject, interval, cents * NANO_PER_CENT)
+        await self._written()
         return await self._spent(budget.counter(clock.now())) >= budget.limit_nano
 
-    async def _spent(self, counter: str) -> int:
+    async def _written(self) -> None:
+        """What has ended here is in the ledger. Raises Unavailable."""
         if not await self._log.settled(seconds=2.0):
             raise Unavailable("Budgets cannot be checked at the moment. Try again soon.", code="limits_unavailable")
+
+    async def _spent(self, counter: str) -> int:
         return await spent_on(self.rows, counter)
 
     async def watch(self) -> None:
@@ -165,6 +168,15 @@ def _first_tier(settings: Settings) -> str:
     if settings.limits.tier != HOME:
         raise SettingsError("limits.tier and limits.graduate: who graduates begins at `trial`. Leave one of them out.")
     return LADDER[0]
+
+
+def _counters(row: UsageRow) -> list[str]:
+    """Of every budget that it may count against."""
+    subjects = {"organization": "", "project": row.project_id, "key": row.key_id}
+    budgets = [
+        Budget(scope, subject, interval, 0) for scope, subject in subjects.items() for interval in ("month", "total")
+    ]
+    return [budget.counter(row.started_at) for budget in budgets]
 
 
 def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int]]]:

@@ -202,9 +202,25 @@ class Grant:
     """What was reserved for one request. Leaving its `with` block settles it, unless that was done before.
 
     used: tokens that it really took; cost: what it really cost in nanodollars. None: as much as was reserved.
+
+    What it cost stays reserved until the ledger has it (`written`), so whoever asks the ledger what was spent, and the
+    store what is reserved, misses nothing: whatever is killed or forgets meanwhile.
     """
 
-    __slots__ = ("_buckets", "_charges", "_places", "_session", "_shared", "_strict", "cost", "money", "tokens", "used")
+    __slots__ = (
+        "_buckets",
+        "_charges",
+        "_places",
+        "_session",
+        "_shared",
+        "_spent",
+        "_strict",
+        "_unwritten",
+        "cost",
+        "money",
+        "tokens",
+        "used",
+    )
 
     def __init__(
         self, shared: Shared, plan: Plan, charges: tuple[Charge, ...], wanted: Wanted, session: int, *, strict: bool
@@ -215,6 +231,8 @@ class Grant:
         self._places = plan.places
         self._session = session
         self._strict = strict
+        self._unwritten: tuple[Charge, ...] = ()
+        self._spent = 0
         self.tokens = wanted.tokens
         self.money = wanted.money
         self.used: int | None = None
@@ -224,7 +242,13 @@ class Grant:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.settle(used=self.used, cost=self.cost)
+        if self._charges:  # nobody has settled it, so nobody writes a row of it
+            self.settle(used=self.used, cost=self.cost)
+            self.written()
+
+    @property
+    def has_budgets(self) -> bool:
+        return len(self._charges) > self._buckets + self._places
 
     def settle(self, *, used: int | None, cost: int | None) -> None:
         """Exactly once: the second time does nothing."""
@@ -248,29 +272,46 @@ class Grant:
 
         return settle
 
+    def written(self) -> None:
+        """The ledger has it."""
+        charges, self._unwritten = self._unwritten, ()
+        if charges:
+            spent = [self._spent] * len(charges)
+            self._shared.give(charges, spent, spent, self._session)
+
     def _give(self, charges: tuple[Charge, ...], used: int | None, cost: int | None) -> None:
         buckets, places, reserved = self._buckets, self._places, self.tokens
-        money = len(charges) - buckets - places
+        self._unwritten = charges[buckets + places :]
+        self._spent = self.money if cost is None else cost
+        money = len(self._unwritten)
         if used is None or (self._strict and used < reserved):
             used = reserved
         if (buckets and used != reserved) or places or money:
             self._shared.give(
                 charges,
-                [reserved] * buckets + [1] * places + [self.money] * money,
-                [used] * buckets + [0] * places + [self.money if cost is None else cost] * money,
+                [reserved] * buckets + [1] * places + [self.money - self._spent] * money,
+                [used] * buckets + [0] * (places + money),
                 self._session,
             )
 
 
 class Limits:
     def __init__(
-        self, shared: Shared, tiers: Tiers, *, spent: Callable[[str], Awaitable[int]], strict: bool = False
+        self,
+        shared: Shared,
+        tiers: Tiers,
+        *,
+        spent: Callable[[str], Awaitable[int]],
+        written: Callable[[], Awaitable[None]],
+        strict: bool = False,
     ) -> None:
-        """spent: nanodollars that the database knows to be spent, by the key of a budget's counter. Asked for when the
-        store does not know the counter yet. strict: what was reserved and not used is not given back."""
+        """spent: nanodollars that the ledger knows to be spent, by the key of a budget's counter; written: waits until
+        it has all that has ended here. Asked for when the store does not know the counter yet. strict: what was
+        reserved and not used is not given back."""
         self._shared = shared
         self._tiers = tiers
         self._spent = spent
+        self._written = written
         self._strict = strict
         self._plans: dict[tuple[str, str], tuple[Caller, Plan, Plan]] = {}
         self._seeding = asyncio.Lock()
@@ -310,8 +351,10 @@ class Limits:
                 taken = await self._shared.take(charges, amounts)
                 if taken.refused is not None or not taken.missing:
                     return taken
+                await self._written()
                 for index in taken.missing:
                     key = charges[index].key
+                    await self._shared.expect(key)
                     await self._shared.seed(key, await self._spent(key))
         raise Unavailable("Budgets cannot be checked at the moment. Try again soon.", code="limits_unavailable")
 

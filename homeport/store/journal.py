@@ -4,8 +4,9 @@ What is written to the map is the kernel's, so a killed process loses nothing of
 microsecond. (A power cut may lose the last seconds, as it may of any log that does not wait for the disk.)
 
 The file is slots of one size. A slot is free, open (a request runs) or closed (its row waits for the database). Each
-process has a file of its own and holds its lock; a file that nobody holds was left by a process that was killed, and
-whoever starts next takes it over.
+process has a file of its own, with a name that no other ever has, and holds its lock. A process that ends leaves none,
+unless rows still wait; so a file that nobody holds was left by a process that was killed, and whoever starts next reads
+it and takes it away.
 """
 
 import fcntl
@@ -14,8 +15,11 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from homeport import ids
 
 #: A slot: state, lengths, the record of the opening, and at its half that of the closing. Both are never the same
 #: bytes, so a slot that is torn by a kill is what it was before.
@@ -44,20 +48,23 @@ class JournalFull(Exception):
 
 
 class Journal:
-    """open and close are for the event loop, free is for the thread that writes the rows."""
+    """open and close are for the event loop, free is for the thread that writes the rows.
+
+    name: of this process's life. left: what processes left that were killed, under the names of the killed; it stays
+    until forget_left().
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Takes a file in `folder` that nobody holds, or makes one. left: what was in it and in every other one that
-        nobody holds; forget_left() lets go of it."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._orphans: dict[Path, int] = {}
-        self.left: list[Left] = []
-        self._file = self._take_over(folder)
+        self._orphans = {path: file for path in folder.glob("*") if (file := _locked(path, os.O_RDWR)) is not None}
+        self.killed = [path.name for path in self._orphans]
+        self.left: list[Left] = [left for file in self._orphans.values() for left in _read(file)]
+        self.name, self._path, self._file = _new(folder)
+        os.ftruncate(self._file, STEP * SLOT)
         self._map = mmap.mmap(self._file, 0)
         self._free: deque[int] = deque()
         self._slots = 0
-        if not self.left:
-            self._grow()
+        self._grow()
 
     def open(self, record: bytes) -> int:
         """The slot of a new entry. record: LARGEST_OPENING bytes at most. Raises JournalFull."""
@@ -88,19 +95,18 @@ class Journal:
         self._free.extend(slots)
 
     def forget_left(self) -> None:
-        """What was left is in the database now. Before it no entry can be opened."""
+        """What was left is in the database now."""
         for path, file in self._orphans.items():
             path.unlink(missing_ok=True)
             os.close(file)
-        self._orphans = {}
-        if self.left:
-            self.left = []
-            self._map[::SLOT] = bytes(len(self._map) // SLOT)
-            self._grow()
+        self._orphans, self.left, self.killed = {}, [], []
 
     def shut(self) -> None:
+        if len(self._free) == self._slots:
+            self._path.unlink(missing_ok=True)
         self._map.close()
-        os.close(self._file)
+        for file in (self._file, *self._orphans.values()):
+            os.close(file)
 
     def _grow(self) -> None:
         size = len(self._map) // SLOT
@@ -112,38 +118,28 @@ class Journal:
         self._free.extend(range(size - 1, self._slots - 1, -1))
         self._slots = size
 
-    def _take_over(self, folder: Path) -> int:
-        """The file of this process. Its lock and those of the ones that were left are held."""
-        taken = -1
-        known = sorted(folder.glob("journal-*"))
-        for path in known:
-            file = _locked(path)
-            if file is None:
-                continue
-            self.left += _read(file)
-            if taken < 0:
-                taken = file
-            else:
-                self._orphans[path] = file
-        number = 0
-        while taken < 0:
-            path = folder / f"journal-{number}"
-            number += 1
-            taken = _locked(path) or -1
-        if os.fstat(taken).st_size % (STEP * SLOT) or not os.fstat(taken).st_size:
-            os.ftruncate(taken, STEP * SLOT)
-        return taken
+
+def _new(folder: Path) -> tuple[str, Path, int]:
+    """A file that nobody has read or taken away before it was locked."""
+    while True:
+        name = ids.random_text(16)
+        file = _locked(folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        if file is not None:
+            return name, folder / name, file
 
 
-def _locked(path: Path) -> int | None:
-    """None: a living process holds it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(path: Path, flags: int) -> int | None:
+    """None: a living process holds it, or it is gone."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
+        file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
         return None
-    return file
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file).st_nlink:
+            return file
+    os.close(file)
+    return None
 
 
 def _read(file: int) -> Iterator[Left]:

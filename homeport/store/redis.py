@@ -4,9 +4,10 @@ Each replica has a *session* in Redis: a name with a lease. Whatever it holds wi
 that is reserved) stands there under that name, so that nothing is lost or counted twice:
 
     a replica that was killed      its requests at once stop counting when the lease ends; its money goes on counting
-                                   until the database has its entries (`forget`)
+                                   until the database has its entries (`forget`, with its name)
     Redis lost its memory, or      the session is unknown there: nothing is charged before the replica has joined again
-    the lease ended meanwhile      under a new name and said what it holds
+    the lease ended meanwhile      under a new name and said what it holds; if it is the memory that was lost, no money
+                                   is before the others had the time for it, too
     an answer came too late        the next join ends the old session, so what it did or did not charge is gone
 
 All changes of counters go through one queue in the order they were asked for, in pipelines over one connection. When
@@ -31,11 +32,13 @@ from homeport import clock, ids
 from homeport.errors import SettingsError, Unavailable
 from homeport.store.redis_scripts import (
     BEAT,
+    EXPECT,
     FORGET,
     GIVE,
     HOLD,
     JOIN,
     LEAVE,
+    NOT_YET,
     SCRIPTS,
     SEED,
     TAKE,
@@ -50,6 +53,8 @@ log = logging.getLogger("homeport.redis")
 DEADLINE = 0.25
 PAUSE = 1.0
 HEARTBEAT_SECONDS = 2.0
+#: By then every replica has noticed that Redis lost its memory, and has said what it holds.
+GRACE = HEARTBEAT_SECONDS + PAUSE + 2 * DEADLINE
 #: Steps in one pipeline.
 _BATCH = 128
 #: Budgets of which the last known use is remembered, for the time that Redis is away.
@@ -98,10 +103,13 @@ class RedisShared:
         *,
         on_failure: Literal["closed", "local"] = "closed",
         prefix: str = "homeport",
+        replica: str | None = None,
         deadline: float = DEADLINE,
         pause: float = PAUSE,
+        grace: float = GRACE,
     ) -> None:
-        """prefix: of all keys and channels, for those who share a Redis with others. Raises SettingsError: no URL."""
+        """prefix: of all keys and channels, for those who share a Redis with others. replica: a name that nobody else
+        has or had; no dot is in it. Raises SettingsError: no URL."""
         try:
             self._client: Redis = Redis.from_url(
                 url, retry=Retry(NoBackoff(), 0), socket_timeout=None, socket_connect_timeout=deadline
@@ -131,9 +139,14 @@ class RedisShared:
         self._late: dict[str, int] = {}
         #: Money of which Redis may not know all that was settled.
         self._unsure: set[str] = set()
-        #: Money that was to be forgotten while Redis was away.
+        #: Money, and replicas, that were to be forgotten while Redis was away.
         self._forgotten: set[str] = set()
-        self._replica = ids.random_text(12)
+        self._killed: set[str] = set()
+        #: Money that is about to be seeded.
+        self._expected: set[str] = set()
+        #: `local` goes on with what it knows, sooner than wait for others.
+        self._grace = 0 if on_failure == "local" else round(grace * 1000)
+        self._replica = replica or ids.random_text(12)
         self._attempts = 0
         self._session = 0
         self._name = ""
@@ -191,22 +204,31 @@ class RedisShared:
         else:
             self._given_away(item)
 
-    async def seed(self, key: str, used: int) -> None:
+    async def expect(self, key: str) -> None:
+        self._expected.add(key)
         if not self._away:
             with suppress(Unavailable):
-                await self._ask(_Ask(SEED, (key,), (used,)))
+                await self._ask(_Ask(EXPECT, (key,), (self._replica,)))
+
+    async def seed(self, key: str, used: int) -> None:
+        expected = key in self._expected
+        self._expected.discard(key)
+        if not self._away:
+            with suppress(Unavailable):
+                await self._ask(_Ask(SEED, (key,), (self._replica, used, int(expected))))
                 return
         if self._fallback is None:
             raise _unavailable()
         await self._seed_locally(self._fallback, key, used)
 
-    async def forget(self, keys: Iterable[str]) -> None:
-        keys = tuple(keys)
+    async def forget(self, keys: Iterable[str], killed: Iterable[str] = ()) -> None:
+        keys, killed = tuple(keys), tuple(killed)
         if not self._away:
             with suppress(Unavailable):
-                await self._ask(_Ask(FORGET, keys, ()))
+                await self._ask(_Ask(FORGET, keys, killed))
                 return
         self._forgotten.update(keys)
+        self._killed.update(killed)
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self._try(self._client.publish(self._prefix + channel, message))
@@ -313,6 +335,9 @@ class RedisShared:
             elif item.waiter is not None and not item.waiter.done():
                 item.waiter.set_result(reply)
             return
+        if reply == [NOT_YET]:
+            self._refuse(item)
+            return
         missing = [index for index, used in enumerate(reply[1:]) if not used]
         refused = None if reply[0] < 0 else reply[0]
         taken = Taken(refused, [float(used or 0) for used in reply[1:]], missing, self._session)
@@ -376,7 +401,7 @@ class RedisShared:
         step = _Step(
             JOIN,
             [self._prefix + key for key in ("replicas", *self._held, *self._unsure)],
-            [name, len(self._former), *self._former, len(self._held), *self._held.values()],
+            [name, self._grace, len(self._former), *self._former, len(self._held), *self._held.values()],
         )
         self._former = [*self._former[:1], *self._former[1:][-_FORMER:], name]
         self._joining = True
@@ -397,9 +422,10 @@ class RedisShared:
         if late:
             self._queue.appendleft(_Ask(HOLD, tuple(late), tuple(late.values()), by_session=True))
         self._unsure.clear()
-        if self._forgotten:
-            self._queue.appendleft(_Ask(FORGET, tuple(self._forgotten), ()))
+        if self._forgotten or self._killed:
+            self._queue.appendleft(_Ask(FORGET, tuple(self._forgotten), tuple(self._killed)))
             self._forgotten.clear()
+            self._killed.clear()
 
     def _fail(self, error: Exception) -> None:
         """Everybody who waits is told; what was to be settled is remembered for the next join."""
@@ -428,8 +454,13 @@ class RedisShared:
                 self._unsure.update(_money(item.charges))
             elif item.script is FORGET:
                 self._forgotten.update(item.keys)
-            if item.waiter is not None and not item.waiter.done():
-                item.waiter.set_result(None)
+                self._killed.update(map(str, item.arguments))
+            self._refuse(item)
+
+    def _refuse(self, item: "_Take | _Ask") -> None:
+        """It was not done."""
+        if item.waiter is not None and not item.waiter.done():
+            item.waiter.set_result(None)
 
     def _given_away(self, item: _Give) -> None:
         """Settled while Redis is away: the next join tells it what is held then, and forgets what was spent."""

@@ -8,6 +8,8 @@ from homeport.store.shared import IDLE_SECONDS, TOLERANCE
 LEASE_SECONDS = 10.0
 #: The answer to a session that Redis does not know (or no longer): nothing was done.
 UNKNOWN_SESSION = -2
+#: The answer to who wants money while replicas may not have said yet what they hold: nothing was done.
+NOT_YET = -3
 
 
 class Script:
@@ -20,16 +22,43 @@ class Script:
 
 #: KEYS[1]: the sessions, scored by when they were last heard of. Kinds of charges: b (bucket), h (held), m (money).
 #: A bucket is two doubles: what is used, and when that was, in microseconds of this server. What is held is a hash:
-#: session -> amount; money has a field without a name beside them for what is settled.
+#: session -> amount. Money has two kinds of fields beside them: one without a name for what is settled and, while that
+#: is not there, one for each replica that is about to seed it: `+`, its name -> what was settled meanwhile.
+#: A session's name begins with that of its replica and a dot.
 _COMMON = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local lease = {LEASE_SECONDS * 1e6:.0f}
 local idle = {IDLE_SECONDS * 1e3:.0f}
 local unknown = {UNKNOWN_SESSION}
+local not_yet = {NOT_YET}
+
+local killed = KEYS[1] .. ':killed'
+local lost = KEYS[1] .. ':lost'
 
 local function live(session)
   return redis.call('ZSCORE', KEYS[1], session)
+end
+
+local function counts(kind, session)
+  if live(session) then return true end
+  return kind == 'm' and redis.call('SISMEMBER', killed, string.match(session, '^[^.]*')) == 0
+end
+
+local function unseed(key)
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if field == '' or string.sub(field, 1, 1) == '+' then redis.call('HDEL', key, field) end
+  end
+end
+
+local function settle(key, amount)
+  if redis.call('HEXISTS', key, '') == 1 then
+    redis.call('HINCRBY', key, '', amount)
+  else
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      if string.sub(field, 1, 1) == '+' then redis.call('HINCRBY', key, field, amount) end
+    end
+  end
 end
 
 local function bucket(key, limit, period)
@@ -73,14 +102,14 @@ for i = 2, #KEYS do
   if kind == 'b' then
     used = bucket(KEYS[i], limit, tonumber(ARGV[at + 2]))
   else
+    if kind == 'm' and redis.call('EXISTS', lost) == 1 then return {{not_yet}} end
     local fields = redis.call('HGETALL', KEYS[i])
     for f = 1, #fields, 2 do
       local session, count = fields[f], tonumber(fields[f + 1])
-      if session == '' then seeded = true end
-      if kind == 'h' and not live(session) then
-        redis.call('HDEL', KEYS[i], session)
-      else
-        used = used + count
+      if session == '' then
+        seeded, used = true, used + count
+      elseif string.sub(session, 1, 1) ~= '+' then
+        if counts(kind, session) then used = used + count else redis.call('HDEL', KEYS[i], session) end
       end
     end
   end
@@ -114,36 +143,55 @@ for i = 2, #KEYS do
     local used = bucket(KEYS[i], limit, period) + tonumber(ARGV[at + 4]) - tonumber(ARGV[at + 3])
     keep(KEYS[i], limit, period, used)
   else
-    if ARGV[at + 3] ~= '0' then hold(KEYS[i], ARGV[1], '-' .. ARGV[at + 3]) end
-    if kind == 'm' and redis.call('HEXISTS', KEYS[i], '') == 1 then
-      redis.call('HINCRBY', KEYS[i], '', ARGV[at + 4])
-    end
+    local reserved = tonumber(ARGV[at + 3])
+    if reserved ~= 0 then hold(KEYS[i], ARGV[1], string.format('%.0f', -reserved)) end
+    if kind == 'm' then settle(KEYS[i], ARGV[at + 4]) end
   end
 end
 return 0
 """)
 
-#: ARGV: what was spent.
+#: ARGV: the replica.
+EXPECT = Script("""
+if redis.call('HEXISTS', KEYS[2], '') == 0 then
+  redis.call('HSET', KEYS[2], '+' .. ARGV[1], 0)
+  redis.call('PEXPIRE', KEYS[2], idle)
+end
+return 0
+""")
+
+#: ARGV: the replica, what was spent, and whether it has expected to say so: void if Redis has forgotten it.
 SEED = Script("""
-redis.call('HSETNX', KEYS[2], '', ARGV[1])
+if redis.call('HEXISTS', KEYS[2], '') == 1 then return 0 end
+local late = redis.call('HGET', KEYS[2], '+' .. ARGV[1])
+if ARGV[3] == '1' and not late then return 0 end
+unseed(KEYS[2])
+redis.call('HSET', KEYS[2], '', ARGV[2])
+redis.call('HINCRBY', KEYS[2], '', late or 0)
 redis.call('PEXPIRE', KEYS[2], idle)
 return 0
 """)
 
-#: What is settled goes, and what the dead hold.
+#: What is settled goes, and whatever the killed hold. ARGV: the names of these replicas.
 FORGET = Script("""
-for i = 2, #KEYS do
-  for _, session in ipairs(redis.call('HKEYS', KEYS[i])) do
-    if not live(session) then redis.call('HDEL', KEYS[i], session) end
+for _, name in ipairs(ARGV) do
+  redis.call('SADD', killed, name)
+  for _, session in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if string.match(session, '^[^.]*') == name then redis.call('ZREM', KEYS[1], session) end
   end
 end
+redis.call('PEXPIRE', killed, idle)
+for i = 2, #KEYS do unseed(KEYS[i]) end
 return 0
 """)
 
-#: ARGV: the new session, the number of the former ones, these, the number of keys at which something is held, and how
-#: much. After those keys come the ones of money whose settled part nobody is sure of.
+#: ARGV: the new session, how many milliseconds the others have to join again should Redis have lost its memory, the
+#: number of the former sessions, these, the number of keys at which something is held, and how much. After those keys
+#: come the ones of money whose settled part nobody is sure of.
 JOIN = Script("""
+local grace = tonumber(table.remove(ARGV, 2))
 local former = tonumber(ARGV[2])
+if former > 0 and grace > 0 and redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', lost, '', 'PX', grace) end
 for i = 3, former + 2 do redis.call('ZREM', KEYS[1], ARGV[i]) end
 local held = tonumber(ARGV[former + 3])
 for i = 2, #KEYS do
@@ -152,7 +200,7 @@ for i = 2, #KEYS do
     redis.call('HSET', KEYS[i], ARGV[1], ARGV[former + i + 2])
     redis.call('PEXPIRE', KEYS[i], idle)
   else
-    redis.call('HDEL', KEYS[i], '')
+    unseed(KEYS[i])
   end
 end
 return enter(ARGV[1])
@@ -172,4 +220,4 @@ return enter(ARGV[1])
 
 LEAVE = Script("return redis.call('ZREM', KEYS[1], ARGV[1])")
 
-SCRIPTS = (TAKE, GIVE, SEED, FORGET, JOIN, HOLD, BEAT, LEAVE)
+SCRIPTS = (TAKE, GIVE, EXPECT, SEED, FORGET, JOIN, HOLD, BEAT, LEAVE)

@@ -4,8 +4,9 @@ A charge counts against one limit, in one of three ways:
 
     a bucket        has a period: it gives back `limit / period` every second, which is OpenAI's arithmetic
     held            has none (requests at once): counts until it is given back
-    money           `seeded`: counts until it is given back; then what it really took counts for good. What was spent
-                    before this store knew of it comes from the database: until somebody seeds it, it is `missing`
+    money           `seeded`: counts until it is given back, which is when the database has what it really took; then
+                    that counts for good. What was spent before this store knew of it comes from the database: until
+                    somebody seeds it, it is `missing`
 
 `take` charges all of a request's charges in one atomic step, or none. `give` settles them. Money is whole nanodollars,
 below 2^53.
@@ -73,12 +74,19 @@ class Shared(Protocol):
         """
         ...
 
+    async def expect(self, key: str) -> None:
+        """Call it before asking the database what was spent: what is settled from now on goes on top of the seed."""
+        ...
+
     async def seed(self, key: str, used: int) -> None:
         """Say what was spent so far, unless somebody has: the sum of the costs of everything that has ended."""
         ...
 
-    async def forget(self, keys: Iterable[str]) -> None:
-        """Let this money be seeded anew: the database knows better (a killed process's requests were closed there)."""
+    async def forget(self, keys: Iterable[str], killed: Iterable[str] = ()) -> None:
+        """Let this money be seeded anew: the database has the requests of replicas that were killed.
+
+        killed: their names; nothing is held for them any more.
+        """
         ...
 
     async def publish(self, channel: str, message: bytes) -> None:
@@ -102,15 +110,20 @@ class Shared(Protocol):
     async def close(self) -> None: ...
 
 
-def connect(redis_url: str | None = None, *, on_failure: Literal["closed", "local"] = "closed") -> Shared:
-    """The store that the settings name. Connects at start(). Raises SettingsError."""
+def connect(
+    redis_url: str | None = None, *, on_failure: Literal["closed", "local"] = "closed", replica: str | None = None
+) -> Shared:
+    """The store that the settings name. Connects at start(). Raises SettingsError.
+
+    replica: the name of this process, which no other ever had.
+    """
     if redis_url is None:
         return MemoryShared()
     try:
         from homeport.store.redis import RedisShared
     except ModuleNotFoundError:
         raise SettingsError("Redis needs an extra: pip install 'homeport[redis]'.") from None
-    return RedisShared(redis_url, on_failure=on_failure)
+    return RedisShared(redis_url, on_failure=on_failure, replica=replica)
 
 
 def share_of(limit: int, share: int) -> int:
@@ -120,15 +133,17 @@ def share_of(limit: int, share: int) -> int:
 
 class _Counter:
     """used: all that counts now. rate: what comes back a second. settled: money that was spent for good, a part of
-    `used`; None where nobody has seeded it. at: when it was last charged."""
+    `used`; None where nobody has seeded it. late: what was settled since a seed is expected, None where none is.
+    at: when it was last charged."""
 
-    __slots__ = ("at", "rate", "settled", "used")
+    __slots__ = ("at", "late", "rate", "settled", "used")
 
     def __init__(self, now: float) -> None:
         self.used: float = 0
         self.at = now
         self.rate = 0.0
         self.settled: int | None = None
+        self.late: int | None = None
 
 
 class MemoryShared:
@@ -202,23 +217,31 @@ class MemoryShared:
                 if counter.settled is not None:
                     counter.used += came_to
                     counter.settled += int(came_to)
+                elif counter.late is not None:
+                    counter.late += int(came_to)
                 elif counter.used <= 0 and not seeded:
                     del counters[key]
+
+    async def expect(self, key: str) -> None:
+        counter = self._counters.get(key)
+        if counter is not None:
+            counter.late = 0
 
     async def seed(self, key: str, used: int) -> None:
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = _Counter(clock.monotonic())
         if counter.settled is None:
-            counter.settled = used
-            counter.used += used
+            counter.settled = used + (counter.late or 0)
+            counter.used += counter.settled
+            counter.late = None
 
-    async def forget(self, keys: Iterable[str]) -> None:
+    async def forget(self, keys: Iterable[str], killed: Iterable[str] = ()) -> None:
         for key in keys:
             counter = self._counters.get(key)
             if counter is not None and counter.settled is not None:
                 counter.used -= counter.settled
-                counter.settled = None
+                counter.settled, counter.late = None, None
 
     def hold(self, key: str, amount: int) -> None:
         """What another store charged still counts here: this one stands in for it."""

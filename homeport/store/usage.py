@@ -8,7 +8,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from homeport.errors import Unavailable
 from homeport.store.database import Database
@@ -26,11 +27,14 @@ AGAIN_SECONDS = 1.0
 class Waiting:
     """A row that waits. row: or what makes it, called in the thread: counting tokens takes its time."""
 
-    __slots__ = ("row", "slot")
+    __slots__ = ("row", "slot", "written")
 
-    def __init__(self, slot: int, row: UsageRow | Callable[[], UsageRow]) -> None:
+    def __init__(
+        self, slot: int, row: UsageRow | Callable[[], UsageRow], written: Callable[[], None] | None = None
+    ) -> None:
         self.slot = slot
         self.row = row
+        self.written = written
 
 
 class UsageLog:
@@ -47,11 +51,13 @@ class UsageLog:
         self._last_used: dict[str, int] = {}
 
     def start(self) -> None:
+        """In the event loop that puts."""
+        self._loop = asyncio.get_running_loop()
         self._thread.start()
 
-    def put(self, slot: int, row: UsageRow | Callable[[], UsageRow]) -> None:
-        """slot: of the journal, freed once the row is in the database."""
-        self._waiting.append(Waiting(slot, row))
+    def put(self, slot: int, row: UsageRow | Callable[[], UsageRow], written: Callable[[], None] | None = None) -> None:
+        """slot: of the journal, freed once the row is in the database; written: called then, in the event loop."""
+        self._waiting.append(Waiting(slot, row, written))
         if not self._wake.is_set():
             self._wake.set()
 
@@ -125,7 +131,16 @@ class UsageLog:
         self._reachable = True
         for row in made:
             self._last_used[row.key_id] = int(row.started_at)
+        told = [waiting.written for waiting in batch if waiting.written is not None]
+        if told:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(_call, told)
         for _ in batch:
             self._waiting.popleft()
         self._journal.free([waiting.slot for waiting in batch])
         return True
+
+
+def _call(functions: Iterable[Callable[[], None]]) -> None:
+    for function in functions:
+        function()

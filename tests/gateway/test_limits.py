@@ -43,6 +43,10 @@ async def nothing(key: str) -> int:
     return 0
 
 
+async def at_once() -> None:
+    pass
+
+
 class House:
     """Limits of a tier that a test sets, and what was told."""
 
@@ -57,7 +61,8 @@ class House:
     ) -> None:
         self.shared = shared or MemoryShared()
         home = {"max_requests_per_1_minute": 0, "max_tokens_per_1_minute": 0, **(limits or {}), **more}
-        self.limits = Limits(self.shared, Tiers({"home": {"default": home}}), spent=spent, strict=strict)
+        tiers = Tiers({"home": {"default": home}})
+        self.limits = Limits(self.shared, tiers, spent=spent, written=at_once, strict=strict)
         self.told: list[bytes] = []
 
     async def admit(self, wanted: Wanted | None = None, *, who: Principal = WHO, model: str = "gpt-4") -> Grant:

@@ -80,12 +80,14 @@ def redis_server() -> Iterator[RedisServer]:
             server.kill()
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
     """url: of the database `postgres`, as its superuser; nobody is asked for a password."""
 
     port: int
-    process: "subprocess.Popen[bytes]"
+    folder: Path
+    identity: dict[str, Any]
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     @property
     def url(self) -> str:
@@ -93,6 +95,33 @@ class PostgresServer:
 
     def database(self, name: str) -> str:
         return f"postgresql://homeport@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                *(_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)),
+                *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"),
+                *("-c", "fsync=off", "-c", "max_connections=60"),
+                *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            **self.identity,
+        )
+        _wait_for(self.port, self.process, "postgres")
+        _wait_until_it_answers(self)
+
+    def kill(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """At once: it has to recover when it starts again."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
 
     def create(self, name: str) -> str:
         """A new, empty database; its URL. For a test of its own on a server that many share."""
@@ -111,41 +140,35 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """Its cluster is made for it, and gone afterwards. PostgreSQL refuses to run as root: then it runs as `nobody`."""
-    initdb, postgres = _program("initdb"), _program("postgres")
+    initdb = _program("initdb")
     folder = Path(tempfile.mkdtemp(prefix="homeport-postgres-"))
     try:
         identity = _not_root(folder)
-        data = folder / "data"
         subprocess.run(
-            [initdb, "-D", str(data), "-U", "homeport", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            [
+                initdb,
+                "-D",
+                str(folder / "data"),
+                "-U",
+                "homeport",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=folder,
             **identity,
         )
-        port = free_port()
-        process = subprocess.Popen(
-            [
-                *(postgres, "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
-                *("-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=60"),
-                *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
-            ],
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-            **identity,
-        )
+        server = PostgresServer(free_port(), folder, identity)
+        server.start()
         try:
-            _wait_for(port, process, "postgres")
-            server = PostgresServer(port, process)
-            _wait_until_it_answers(server)
             yield server
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.kill(signal.SIGINT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,33 @@ time.sleep(60)
     mine.shut()
     heir = Journal(tmp_path)
     assert sorted(heir.left) == [Left(False, b"mine"), Left(False, b"theirs"), Left(True, b"theirs, closed")]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert mine.name in heir.killed
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*heir.killed, heir.name])
     heir.forget_left()
-    assert [path.name for path in tmp_path.iterdir()] == ["journal-0"]
+    assert [path.name for path in tmp_path.iterdir()] == [heir.name]
     heir.shut()
-    assert reopened(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_starts_beside_others_takes_nothing_away_that_is_used(tmp_path: Path) -> None:
+    """Files come and go while others look for them: each has its own, and what is left is there once."""
+    journals: list[Journal] = []
+    left: list[Left] = []
+
+    def live(number: int) -> None:
+        journal = Journal(tmp_path)
+        left.extend(journal.left)
+        journal.forget_left()
+        journal.open(b"%d" % number)
+        journals.append(journal)
+
+    for burst in range(5):
+        threads = [threading.Thread(target=live, args=(burst * 8 + number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        while journals:
+            journals.pop().shut()
+    assert len({left.record for left in [*left, *reopened(tmp_path)]}) == 40
+    assert len(left) == 32

@@ -212,6 +212,37 @@ def test_forgotten_money_keeps_what_is_reserved(store: Store) -> None:
     run(store, test)
 
 
+def test_what_is_settled_while_the_database_is_asked_goes_on_top_of_what_it_says(store: Store) -> None:
+    async def test(shared: Shared) -> None:
+        await shared.seed("money", 0)
+        for _ in range(3):
+            taken = await shared.take([money(100)], [20])
+        await shared.forget(["money"])
+        shared.give([money(100)], [20], [15], taken.session)
+        assert list((await shared.take([money(100)], [1])).missing) == [0]
+        await shared.expect("money")
+        shared.give([money(100)], [20], [7], taken.session)
+        await shared.seed("money", 30)
+        assert await used(shared, money(100)) == 20 + 30 + 7
+
+    run(store, test)
+
+
+def test_more_may_be_held_than_was_reserved(store: Store) -> None:
+    async def test(shared: Shared) -> None:
+        await shared.seed("money", 0)
+        taken = await shared.take([money(100)], [10])
+        shared.give([money(100)], [10 - 30], [0], taken.session)
+        assert await used(shared, money(100)) == 30
+        shared.give([money(100)], [30], [30], taken.session)
+        assert await used(shared, money(100)) == 30
+        await shared.forget(["money"])
+        await shared.seed("money", 30)
+        assert await used(shared, money(100)) == 30
+
+    run(store, test)
+
+
 def test_what_it_really_cost_may_be_more_than_was_reserved(store: Store) -> None:
     async def test(shared: Shared) -> None:
         await shared.seed("money", 0)
@@ -379,7 +410,7 @@ def replicas(url: str, count: int, test: Callable[..., Awaitable[None]], **optio
 
     async def main() -> None:
         name = ids.random_text(8)
-        chosen = {"deadline": PATIENT, **options}
+        chosen = {"deadline": PATIENT, "grace": 0, **options}
         each = [RedisShared(url, prefix=name, **chosen) for _ in range(count)]
         client = Redis.from_url(url)
         for replica in each:
@@ -416,7 +447,10 @@ def test_a_dead_replica_gives_up_its_places_but_not_its_money(redis: RedisServer
         await client.zrem(prefix + "replicas", dead._name)  # as when its lease has ended
         assert (await alive.take([places(2)], [1])).refused is None
         assert await used(alive, money(100)) == 60
-        await alive.forget(["money"])
+        await alive.forget(["money"], ["somebody else"])
+        await alive.seed("money", 10)
+        assert await used(alive, money(100)) == 60
+        await alive.forget(["money"], [dead._replica])
         await alive.seed("money", 35)
         assert await used(alive, money(100)) == 35
 
@@ -451,6 +485,57 @@ def test_a_redis_that_lost_its_memory_is_told_what_is_held(redis: RedisServer) -
         assert [await used(one, charge) for charge in (bucket(100), places(2), money(100))] == [0, 0, 17]
 
     replicas(redis.url, 1, test)
+
+
+def test_money_waits_until_the_others_can_have_said_what_they_hold(redis: RedisServer) -> None:
+    async def test(one: RedisShared, two: RedisShared, client: Redis, prefix: str) -> None:
+        await one.seed("money", 10)
+        assert (await two.take([money(100)], [50])).refused is None
+        await client.delete(*await client.keys(prefix.replace("{", "\\{") + "*"))
+        with pytest.raises(Unavailable):
+            await one.take([places(2), money(100)], [1, 1])
+        assert (await one.take([places(2)], [2])).refused is None
+        await two.take([places(2)], [0])  # it joins again, too
+        while True:
+            try:
+                assert list((await one.take([money(100)], [1])).missing) == [0]
+                break
+            except Unavailable:
+                await clock.sleep(0.02)
+        await one.seed("money", 10)
+        assert await used(one, money(100)) == 60
+
+    replicas(redis.url, 2, test, grace=0.5)
+
+
+def test_a_seed_is_void_when_redis_has_forgotten_that_it_was_expected(redis: RedisServer) -> None:
+    async def test(one: RedisShared, two: RedisShared, client: Redis, prefix: str) -> None:
+        await one.expect("money")
+        await two.expect("money")
+        await two.forget(["money"])
+        await one.seed("money", 10)
+        assert list((await one.take([money(100)], [1])).missing) == [0]
+        await one.expect("money")
+        await one.seed("money", 15)
+        await two.seed("money", 10)
+        assert await used(two, money(100)) == 15
+
+    replicas(redis.url, 2, test)
+
+
+def test_a_replica_that_was_killed_and_started_again_at_once_holds_nothing(redis: RedisServer) -> None:
+    """Its lease has not ended: the name of its former life does it."""
+
+    async def test(one: RedisShared, killed: RedisShared, client: Redis, prefix: str) -> None:
+        await one.seed("money", 10)
+        await one.seed("other", 5)
+        other = Charge("other", 100, None, seeded=True)
+        assert (await killed.take([places(2), money(100), other], [2, 50, 7])).refused is None
+        await one.forget(["money"], [killed._replica])
+        await one.seed("money", 35)
+        assert [await used(one, charge) for charge in (places(2), money(100), other)] == [0, 35, 5]
+
+    replicas(redis.url, 2, test)
 
 
 def test_every_key_has_an_end(redis: RedisServer) -> None:
@@ -603,7 +688,7 @@ def test_what_is_to_be_forgotten_while_redis_is_away_is_forgotten_later(fragile:
         fragile.freeze()
         with pytest.raises(Unavailable):
             await alive.take([places(1)], [1])
-        await alive.forget(["money"])
+        await alive.forget(["money"], [dead._replica])
         fragile.thaw()
         await back(alive)
         assert list((await alive.take([money(100)], [1])).missing) == [0]

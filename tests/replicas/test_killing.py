@@ -1,0 +1,130 @@
+"""kill -9, and a start with the same data: the ledger has every request once, and no limit or budget was passed."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.replicas.conftest import stores
+from tests.replicas.house import INPUT, OUTPUT, PICO_PER_CENT, Gate, House, Project, housed, spent
+from tests.replicas.http import Client, at_once, chat, sent
+
+STREAMS, QUICK = 200, 20
+SLOW = chat("priced-slow", stream=True, max_tokens=8)
+ASKED = chat("priced", stream=True, max_tokens=8)
+#: Picodollars: what a stream is reserved with, and charged when nobody knows how far it came.
+WORST = 1_000_000 * (len(json.dumps(SLOW)) * INPUT + 8 * OUTPUT)
+CENTS = (STREAMS + QUICK + 2) * WORST // PICO_PER_CENT
+
+
+@pytest.fixture(params=["one", "two"])
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """Whose first replica may be killed."""
+    if request.param == "one":
+        with housed(tmp_path) as house:
+            yield house
+    else:
+        shared = stores(request.getfixturevalue("postgres"), request.getfixturevalue("redis"))
+        with housed(tmp_path, replicas=2, **shared) as house:
+            yield house
+
+
+def test_in_the_middle_of_two_hundred_streams(mortal: House) -> None:
+    """Beside them are requests that have ended, and whose rows are hardly written."""
+    project = mortal.new_project()
+    mortal.spend_limit(project, cents=CENTS, interval="total")
+    mortal.rate_limit(project, "priced-slow", max_requests_per_1_day=STREAMS)
+    gate = Gate()
+    mortal.fake.by_model["priced-slow"] = gate.behave
+    outcomes = asyncio.run(kill_among(mortal, project, gate))
+    assert sum(outcome != "refused" for outcome in outcomes.values()) == STREAMS + QUICK
+    admitted = {request_id: outcome for request_id, outcome in outcomes.items() if outcome != "refused"}
+    rows = mortal.rows(project, len(admitted))
+    assert Counter(row["request_id"] for row in rows) == Counter(admitted.keys())
+    assert {row["request_id"]: row["outcome"] for row in rows} == admitted
+    for row in rows:
+        if row["outcome"] == "killed":
+            assert row["estimated"]
+            assert (row["cost_pico"], row["stream"]) == (WORST, True)
+    spend_the_rest(mortal, project, len(rows))
+
+
+async def kill_among(house: House, project: Project, gate: Gate) -> dict[str, str]:
+    """Request id -> what the ledger shall say of it."""
+    first = house.first
+    async with sent(house.ports, project.key, SLOW, STREAMS + 10) as streams:
+        for stream in streams:
+            await stream.head()
+            if stream.status == 200:
+                await stream.reader.readuntil(b"\n\n")
+        async with sent([first.port], project.key, ASKED, QUICK) as quick:
+            answers = [await client.answer() for client in quick]
+        killed_port = first.port
+        first.kill()
+        await asyncio.to_thread(first.start)
+        gate.open()
+        outcomes = {client.request_id: await outcome(client, killed_port) for client in streams}
+    assert {answer.status for answer in answers} == {200}
+    return outcomes | {answer.headers["x-request-id"]: "completed" for answer in answers}
+
+
+async def outcome(client: Client, killed_port: int) -> str:
+    if client.status != 200:
+        assert client.status == 429
+        return "refused"
+    whole = b"data: [DONE]" in await client.rest()
+    assert whole == (client.port != killed_port)
+    return "completed" if whole else "killed"
+
+
+def test_in_the_middle_of_admission(mortal: House) -> None:
+    """Some have reserved and are not in the journal, some are and have heard nothing."""
+    project = mortal.new_project()
+    mortal.spend_limit(project, cents=CENTS, interval="total")
+    gate = Gate()
+    mortal.fake.by_model["priced-slow"] = gate.behave
+    heard, completed, killed = asyncio.run(kill_early(mortal, project, gate))
+    rows = mortal.rows(project, completed + killed)
+    assert Counter(row["outcome"] for row in rows) == Counter(completed=completed, killed=killed)
+    assert len({row["request_id"] for row in rows}) == len(rows)
+    assert heard <= {row["request_id"] for row in rows}
+    spend_the_rest(mortal, project, len(rows))
+
+
+async def kill_early(house: House, project: Project, gate: Gate) -> tuple[set[str], int, int]:
+    """Ids of requests that clients were told; how many were answered whole, and how many the next process found."""
+    first = house.first
+    async with sent(house.ports, project.key, SLOW, STREAMS) as streams:
+        await streams[0].head()
+        killed_port = first.port
+        first.kill()
+        await asyncio.to_thread(first.start)
+        killed = len(await asyncio.to_thread(house.rows, project))
+        gate.open()
+        completed = 0
+        for stream in streams:
+            with suppress(OSError, asyncio.IncompleteReadError):  # it has heard nothing
+                if not stream.status:
+                    await stream.head()
+                completed += await outcome(stream, killed_port) == "completed"
+        return {stream.request_id for stream in streams if stream.status}, completed, killed
+
+
+def spend_the_rest(house: House, project: Project, rows: int) -> None:
+    """One after the other until one is refused: nothing of what is left is held for anybody any more.
+
+    rows: that the ledger has already.
+    """
+    for number in range(500):
+        port = house.ports[number % len(house.ports)]
+        (answer,) = at_once([port], project.key, ASKED, 1)
+        if answer.status != 200:
+            break
+    assert answer.error["code"] == "insufficient_quota"
+    found = house.rows(project, rows + number)
+    assert len(found) == rows + number
+    assert spent(found) <= CENTS * PICO_PER_CENT < spent(found) + WORST

@@ -3,14 +3,9 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
-import pytest
-
-from tests.replicas.conftest import stores
-from tests.replicas.house import INPUT, OUTPUT, PICO_PER_CENT, Gate, House, Project, housed, spent
+from tests.replicas.house import INPUT, OUTPUT, PICO_PER_CENT, Gate, House, Project, spent
 from tests.replicas.http import Client, at_once, chat, sent
 
 STREAMS, QUICK = 200, 20
@@ -21,36 +16,24 @@ WORST = 1_000_000 * (len(json.dumps(SLOW)) * INPUT + 8 * OUTPUT)
 CENTS = (STREAMS + QUICK + 2) * WORST // PICO_PER_CENT
 
 
-@pytest.fixture(params=["one", "two"])
-def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    """Whose first replica may be killed."""
-    if request.param == "one":
-        with housed(tmp_path) as house:
-            yield house
-    else:
-        shared = stores(request.getfixturevalue("postgres"), request.getfixturevalue("redis"))
-        with housed(tmp_path, replicas=2, **shared) as house:
-            yield house
-
-
-def test_in_the_middle_of_two_hundred_streams(mortal: House) -> None:
+def test_in_the_middle_of_two_hundred_streams(house: House) -> None:
     """Beside them are requests that have ended, and whose rows are hardly written."""
-    project = mortal.new_project()
-    mortal.spend_limit(project, cents=CENTS, interval="total")
-    mortal.rate_limit(project, "priced-slow", max_requests_per_1_day=STREAMS)
+    project = house.new_project()
+    house.spend_limit(project, cents=CENTS, interval="total")
+    house.rate_limit(project, "priced-slow", max_requests_per_1_day=STREAMS)
     gate = Gate()
-    mortal.fake.by_model["priced-slow"] = gate.behave
-    outcomes = asyncio.run(kill_among(mortal, project, gate))
+    house.fake.by_model["priced-slow"] = gate.behave
+    outcomes = asyncio.run(kill_among(house, project, gate))
     assert sum(outcome != "refused" for outcome in outcomes.values()) == STREAMS + QUICK
     admitted = {request_id: outcome for request_id, outcome in outcomes.items() if outcome != "refused"}
-    rows = mortal.rows(project, len(admitted))
+    rows = house.rows(project, len(admitted))
     assert Counter(row["request_id"] for row in rows) == Counter(admitted.keys())
     assert {row["request_id"]: row["outcome"] for row in rows} == admitted
     for row in rows:
         if row["outcome"] == "killed":
             assert row["estimated"]
             assert (row["cost_pico"], row["stream"]) == (WORST, True)
-    spend_the_rest(mortal, project, len(rows))
+    spend_the_rest(house, project, len(rows))
 
 
 async def kill_among(house: House, project: Project, gate: Gate) -> dict[str, str]:
@@ -81,18 +64,18 @@ async def outcome(client: Client, killed_port: int) -> str:
     return "completed" if whole else "killed"
 
 
-def test_in_the_middle_of_admission(mortal: House) -> None:
+def test_in_the_middle_of_admission(house: House) -> None:
     """Some have reserved and are not in the journal, some are and have heard nothing."""
-    project = mortal.new_project()
-    mortal.spend_limit(project, cents=CENTS, interval="total")
+    project = house.new_project()
+    house.spend_limit(project, cents=CENTS, interval="total")
     gate = Gate()
-    mortal.fake.by_model["priced-slow"] = gate.behave
-    heard, completed, killed = asyncio.run(kill_early(mortal, project, gate))
-    rows = mortal.rows(project, completed + killed)
+    house.fake.by_model["priced-slow"] = gate.behave
+    heard, completed, killed = asyncio.run(kill_early(house, project, gate))
+    rows = house.rows(project, completed + killed)
     assert Counter(row["outcome"] for row in rows) == Counter(completed=completed, killed=killed)
     assert len({row["request_id"] for row in rows}) == len(rows)
     assert heard <= {row["request_id"] for row in rows}
-    spend_the_rest(mortal, project, len(rows))
+    spend_the_rest(house, project, len(rows))
 
 
 async def kill_early(house: House, project: Project, gate: Gate) -> tuple[set[str], int, int]:

@@ -26,10 +26,11 @@ from homeport.backends import models as model_files
 from homeport.backends import registry
 from homeport.backends.held import Held
 from homeport.errors import SettingsError
+from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
 from homeport.gateway.entra import Entra
 from homeport.gateway.keyring import Keyring
-from homeport.gateway.pipeline import StraightLine
+from homeport.gateway.pipeline import Step, StraightLine
 from homeport.gateway.routing import Router, Target
 from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream
 
@@ -96,9 +97,7 @@ def build(settings: Settings) -> App:
         budgets=books.budgets,
         limits=books.limits,
         ledger=books.ledger,
-        cache=Cache(
-            enabled=settings.cache.enabled, ttl=settings.cache.ttl_seconds, max_bytes=settings.cache.max_mb * 2**20
-        ),
+        answer=_steps(settings),
     )
     exchange = Exchange(line, organization=organization)
     keyring = Keyring(lambda: books.accounts.snapshot)
@@ -127,6 +126,14 @@ def build(settings: Settings) -> App:
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
     return App(asgi, http, router, held, tuple(upstreams.values()), books)
+
+
+def _steps(settings: Settings) -> Step:
+    """What answers an admitted request, from the last step to the first."""
+    step: Step = attempts.answer
+    if settings.cache.enabled:
+        step = Cache(step, ttl=settings.cache.ttl_seconds, max_bytes=settings.cache.max_mb * 2**20).answer
+    return step
 
 
 def local_models(settings: Settings) -> dict[str, Model]:

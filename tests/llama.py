@@ -73,7 +73,8 @@ class Llama:
 
         async def answered() -> list[Frame]:
             answering = self.text.chat if endpoint == "/chat/completions" else self.text.complete
-            async with aclosing(answering(call_of(request, endpoint=endpoint))) as frames:
+            answer = await answering(call_of(request, endpoint=endpoint))
+            async with aclosing(answer.frames()) as frames:
                 return [frame async for frame in frames]
 
         frames = self.run(answered())

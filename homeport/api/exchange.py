@@ -96,26 +96,25 @@ class Exchange:
             principal = await route.dialect.principal(seen)
             call = _call(route, inbound, seen, request_id)
             told = call.told
-            async with aclosing(self._line.run(route.endpoint, principal, call)) as frames:
+            if not call.stream:
+                frame = await self._line.plain(route.endpoint, principal, call)
+                head = self._head(request_id, began, told, custom) + _JSON
+                reply.send(200, head, route.dialect.render(frame.data, stream=False))
+                return
+            async with aclosing(self._line.stream(route.endpoint, principal, call)) as frames:
                 first = await anext(frames)
-                if call.stream:
-                    reply.start(200, self._head(request_id, began, told, custom) + _EVENT_STREAM)
-                    started = True
-                    reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
-                    with _KeepAlive(reply) as alive:
-                        async for frame in frames:
-                            if frame.data:
-                                reply.write(route.dialect.render(frame.data, stream=True))
-                                alive.wrote()
-                            if reply.paused:
-                                await reply.drain()
-                    reply.write(sse.DONE)
-                    reply.finish()
-                else:
-                    async for _ in frames:  # its end closes the books, which tells what it cost
-                        pass
-                    head = self._head(request_id, began, told, custom) + _JSON
-                    reply.send(200, head, route.dialect.render(first.data, stream=False))
+                reply.start(200, self._head(request_id, began, told, custom) + _EVENT_STREAM)
+                started = True
+                reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
+                with _KeepAlive(reply) as alive:
+                    async for frame in frames:
+                        if frame.data:
+                            reply.write(route.dialect.render(frame.data, stream=True))
+                            alive.wrote()
+                        if reply.paused:
+                            await reply.drain()
+                reply.write(sse.DONE)
+                reply.finish()
         except Exception as raised:
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
             body = route.dialect.error(error)

@@ -1,8 +1,8 @@
 """What a backend can do: one small protocol a capability, and what passes through it.
 
-A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and answers with
-*frames*: an async generator whose first item exists before any status line is sent, so a refusal is an HTTP error and
-never a broken stream. A plain (not streaming) answer is exactly one frame.
+A local engine and a remote upstream are the same thing to the router. A backend takes a `Call` and gives an `Answer`
+once it has begun: its first frame exists before any status line is sent, so a refusal is an HTTP error and never a
+broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
 from collections.abc import AsyncGenerator
@@ -46,6 +46,39 @@ class Frame:
         self.data = data
         self.usage = usage
         self.model = model
+
+
+class Answer:
+    """An answer that has begun. rest: the frames after the first, of a stream; closing it cancels the work."""
+
+    __slots__ = ("first", "rest")
+
+    def __init__(self, first: Frame, rest: AsyncGenerator[Frame, None] | None = None) -> None:
+        self.first = first
+        self.rest = rest
+
+    @classmethod
+    async def begun(cls, frames: AsyncGenerator[Frame, None], *, stream: bool) -> "Answer":
+        """Once the first frame is there. A plain answer is read to its end, which is one frame."""
+        first = await anext(frames)
+        if stream:
+            return cls(first, frames)
+        await frames.aclose()
+        return cls(first)
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """All of them. Closing it cancels the work."""
+        try:
+            yield self.first
+            if self.rest is not None:
+                async for frame in self.rest:
+                    yield frame
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        if self.rest is not None:
+            await self.rest.aclose()
 
 
 @dataclass(slots=True)
@@ -97,12 +130,12 @@ class Backend(Protocol):
 
 
 class Chat(Backend, Protocol):
-    def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
-        """`POST /chat/completions`. Raises errors.HomeportError before the first frame; closing it cancels the work."""
+    async def chat(self, call: Call) -> Answer:
+        """`POST /chat/completions`. Raises errors.HomeportError; cancelling it cancels the work."""
         ...
 
 
 class Complete(Backend, Protocol):
-    def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
+    async def complete(self, call: Call) -> Answer:
         """`POST /completions`. As `Chat.chat`."""
         ...

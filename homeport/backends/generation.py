@@ -6,14 +6,12 @@ LocalText.complete  parameters -> prompts (local/completion_plan.py) -> pieces -
 """
 
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from homeport import __version__
-from homeport.backends.capabilities import Call, Frame
+from homeport.backends.capabilities import Answer, Call
 from homeport.backends.local import chat, chat_plan, completion_plan, completions, parameters
 from homeport.backends.templates.chat_template import ChatTemplate
 from homeport.backends.text import TextEngine
@@ -43,7 +41,7 @@ class LocalText:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
+    async def chat(self, call: Call) -> Answer:
         """As capabilities.Chat. A stream's last frame carries the usage, whether or not the client asked to see it."""
         request = decode(_chat, call.body)
         model = call.model or self.name
@@ -51,24 +49,18 @@ class LocalText:
         fields = _fields(request)
         assert self._template is not None, "start() has not been awaited"
         plan = await chat_plan.planned(fields, model, self._engine, self._template)
-        async with aclosing(
-            chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
-        ) as frames:
-            async for frame in frames:
-                yield frame
+        frames = chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
-    async def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
+    async def complete(self, call: Call) -> Answer:
         """As capabilities.Complete."""
         request = decode(_completion, call.body)
         model = call.model or self.name
         parameters.check(request, parameters.COMPLETIONS, model)
         fields = _fields(request)
         plan = await completion_plan.planned(fields, model, self._engine)
-        async with aclosing(
-            completions.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
-        ) as frames:
-            async for frame in frames:
-                yield frame
+        frames = completions.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
 
 def _fields(request: msgspec.Struct) -> dict[str, Any]:

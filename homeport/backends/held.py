@@ -1,10 +1,9 @@
 """A local model over its life: missing, loading, ready or failed. Until it is ready its callers get a 503."""
 
 import logging
-from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
-from homeport.backends.capabilities import Call, Frame
+from homeport.backends.capabilities import Answer, Call
 from homeport.errors import ModelNotReady
 
 log = logging.getLogger("homeport.backends")
@@ -41,13 +40,13 @@ class Held:
         if self._backend is not None and self.state in ("ready", "loading"):
             await self._backend.close()
 
-    def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
-        frames: AsyncGenerator[Frame, None] = self._ready().chat(call)
-        return frames
+    async def chat(self, call: Call) -> Answer:
+        answer: Answer = await self._ready().chat(call)
+        return answer
 
-    def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
-        frames: AsyncGenerator[Frame, None] = self._ready().complete(call)
-        return frames
+    async def complete(self, call: Call) -> Answer:
+        answer: Answer = await self._ready().complete(call)
+        return answer
 
     def _ready(self) -> Any:
         if self.state != "ready":

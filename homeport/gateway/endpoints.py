@@ -1,12 +1,12 @@
 """The inference endpoints, as data. An endpoint that stands here passes the straight line; there is no other way in."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from homeport.backends.capabilities import Call, Frame
+from homeport.backends.capabilities import Answer, Call
 
 #: Characters of a request that make one token, when nobody has counted yet: OpenAI's own rule of thumb.
 CHARACTERS_PER_TOKEN = 4
@@ -35,9 +35,9 @@ class Endpoint:
     most_prompt: Callable[[Call], int]
     most_answer: Callable[[Call], int | None]
 
-    def answer(self, backend: Any, call: Call) -> AsyncGenerator[Frame, None]:
-        frames: AsyncGenerator[Frame, None] = getattr(backend, self.capability)(call)
-        return frames
+    async def answer(self, backend: Any, call: Call) -> Answer:
+        answer: Answer = await getattr(backend, self.capability)(call)
+        return answer
 
 
 def tokens_at_admission(endpoint: Endpoint, call: Call) -> int:

@@ -75,11 +75,19 @@ class Entry:
         "started",
         "started_at",
         "target",
+        "targets",
         "usage",
     )
 
     def __init__(
-        self, ledger: "Ledger", slot: int, endpoint: Endpoint, principal: Principal, call: Call, grant: Grant
+        self,
+        ledger: "Ledger",
+        slot: int,
+        endpoint: Endpoint,
+        principal: Principal,
+        call: Call,
+        grant: Grant,
+        targets: Sequence[Target],
     ) -> None:
         self._ledger = ledger
         self._slot = slot
@@ -87,6 +95,7 @@ class Entry:
         self.principal = principal
         self.call = call
         self.grant = grant
+        self.targets = targets
         self.started_at = clock.now()
         self.started = clock.monotonic()
         self.first_at: float | None = None
@@ -152,12 +161,11 @@ class Ledger:
         try:
             slot = self._journal.open(_encode(opening))
         except JournalFull:
-            grant.used, grant.cost = 0, 0
             raise Unavailable(
                 "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
                 code="ledger_unavailable",
             ) from None
-        return Entry(self, slot, endpoint, principal, call, grant)
+        return Entry(self, slot, endpoint, principal, call, grant, targets)
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from homeport.backends.capabilities import Call, Frame, Usage
@@ -44,9 +42,8 @@ def ask(request: Json, *, engine: TextEngine | None = None, endpoint: str = "/ch
         model = LocalText("echo", engine or Echo())
         await model.start()
         answering = model.chat if endpoint == "/chat/completions" else model.complete
-        answer: AsyncGenerator[Frame, None] = answering(call_of(request, endpoint=endpoint))
-        async with aclosing(answer) as frames:
-            got = [frame async for frame in frames]
+        answer = await answering(call_of(request, endpoint=endpoint))
+        got = [frame async for frame in answer.frames()]
         assert len(asyncio.all_tasks()) == 1, "a task was left behind"
         await model.close()
         return got

@@ -226,7 +226,7 @@ def test_leaving_a_stream_ends_every_generation(n: int) -> None:
         model = LocalText("echo", Counting())
         await model.start()
         request = {"messages": [{"role": "user", "content": "x"}], "stream": True, "n": n}
-        async with aclosing(model.chat(call_of(request))) as frames:
+        async with aclosing((await model.chat(call_of(request))).frames()) as frames:
             seen = 0
             async for _ in frames:
                 seen += 1
@@ -237,7 +237,7 @@ def test_leaving_a_stream_ends_every_generation(n: int) -> None:
         assert len(asyncio.all_tasks()) == 1
 
         async def read() -> None:
-            async with aclosing(model.chat(call_of(request))) as frames:
+            async with aclosing((await model.chat(call_of(request))).frames()) as frames:
                 async for _ in frames:
                     pass
 

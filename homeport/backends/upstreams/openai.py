@@ -5,9 +5,9 @@ from contextlib import closing
 
 import msgspec
 
-from homeport.backends.capabilities import Call, Frame, Header
+from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.upstreams import failures, relay
-from homeport.backends.upstreams.client import Client, Deadlines
+from homeport.backends.upstreams.client import Client, Deadlines, Response
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
 from homeport.settings import Upstream
@@ -58,11 +58,11 @@ class OpenAIUpstream:
     async def close(self) -> None:
         await self._client.close()
 
-    def chat(self, call: Call) -> AsyncGenerator[Frame, None]:
-        return self._answer("/chat/completions", call)
+    async def chat(self, call: Call) -> Answer:
+        return await self._answer("/chat/completions", call)
 
-    def complete(self, call: Call) -> AsyncGenerator[Frame, None]:
-        return self._answer("/completions", call)
+    async def complete(self, call: Call) -> Answer:
+        return await self._answer("/completions", call)
 
     def _path(self, path: str, call: Call) -> str:
         return path
@@ -80,20 +80,32 @@ class OpenAIUpstream:
             raise failures.malformed(self.name) from None
         return [one.id for one in listed.data]
 
-    async def _answer(self, path: str, call: Call) -> AsyncGenerator[Frame, None]:
+    async def _answer(self, path: str, call: Call) -> Answer:
         ask_usage = self._settings.usage_in_streams
         body = relay.body_for(call, ask_usage=ask_usage)
         try:
-            answer = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
-            with closing(answer) as response:
+            response = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
+        except TransferError as error:
+            raise failures.failure(error, self.name) from None
+        if call.stream:
+            events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
+            return await Answer.begun(self._frames(response, events), stream=True)
+        try:
+            if response.status != 200:
+                raise await failures.refusal(response, self.name)
+            return Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
+        except TransferError as error:
+            raise failures.failure(error, self.name) from None
+        finally:
+            response.close()
+
+    async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
+        try:
+            with closing(response):
                 if response.status != 200:
                     raise await failures.refusal(response, self.name)
-                if not call.stream:
-                    yield relay.whole(await response.read(relay.LARGEST_ANSWER), self.name)
-                    return
                 if not response.header(b"content-type").lower().startswith(b"text/event-stream"):
                     raise failures.malformed(self.name)
-                events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
                 while not events.over and (chunk := await response.chunk()):
                     frame = events.feed(chunk)
                     if frame is not None:

@@ -52,9 +52,10 @@ class AzureDialect:
 
     async def principal(self, seen: Seen) -> Principal:
         """`api-key`, or a bearer: one of our keys or an Entra token (three parts with dots)."""
-        if seen.api_key is None and seen.bearer is not None and seen.bearer.count(b".") == 2:
-            return await self._entra.principal(seen.bearer)
-        return self._keyring.principal(seen.api_key or seen.bearer)
+        key, bearer = seen.api_key.strip(), seen.bearer
+        if not key and bearer is not None and bearer.count(b".") == 2:
+            return await self._entra.principal(bearer)
+        return self._keyring.principal(key or bearer)
 
     def error(self, error: HomeportError) -> bytes:
         """Azure's `{"error": {"code", "message"}}` for what the service says; a bad body gets OpenAI's object."""

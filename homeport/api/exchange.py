@@ -141,17 +141,16 @@ def _error_lines(error: HomeportError) -> bytes:
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
-    envelope = open_envelope(inbound.body, model=route.model)
+    model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
     return Call(
-        endpoint=route.endpoint.name,
-        request_id=request_id,
-        name=envelope.model,
-        body=envelope.body,
-        fields=envelope.fields,
-        stream=envelope.stream,
-        max_tokens=envelope.max_tokens,
-        choices=envelope.choices,
-        include_usage=envelope.include_usage,
+        route.endpoint.name,
+        request_id,
+        model,
+        body,
+        stream=stream,
+        max_tokens=max_tokens,
+        choices=choices,
+        include_usage=include_usage,
         headers=seen.custom,
     )
 

@@ -5,7 +5,6 @@ import binascii
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 from homeport import clock
 from homeport.backends.capabilities import Header
@@ -30,46 +29,58 @@ _SECRET = re.compile(
 )
 
 
-class Seen(NamedTuple):
-    """What an inference request says in its headers. custom: at most ten, names in lower case."""
+class Seen:
+    """What an inference request says in its headers; what it does not say is empty. custom: at most ten, names in lower
+    case."""
 
-    bearer: bytes | None
-    api_key: bytes | None
-    content_type: bytes
-    content_encoding: bytes
-    custom: tuple[Header, ...]
+    authorization = b""
+    api_key = b""
+    content_type = b""
+    content_encoding = b""
+    custom: tuple[Header, ...] = ()
+
+    @property
+    def bearer(self) -> bytes | None:
+        """The key."""
+        value = self.authorization
+        if value[:7] == b"Bearer ":
+            return value[7:].strip() or None
+        return _credential(value)
+
+
+#: Headers that are read: name -> attribute of Seen.
+_READ = {
+    b"authorization": "authorization",
+    b"api-key": "api_key",
+    b"content-type": "content_type",
+    b"content-encoding": "content_encoding",
+}
 
 
 def read(headers: Iterable[Header]) -> Seen:
     """One pass over the request's headers (names in lower case). Raises TooManyHeaders (431)."""
-    bearer = api_key = None
-    content_type = content_encoding = b""
-    custom: list[Header] = []
-    for name, value in headers:
-        if name.startswith(b"x-"):
-            if is_custom(name):
-                custom.append((name, value))
-        elif name == b"authorization":
-            bearer = _credential(value)
-        elif name == b"api-key":
-            api_key = value.strip()
-        elif name == b"content-type":
-            content_type = value
-        elif name == b"content-encoding":
-            content_encoding = value
-    if len(custom) > MOST_CUSTOM:
+    seen = Seen()
+    for header in headers:
+        name, value = header
+        attribute = _READ.get(name)
+        if attribute is not None:
+            setattr(seen, attribute, value)
+        elif name[:2] == b"x-" and is_custom(name):
+            seen.custom += (header,)
+    if len(seen.custom) > MOST_CUSTOM:
         raise TooManyHeaders(
-            f"Too many custom headers: {len(custom)} headers begin with X-, at most {MOST_CUSTOM} are passed on. "
+            f"Too many custom headers: {len(seen.custom)} headers begin with X-, at most {MOST_CUSTOM} are passed on. "
             "Send fewer."
         )
-    return Seen(bearer, api_key, content_type, content_encoding, tuple(custom))
+    return seen
 
 
 def check_media_type(seen: Seen) -> None:
     """JSON, as it is. Raises UnsupportedMediaType (415)."""
     kind = seen.content_type
-    if kind != b"application/json":
-        kind = kind.partition(b";")[0].strip().lower()
+    if kind == b"application/json" and not seen.content_encoding:
+        return
+    kind = kind.partition(b";")[0].strip().lower()
     if kind and kind != b"application/json":
         shown = kind.decode("ascii", "replace")
         raise UnsupportedMediaType(

@@ -9,8 +9,9 @@ and tests/api/test_lane.py, which runs the same cases over the lane and over ASG
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http import httptools_impl as uvicorn_http
 
 from homeport.api import headers as http_headers
@@ -25,38 +26,26 @@ _CLOSE = b"connection: close\r\n"
 
 
 class LaneCycle:
-    """One request on the lane. Duck-types uvicorn's RequestResponseCycle and is its own `Reply` and `message_event`."""
+    """One request on the lane. Duck-types uvicorn's RequestResponseCycle and is its own `Reply` and `message_event`.
 
-    __slots__ = (
-        "body",
-        "disconnected",
-        "headers",
-        "keep_alive",
-        "more_body",
-        "on_response",
-        "paused",
-        "protocol",
-        "response_complete",
-        "route",
-        "running",
-        "task",
-        "too_large",
-    )
+    parts, size: of the body, as it came.
+    """
+
+    more_body = True
+    disconnected = False
+    response_complete = False
+    running = False
+    too_large = False
+    paused = False
+    size = 0
+    task: asyncio.Task[None] | None = None
 
     def __init__(self, protocol: "LaneProtocol", route: Route, headers: list[Header], *, keep_alive: bool) -> None:
         self.protocol = protocol
         self.route = route
         self.headers = headers
         self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
-        self.running = False
-        self.too_large = False
-        self.paused = False
-        self.task: asyncio.Task[None] | None = None
-        self.on_response: Callable[[], None] = protocol.on_response_complete
+        self.parts: list[bytes] = []
 
     @property
     def message_event(self) -> "LaneCycle":
@@ -74,21 +63,16 @@ class LaneCycle:
         self.disconnected = True
         if self.task is not None:
             self.task.cancel()
+            self.task.add_done_callback(self.protocol.tasks.discard)
 
     def go(self) -> None:
         """Start to answer, once it is this request's turn and its body is whole."""
         if self.running and not self.more_body and self.task is None and not self.response_complete:
-            protocol = self.protocol
-            inbound = Inbound(self.headers, bytes(self.body))
-            self.body = bytearray()
-            self.task = protocol.loop.create_task(protocol.exchange.answer(self.route, inbound, self))
-            self.task.add_done_callback(self._done)
-            protocol.tasks.add(self.task)
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self.protocol.tasks.discard(task)
-        if not self.response_complete and not self.disconnected:
-            self.protocol.transport.close()
+            protocol, parts = self.protocol, self.parts
+            inbound = Inbound(self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
+            self.parts = []
+            self.task = task = protocol.loop.create_task(protocol.exchange.answer(self.route, inbound, self))
+            protocol.tasks.add(task)
 
     def refuse(self, error: HomeportError) -> None:
         """Answer before the body is whole; what follows on this connection cannot be trusted any more."""
@@ -120,15 +104,22 @@ class LaneCycle:
         self.paused = False
 
     def _start(self, status: int, head: bytes) -> bytes:
-        """Status line and headers. uvicorn's default headers are the date."""
-        default = http_headers.lines(self.protocol.server_state.default_headers)
-        return uvicorn_http.STATUS_LINE[status] + default + head + (b"" if self.keep_alive else _CLOSE)
+        """Status line and headers."""
+        start = self.protocol.status_line(status) + head
+        return start if self.keep_alive else start + _CLOSE
 
     def _complete(self) -> None:
         self.response_complete = True
+        protocol = self.protocol
+        if self.task is not None:
+            protocol.tasks.discard(self.task)
         if not self.keep_alive:
-            self.protocol.transport.close()
-        self.on_response()
+            protocol.transport.close()
+        protocol.on_response_complete()
+
+    @property
+    def on_response(self) -> Callable[[], None]:
+        return self.protocol.on_response_complete
 
 
 class LaneProtocol(uvicorn_http.HttpToolsProtocol):
@@ -139,6 +130,8 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
     largest_body: int
     most_connections: int
     cycle: Any  # a LaneCycle or uvicorn's own
+    #: The default headers that the lines were made of, and the lines by status; of all connections together.
+    _dated: ClassVar[list[Any]] = [None, {}]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -172,7 +165,12 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
                 return
         else:
             self._expect_bytes()
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # nobody has to switch protocols; the request goes on as it is
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
 
     # One timer a connection, moved by changing a number: uvicorn's own makes and cancels one for every request. It also
     # ends what uvicorn waits for without end: a head that trickles, a body that stops.
@@ -210,12 +208,23 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         else:
             self._expect_bytes()
 
+    def status_line(self, status: int) -> bytes:
+        """With uvicorn's default header, the date, which it makes anew every second."""
+        defaults = self.server_state.default_headers
+        if self._dated[0] is not defaults:
+            self._dated[:] = defaults, {}
+        lines: dict[int, bytes] = self._dated[1]
+        line = lines.get(status)
+        if line is None:
+            line = lines[status] = uvicorn_http.STATUS_LINE[status] + http_headers.lines(defaults)
+        return line
+
     def send_400_response(self, msg: str) -> None:
         self._refuse_and_close(InvalidRequest(f"{msg} Speak HTTP/1.1 to this port."))
 
     def _refuse_and_close(self, error: HomeportError) -> None:
         body = rendering.openai_object(error)
-        head = uvicorn_http.STATUS_LINE[error.status] + self.exchange.refusal(error) + _CLOSE
+        head = self.status_line(error.status) + self.exchange.refusal(error) + _CLOSE
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         self.transport.close()
 
@@ -227,6 +236,12 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self.expect_100_continue = False
         self._in_head = True
         self._expect_bytes()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -259,10 +274,11 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         if not isinstance(cycle, LaneCycle):
             super().on_body(body)
         elif not cycle.response_complete and not cycle.too_large:
-            cycle.body += body
-            if len(cycle.body) > self.largest_body:
+            cycle.parts.append(body)
+            cycle.size += len(body)
+            if cycle.size > self.largest_body:
                 cycle.too_large = True
-                cycle.body = bytearray()
+                cycle.parts = []
                 if cycle.running:
                     cycle.refuse(BodyTooLarge.over(self.largest_body))
 

@@ -6,7 +6,6 @@ broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -81,11 +80,11 @@ class Answer:
             await self.rest.aclose()
 
 
-@dataclass(slots=True)
 class Call:
     """One inference request on its way to a backend.
 
-    body: the request's bytes as they came; fields: the same, decoded one level deep (values stay raw JSON).
+    body: the request's bytes as they came; fields: the same, decoded one level deep when somebody asks for it (values
+        stay raw JSON).
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
@@ -95,19 +94,55 @@ class Call:
         cache).
     """
 
-    endpoint: str
-    request_id: str
-    name: str
-    body: bytes
-    fields: dict[str, msgspec.Raw]
-    stream: bool = False
-    max_tokens: int | None = None
-    choices: int = 1
-    include_usage: bool = False
-    headers: tuple[Header, ...] = ()
-    model: str = ""
-    told: list[bytes] = field(default_factory=list)
-    _typed: object = field(default=None, repr=False)
+    __slots__ = (
+        "_fields",
+        "_typed",
+        "body",
+        "choices",
+        "endpoint",
+        "headers",
+        "include_usage",
+        "max_tokens",
+        "model",
+        "name",
+        "request_id",
+        "stream",
+        "told",
+    )
+
+    def __init__(
+        self,
+        endpoint: str,
+        request_id: str,
+        name: str,
+        body: bytes,
+        *,
+        stream: bool = False,
+        max_tokens: int | None = None,
+        choices: int = 1,
+        include_usage: bool = False,
+        headers: tuple[Header, ...] = (),
+        model: str = "",
+    ) -> None:
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.name = name
+        self.body = body
+        self.stream = stream
+        self.max_tokens = max_tokens
+        self.choices = choices
+        self.include_usage = include_usage
+        self.headers = headers
+        self.model = model
+        self.told: list[bytes] = []
+        self._fields: dict[str, msgspec.Raw] | None = None
+        self._typed: object = None
+
+    @property
+    def fields(self) -> dict[str, msgspec.Raw]:
+        if self._fields is None:
+            self._fields = _map.decode(self.body)
+        return self._fields
 
     def typed(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The whole body decoded and validated, once however many targets are tried.
@@ -117,6 +152,9 @@ class Call:
         if self._typed is None:
             self._typed = decoder.decode(self.body)
         return self._typed  # type: ignore[return-value]
+
+
+_map = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Backend(Protocol):

@@ -1,13 +1,17 @@
 """Trying targets in order until one begins to answer. After the first byte there is no way back."""
 
+from typing import TYPE_CHECKING
+
 from homeport.backends.capabilities import Answer
 from homeport.errors import HomeportError, Unavailable, UpstreamFailed, UpstreamRefused
-from homeport.gateway.ledger import Entry
+
+if TYPE_CHECKING:
+    from homeport.gateway.ledger import Entry
 
 _ANOTHER_MAY_DO_BETTER = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 
-async def answer(entry: Entry) -> Answer:
+async def answer(entry: "Entry") -> Answer:
     """Of the first target that gives one. Raises the last target's refusal when none does."""
     call = entry.call
     for target in entry.targets:

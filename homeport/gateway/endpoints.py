@@ -1,6 +1,6 @@
 """The inference endpoints, as data. An endpoint that stands here passes the straight line; there is no other way in."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ class Endpoint:
     most_prompt: Callable[[Call], int]
     most_answer: Callable[[Call], int | None]
 
-    async def answer(self, backend: Any, call: Call) -> Answer:
-        answer: Answer = await getattr(backend, self.capability)(call)
+    def answer(self, backend: Any, call: Call) -> Awaitable[Answer]:
+        answer: Awaitable[Answer] = getattr(backend, self.capability)(call)
         return answer
 
 

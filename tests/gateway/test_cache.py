@@ -14,8 +14,7 @@ WHO = Principal("key_1", "default", "org")
 
 def call(**fields: object) -> Call:
     body = msgspec.json.encode({"model": "m", **fields})
-    raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return Call(endpoint="chat.completions", request_id="r", name="m", body=body, fields=raw)
+    return Call(endpoint="chat.completions", request_id="r", name="m", body=body)
 
 
 async def answer(*parts: bytes, fail: bool = False) -> AsyncGenerator[Frame, None]:

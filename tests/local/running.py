@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 def call_of(request: Json, *, endpoint: str = "/chat/completions") -> Call:
     body = json.dumps({"model": "gpt-4o", **request}).encode()
-    return Call(endpoint, "req_1", "gpt-4o", body, {}, model="echo")
+    return Call(endpoint, "req_1", "gpt-4o", body, model="echo")
 
 
 def events(frames: list[Frame]) -> list[Json]:

@@ -7,30 +7,20 @@ import asyncio
 import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from homeport.backends.capabilities import Header
-from homeport.backends.upstreams.connection import Connection
+from homeport.backends.upstreams.connection import Connection, Deadlines
 from homeport.backends.upstreams.errors import Cut, TransferError
 from homeport.backends.upstreams.pool import Pool
 
 #: What may still come of an answer that said that it is over.
 SETTLE_SECONDS = 0.5
-_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+#: Paths whose beginnings are remembered.
+MOST_STARTS = 1000
+_UNSAFE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _PATH = re.compile(r"[!-~]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds. connect: until a connection is there; first_byte: from the request to the answer's first byte; idle:
-    between two pieces of the answer; total: for all of it."""
-
-    connect: float = 10.0
-    first_byte: float = 300.0
-    idle: float = 60.0
-    total: float = 900.0
 
 
 class Response:
@@ -111,7 +101,8 @@ class Client:
             most=connections,
             connect_seconds=self._deadlines.connect,
         )
-        self._static = self._head_of([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity"), *headers])
+        self._starts: dict[tuple[str, str], bytes] = {}
+        self._static = _lines([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity"), *headers])
 
     async def request(self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"") -> Response:
         """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header.
@@ -119,44 +110,48 @@ class Client:
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
         answer, the request is sent once more over a new one.
         """
-        message = b"%b %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
-            method.encode(),
-            self._path,
-            path.encode(),
-            self._static,
-            self._head_of(headers),
-            len(body),
-            body,
-        )
-        connection = await self._pool.take()
+        start = self._starts.get((method, path)) or self._start(method, path)
+        head = b"%b%bcontent-length: %d\r\n\r\n" % (start, _lines(headers), len(body))
+        pool = self._pool
+        connection = pool.kept() or await pool.take()
         try:
-            return await self._ask(connection, message)
-        except Cut as error:
-            if error.heard or connection.requests < 2:
+            connection.send(head, body, self._deadlines)
+            await connection.head()
+        except BaseException as error:
+            pool.give_back(connection)
+            if not isinstance(error, Cut) or error.heard or connection.requests < 2:
                 raise
-        self._pool.close_idle()  # they are as old
-        return await self._ask(await self._pool.take(), message)
-
-    async def _ask(self, connection: Connection, message: bytes) -> Response:
-        limits = self._deadlines
+        else:
+            return Response(pool, connection)
+        pool.close_idle()  # they are as old
+        connection = await pool.take()
         try:
-            connection.send(message, first_byte=limits.first_byte, idle=limits.idle, total=limits.total)
+            connection.send(head, body, self._deadlines)
             await connection.head()
         except BaseException:
-            self._pool.give_back(connection)
+            pool.give_back(connection)
             raise
-        return Response(self._pool, connection)
+        return Response(pool, connection)
 
     async def close(self) -> None:
         """Close every connection, the busy ones as well."""
         self._pool.close()
         await asyncio.sleep(0)
 
-    def _head_of(self, headers: Sequence[Header]) -> bytes:
-        for name, value in headers:
-            if _UNSAFE.search(name) or _UNSAFE.search(value):
-                raise ValueError(f"the header {name.decode('latin-1')!r} has control characters")
-        return b"".join([b"%b: %b\r\n" % header for header in headers])
+    def _start(self, method: str, path: str) -> bytes:
+        """The request line and the headers that every request has; remembered, as there are few paths."""
+        start = b"%b %b%b HTTP/1.1\r\n%b" % (method.encode(), self._path, path.encode(), self._static)
+        if len(self._starts) < MOST_STARTS:
+            self._starts[method, path] = start
+        return start
+
+
+def _lines(headers: Sequence[Header]) -> bytes:
+    """Raises ValueError for a header that would be more than one line."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if _UNSAFE.search(lines) or lines.count(b"\n") != len(headers):
+        raise ValueError("a header has control characters")
+    return lines
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:

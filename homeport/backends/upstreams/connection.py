@@ -5,6 +5,7 @@ This is the hot path of a relay: no task, one future a wait, and one timer that 
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
@@ -14,8 +15,21 @@ from homeport.backends.upstreams.errors import Broken, Cut, TimedOut, TooLarge, 
 
 #: Bytes of status line and headers, or of anything else that is not body.
 LARGEST_HEAD = 64 * 1024
+#: Bodies shorter than this are put behind the head and written in one piece; longer ones are not copied.
+LARGEST_COPIED = 32 * 1024
 #: A consumer that lags further behind stops the upstream from sending.
 HIGH_WATER = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. connect: until a connection is there; first_byte: from the request to the answer's first byte; idle:
+    between two pieces of the answer; total: for all of it."""
+
+    connect: float = 10.0
+    first_byte: float = 300.0
+    idle: float = 60.0
+    total: float = 900.0
 
 
 class Connection(asyncio.Protocol):
@@ -29,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._look_at = float("inf")
         self._deadline = float("inf")
         self._latest = float("inf")
         self._patience = 0.0
@@ -54,22 +69,29 @@ class Connection(asyncio.Protocol):
 
     # For the client
 
-    def send(self, message: bytes, *, first_byte: float, idle: float, total: float) -> None:
-        """Write a whole request. The three are seconds."""
-        assert self._transport is not None
+    def send(self, head: bytes, body: bytes, deadlines: Deadlines) -> None:
+        """Write a whole request."""
+        transport = self._transport
+        assert transport is not None
         self._reset()
         self.busy = True
         self.requests += 1
         now = self._loop.time()
-        self._patience = idle
-        self._latest = now + total
-        self._watch(min(now + first_byte, self._latest))
-        self._transport.write(message)
+        self._patience = deadlines.idle
+        self._latest = now + deadlines.total
+        self._watch(now + min(deadlines.first_byte, deadlines.total), now)
+        if len(body) < LARGEST_COPIED:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
 
     async def head(self) -> None:
         """Wait until status and headers are here. Raises TransferError."""
         while not self._head_done:
-            await self._wait()
+            if self.error is not None:
+                raise self.error
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
     async def chunk(self) -> bytes:
         """What has come of the body since the last time; b"" at its end. Raises TransferError."""
@@ -94,17 +116,19 @@ class Connection(asyncio.Protocol):
 
     def hurry(self, seconds: float) -> None:
         """The answer must end within so many seconds."""
-        self._latest = min(self._latest, self._loop.time() + seconds)
+        now = self._loop.time()
+        self._latest = min(self._latest, now + seconds)
         self._patience = seconds
-        self._watch(self._latest)
+        self._watch(self._latest, now)
 
     def rest(self, seconds: float) -> None:
         """Be idle, for so long at most."""
         self.busy = False
-        self._body.clear()
+        self._body = []
         self._latest = float("inf")
         self._patience = seconds
-        self._watch(self._loop.time() + seconds)
+        now = self._loop.time()
+        self._watch(now + seconds, now)
 
     def abort(self) -> None:
         """Close at once, without a word: the upstream sees its client leave."""
@@ -130,31 +154,32 @@ class Connection(asyncio.Protocol):
         if self.error is not None:
             raise self.error
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        await self._waiter
 
     # Deadlines: `_deadline` moves with every byte, the timer looks at it when it fires. The timer never waits longer
     # than `_patience`, which is what a deadline is moved by, so it cannot fire late.
 
-    def _watch(self, deadline: float) -> None:
+    def _watch(self, deadline: float, now: float) -> None:
         self._deadline = deadline
-        look_at = min(deadline, self._loop.time() + self._patience)
-        if self._timer is None or self._timer.when() > look_at + 0.05:
+        look_at = now + self._patience
+        if deadline < look_at:
+            look_at = deadline
+        if self._look_at > look_at + 0.05:
             if self._timer is not None:
                 self._timer.cancel()
+            self._look_at = look_at
             self._timer = self._loop.call_at(look_at, self._look)
 
     def _look(self) -> None:
         self._timer = None
+        self._look_at = float("inf")
         now = self._loop.time()
         if self.busy and self.done:
             self._deadline = now + self._patience  # the answer is whole: it is the consumer who is slow
         elif self._reading_paused and self._deadline <= now < self._latest:
             self._deadline = min(now + self._patience, self._latest)  # it is the consumer who is slow
         if now < self._deadline:
-            self._watch(self._deadline)
+            self._watch(self._deadline, now)
         elif self.busy:
             what = "the first byte" if not self._heard else "the rest of the answer"
             self._fail(TimedOut(f"{what} did not come in time", heard=self._heard))
@@ -168,8 +193,9 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # asyncio.Protocol
 
@@ -197,7 +223,8 @@ class Connection(asyncio.Protocol):
             return
         self._heard = True
         self._beside_body += len(data)
-        self._deadline = min(self._loop.time() + self._patience, self._latest)
+        deadline = self._loop.time() + self._patience
+        self._deadline = min(self._latest, deadline)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

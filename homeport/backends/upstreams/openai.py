@@ -1,13 +1,15 @@
 """Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.upstreams import failures, relay
-from homeport.backends.upstreams.client import Client, Deadlines, Response
+from homeport.backends.upstreams.client import Client, Response
+from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
 from homeport.settings import Upstream
@@ -58,11 +60,11 @@ class OpenAIUpstream:
     async def close(self) -> None:
         await self._client.close()
 
-    async def chat(self, call: Call) -> Answer:
-        return await self._answer("/chat/completions", call)
+    def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/chat/completions", call)
 
-    async def complete(self, call: Call) -> Answer:
-        return await self._answer("/completions", call)
+    def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/completions", call)
 
     def _path(self, path: str, call: Call) -> str:
         return path

@@ -32,7 +32,7 @@ class Pool:
 
     async def take(self) -> Connection:
         """An open connection, for give_back when it has done its work. Raises ConnectFailed, AllBusy."""
-        return self._kept() or await self._opened_or_handed()
+        return self.kept() or await self._opened_or_handed()
 
     def give_back(self, connection: Connection) -> None:
         """Keep it if the answer is whole, else cut it."""
@@ -55,7 +55,8 @@ class Pool:
         for connection in list(self._open):
             connection.abort()
 
-    def _kept(self) -> Connection | None:
+    def kept(self) -> Connection | None:
+        """An open connection that nobody uses."""
         while self._idle:
             connection = self._idle.pop()
             if connection.alive:

@@ -326,7 +326,7 @@ class Limits:
             known = self._work_out(principal, model)
         plan = known[2] if wanted.images or wanted.audio_megabytes else known[1]
         amounts_of = (wanted.requests, wanted.tokens, wanted.images, wanted.audio_megabytes, 1)
-        amounts = [amounts_of[what] for what in plan.kinds]
+        amounts: list[float] = [amounts_of[what] for what in plan.kinds]
         charges, settled = plan.charges, plan.settled
         if wanted.budgets:
             charges, settled = plan.with_money(wanted.budgets)

@@ -168,7 +168,6 @@ class MemoryShared:
         if now >= self._sweep_at:
             self._sweep(now)
         counters = self._counters
-        found: list[_Counter] = []
         used: list[float] = []
         missing: list[int] = []
         refused: int | None = None
@@ -176,27 +175,23 @@ class MemoryShared:
             counter = counters.get(key)
             if counter is None:
                 counter = counters[key] = _Counter(now)
+            before = counter.used
             if period is not None:
                 rate = counter.rate = limit / period
-                before = counter.used
                 if before:
                     before -= (now - counter.at) * rate
                     if before < 0.0:
                         before = 0.0
-                    counter.used = before
-            else:
-                before = counter.used
-            counter.at = now
-            if seeded and counter.settled is None:
+            elif seeded and counter.settled is None:
                 missing.append(len(used))
-            elif amount and refused is None and before + amount - limit > TOLERANCE:
+            if before + amount - limit > TOLERANCE and amount and refused is None and len(used) not in missing:
                 refused = len(used)
+            counter.used = before + amount
+            counter.at = now
             used.append(before)
-            found.append(counter)
-        if refused is None and not missing:
-            for counter, amount in zip(found, amounts, strict=True):
-                counter.used += amount
-            return Taken(None, used)
+        if refused is not None or missing:
+            for (key, _, _, _), before in zip(charges, used, strict=True):
+                counters[key].used = before
         return Taken(refused, used, missing)
 
     def give(
@@ -210,7 +205,9 @@ class MemoryShared:
                 if counter is None:
                     counter = counters[key] = _Counter(now)
                 rate = counter.rate = limit / period
-                counter.used = max(0.0, max(0.0, counter.used - (now - counter.at) * rate) + came_to - held)
+                left = counter.used - (now - counter.at) * rate
+                left = (left if left > 0.0 else 0.0) + came_to - held
+                counter.used = left if left > 0.0 else 0.0
                 counter.at = now
             elif counter is not None:
                 counter.used -= held

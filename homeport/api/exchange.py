@@ -106,11 +106,12 @@ class Exchange:
                 reply.start(200, self._head(request_id, began, told, custom) + _EVENT_STREAM)
                 started = True
                 reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
+                write, render = reply.write, route.dialect.render
                 with _KeepAlive(reply) as alive:
                     async for frame in frames:
                         if frame.data:
-                            reply.write(route.dialect.render(frame.data, stream=True))
-                            alive.wrote()
+                            write(render(frame.data, stream=True))
+                            alive.quiet = False
                         if reply.paused:
                             await reply.drain()
                 reply.write(sse.DONE)
@@ -156,29 +157,25 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
 
 
 class _KeepAlive:
-    """While nothing is written for 15 s, a comment is, so that proxies and clients do not give up a slow stream."""
+    """Before 15 s have passed without a word a comment is written, so that proxies and clients do not give up a slow
+    stream. quiet: nothing was written since the last look, of which there is one every 7.5 s."""
 
-    __slots__ = ("_last", "_loop", "_reply", "_timer")
+    __slots__ = ("_loop", "_reply", "_timer", "quiet")
 
     def __init__(self, reply: Reply) -> None:
         self._loop = asyncio.get_running_loop()
         self._reply = reply
-        self._last = self._loop.time()
+        self.quiet = True
 
     def __enter__(self) -> "_KeepAlive":
-        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self._tick)
+        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS / 2, self._tick)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
-    def wrote(self) -> None:
-        self._last = self._loop.time()
-
     def _tick(self) -> None:
-        now = self._loop.time()
-        if now - self._last >= KEEP_ALIVE_SECONDS:
-            if not self._reply.paused:
-                self._reply.write(sse.KEEP_ALIVE)
-            self._last = now
-        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._tick)
+        if self.quiet and not self._reply.paused:
+            self._reply.write(sse.KEEP_ALIVE)
+        self.quiet = True
+        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS / 2, self._tick)

@@ -6,8 +6,9 @@ Measured (docs/performance.md): a general-purpose client costs 80 to 3,400 us of
 import asyncio
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from homeport.backends.capabilities import Header
@@ -38,14 +39,9 @@ class Response:
         """b"" when it is not there."""
         return next((value for key, value in self.headers if key == name), b"")
 
-    async def chunk(self) -> bytes:
+    def chunk(self) -> Coroutine[Any, Any, bytes]:
         """The next piece of the body, b"" at the end. Raises TransferError."""
-        if self._connection is None:
-            return b""
-        chunk = await self._connection.chunk()
-        if not chunk:
-            self.close()
-        return chunk
+        return self._connection.chunk() if self._connection is not None else _nothing()
 
     async def read(self, most: int) -> bytes:
         """The whole body, up to `most` bytes. Raises TransferError."""
@@ -64,7 +60,8 @@ class Response:
                 while await self.chunk():
                     pass
             except TransferError:
-                self.close()
+                pass
+            self.close()
 
     def close(self) -> None:
         """Give the connection back if the answer is whole, else cut it."""
@@ -144,6 +141,10 @@ class Client:
         if len(self._starts) < MOST_STARTS:
             self._starts[method, path] = start
         return start
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 def _lines(headers: Sequence[Header]) -> bytes:

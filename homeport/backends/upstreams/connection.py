@@ -96,13 +96,18 @@ class Connection(asyncio.Protocol):
     async def chunk(self) -> bytes:
         """What has come of the body since the last time; b"" at its end. Raises TransferError."""
         while not self._body and not self.done:
-            await self._wait()
-        if not self._body:
+            if self.error is not None:  # only once all that came before it has been taken
+                raise self.error
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        body = self._body
+        if not body:
             return b""
-        chunk = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
+        chunk = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
         self._size = 0
-        self._read_on()
+        if self._reading_paused:
+            self._read_on()
         return chunk
 
     async def whole(self, most: int) -> bytes:
@@ -111,7 +116,10 @@ class Connection(asyncio.Protocol):
         self._check_size()
         self._read_on()
         while not self.done:
-            await self._wait()
+            if self.error is not None:
+                raise self.error
+            self._waiter = self._loop.create_future()
+            await self._waiter
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
     def hurry(self, seconds: float) -> None:
@@ -148,13 +156,6 @@ class Connection(asyncio.Protocol):
             if self._transport is not None:
                 self._deadline = min(self._loop.time() + self._patience, self._latest)
                 self._transport.resume_reading()
-
-    async def _wait(self) -> None:
-        """Until something has come. An error is raised only once all that came before it has been taken."""
-        if self.error is not None:
-            raise self.error
-        self._waiter = self._loop.create_future()
-        await self._waiter
 
     # Deadlines: `_deadline` moves with every byte, the timer looks at it when it fires. The timer never waits longer
     # than `_patience`, which is what a deadline is moved by, so it cannot fire late.
@@ -267,7 +268,7 @@ class Connection(asyncio.Protocol):
         elif self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
-        if not self._most:
+        if not self._most and self._waiter is not None:
             self._wake()
 
     def on_message_complete(self) -> None:

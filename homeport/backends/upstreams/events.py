@@ -51,7 +51,9 @@ class Events:
 
     def feed(self, chunk: bytes) -> Frame | None:
         """What can be passed on now. Raises UpstreamFailed for what is no event stream."""
-        events = self._whole_events(self._without_returns(chunk))
+        if b"\r" in chunk or self._torn_return:
+            chunk = self._without_returns(chunk)
+        events = chunk if not self._rest and chunk[-2:] == b"\n\n" else self._whole_events(chunk)
         if b"[DONE]" in events:
             events = self._until_done(events)
         if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
@@ -84,16 +86,12 @@ class Events:
         if self._torn_return:
             chunk = b"\r" + chunk
             self._torn_return = False
-        if b"\r" not in chunk:
-            return chunk
         if chunk.endswith(b"\r"):
             self._torn_return = True
             chunk = chunk[:-1]
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _whole_events(self, chunk: bytes) -> bytes:
-        if not self._rest and chunk.endswith(b"\n\n"):
-            return chunk
         searched = max(0, len(self._rest) - 1)
         self._rest += chunk
         end = self._rest.rfind(b"\n\n", searched) + 2
@@ -125,8 +123,8 @@ class Events:
         if self._hide:
             for spelling in _NO_USAGE:
                 frame.data = frame.data.replace(spelling, b"")
-            if b'"usage"' not in frame.data:
-                return
+                if b'"usage"' not in frame.data:
+                    return
         kept: list[bytes] = []
         for event, _ in _each(frame.data):
             if b'"usage"' in event and (read := _read(event)) is not None and read.usage is not None:

@@ -63,7 +63,12 @@ class LaneCycle:
         self.disconnected = True
         if self.task is not None:
             self.task.cancel()
-            self.task.add_done_callback(self.protocol.tasks.discard)
+            self.task.add_done_callback(self._left)
+
+    def _left(self, task: "asyncio.Task[None]") -> None:
+        """A cancelled task keeps its traceback, in which this request is: it must not be kept by the request."""
+        self.task = None
+        self.protocol.tasks.discard(task)
 
     def go(self) -> None:
         """Start to answer, once it is this request's turn and its body is whole."""
@@ -113,6 +118,7 @@ class LaneCycle:
         protocol = self.protocol
         if self.task is not None:
             protocol.tasks.discard(self.task)
+            self.task = None
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
@@ -153,9 +159,11 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         super().connection_lost(exc)
         if self._watchdog is not None:
             self._watchdog.cancel()
+            self._watchdog = None
         active = self._active
         if active is not None and not active.response_complete:
             active.leave()
+        self.cycle = self._active = None  # who is gone shall not wait for the collector of cycles
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:  # the first read may hold a body as well and always passes; a head that goes on does not

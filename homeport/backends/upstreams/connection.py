@@ -6,7 +6,7 @@ This is the hot path of a relay: no task, one future a wait, and one timer that 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         """lost: called once when the connection is gone, busy or idle."""
         self._loop = loop
         self._lost = lost
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -216,6 +216,7 @@ class Connection(asyncio.Protocol):
                 self.error = Cut("the connection ended before the answer did", heard=self._heard)
             self._wake()
         self._transport = None
+        self._parser = None  # it knows this connection
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:

@@ -38,6 +38,7 @@ class Pool:
         """Keep it if the answer is whole, else cut it."""
         if not connection.reusable:
             connection.abort()
+            connection.error = None  # its traceback leads back to the connection
             return
         connection.rest(KEEP_SECONDS)
         turn = self._next_in_line()

@@ -1,7 +1,7 @@
-"""The gateway's cost: Homeport before a fast upstream, beside a plain nginx and the upstream alone, in one run.
+"""The gateway's cost: Homeport before a fast upstream, beside nginx, LiteLLM and the upstream alone, in one run.
 
-Each round measures direct, nginx, homeport, one after the other; a figure is the median of its rounds. Every step of
-the straight line is on: key, limits, ledger with its usage log, routing.
+Each round measures direct, nginx, litellm, homeport, one after the other; a figure is the median of its rounds. Every
+step of the straight line is on: key, limits, ledger with its usage log, routing.
 """
 
 import json
@@ -25,13 +25,14 @@ CHUNKS = 100
 
 @dataclass(frozen=True)
 class Scenario:
-    """chunks: of a stream, 0 for a plain answer; interval_us: between two of them."""
+    """chunks: of a stream, 0 for a plain answer; interval_us: between two of them. litellm: it is measured as well."""
 
     name: str
     connections: int
     chunks: int = 0
     interval_us: int = 0
     prompt: int = 400
+    litellm: bool = False
 
     def body(self) -> dict[str, Any]:
         """prompt: characters. What the fake upstream is told stands first, as it looks nowhere else in a long body."""
@@ -46,64 +47,75 @@ class Scenario:
         return {"model": "gpt-4o-mini", **told, "messages": messages, "temperature": 0.7, "max_tokens": 100}
 
 
-SCENARIOS = (
-    Scenario("plain, 1 connection", 1),
-    Scenario("plain, 64 connections", 64),
-    Scenario("200 kB prompt, 16 connections", 16, prompt=200_000),
-    Scenario("stream, 1 connection", 1, chunks=CHUNKS),
-    Scenario("stream, 64 connections, a chunk every 5 ms", 64, chunks=CHUNKS, interval_us=5000),
-    Scenario("stream, 256 connections, a chunk every 5 ms", 256, chunks=CHUNKS, interval_us=5000),
-)
+ALONE = Scenario("plain, 1 connection", 1)
+MANY = Scenario("plain, 64 connections", 64, litellm=True)
+CROWD = Scenario("plain, 256 connections", 256)
+LARGE = Scenario("200 kB prompt, 16 connections", 16, prompt=200_000, litellm=True)
+STREAM = Scenario("stream, 1 connection", 1, chunks=CHUNKS)
+STREAMS = Scenario("stream, 64 connections, a chunk every 5 ms", 64, chunks=CHUNKS, interval_us=5000, litellm=True)
+CROWDED = Scenario("stream, 256 connections, a chunk every 5 ms", 256, chunks=CHUNKS, interval_us=5000)
+SCENARIOS = (ALONE, MANY, CROWD, LARGE, STREAM, STREAMS, CROWDED)
+#: Its streams are not held open by the thousand: it would take minutes.
+NOT_FOR_MEMORY = "litellm"
 
 
 @dataclass(frozen=True)
 class Contenders:
-    """Those that are compared. nginx: absent where it is not installed; `why` says so."""
+    """Those that are compared. nginx, litellm: absent where they are not installed; `why` says so, by their names."""
 
     upstream: Served
     servers: Mapping[str, Served]
-    why: str = ""
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, scenario: Scenario) -> Mapping[str, Served]:
+        return {name: one for name, one in self.servers.items() if name != "litellm" or scenario.litellm}
 
 
 @dataclass
 class Gateway:
     """rounds: scenario -> contender -> one sample a round. memory: contender -> bytes per open stream.
 
-    rss: contender -> bytes after the whole run. missing: why something was not compared.
+    rss: contender -> bytes after the whole run. missing: contender -> why it was not compared.
     """
 
     rounds: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     rss: dict[str, int] = field(default_factory=dict)
-    missing: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @contextmanager
-def contenders(folder: Path) -> Iterator[Contenders]:
-    """All started. Raises NotBuilt; NotStarted when Homeport does not start."""
+def contenders(folder: Path, *, litellm: str | None = None) -> Iterator[Contenders]:
+    """All started. litellm: its executable. Raises NotBuilt; NotStarted when Homeport does not start."""
     processes.raise_file_limit()
     with ExitStack() as stack:
         upstream = stack.enter_context(processes.upstream(folder))
         servers = {"direct": upstream}
-        why = ""
-        try:
-            servers["nginx"] = stack.enter_context(processes.nginx(folder, upstream.port))
-        except processes.NotStarted as error:
-            why = str(error)
+        why: dict[str, str] = {}
+        peers = {
+            "nginx": processes.nginx(folder, upstream.port),
+            "litellm": processes.litellm(folder, upstream.port, litellm),
+        }
+        for name, peer in peers.items():
+            try:
+                servers[name] = stack.enter_context(peer)
+            except processes.NotStarted as error:
+                why[name] = str(error)
         settings = processes.HOMEPORT.format(upstream=upstream.port)
         servers["homeport"] = stack.enter_context(processes.homeport(folder, settings, core=processes.cores()[0]))
         yield Contenders(upstream, servers, why)
 
 
-def run(folder: Path, *, rounds: int, seconds: float, streams: int) -> Gateway:
+def run(folder: Path, *, rounds: int, seconds: float, streams: int, litellm: str | None = None) -> Gateway:
     """seconds: of one measurement. streams: open at once when their memory is measured."""
-    with contenders(folder) as compared:
+    with contenders(folder, litellm=litellm) as compared:
         found = Gateway(missing=compared.why)
         for name, server in compared.servers.items():  # first: memory that an earlier load left behind is used again
-            found.memory[name] = memory_per_stream(folder, server, streams)
+            if name != NOT_FOR_MEMORY:
+                found.memory[name] = memory_per_stream(folder, server, streams)
         for scenario in SCENARIOS:
             found.rounds[scenario.name] = one_scenario(folder, compared, scenario, rounds=rounds, seconds=seconds)
         found.rss = {name: server.rss() for name, server in compared.servers.items()}
@@ -120,9 +132,10 @@ def one_scenario(
     request = request_file(folder, scenario.body())
     pace = scenario.chunks * scenario.interval_us / 1e6
     most = scenario.connections * max(1, round(seconds / pace)) if pace else 0
-    samples: dict[str, list[Sample]] = {name: [] for name in compared.servers}
+    servers = compared.of(scenario)
+    samples: dict[str, list[Sample]] = {name: [] for name in servers}
     for place in range(rounds + 1):
-        for name, server in compared.servers.items():
+        for name, server in servers.items():
             taken = measure(
                 server,
                 request,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from bench.build import program
 
 KEY = "sk-bench-0123456789abcdef"
 INSTALL_NGINX = "apt-get install nginx-light"
+INSTALL_REDIS = "apt-get install redis-server"
+INSTALL_LITELLM = "python3 -m venv DIR && DIR/bin/pip install 'litellm[proxy]', then --litellm DIR/bin/litellm"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 HOMEPORT = """\
@@ -59,6 +61,15 @@ http {{
   server {{ listen 127.0.0.1:{plain}; location / {{ proxy_pass http://fake; }} }}
   server {{ listen 127.0.0.1:{stream}; location / {{ proxy_pass http://fake; proxy_buffering off; }} }}
 }}
+"""
+
+
+LITELLM = """\
+model_list:
+  - model_name: gpt-4o-mini
+    litellm_params: {{model: openai/gpt-4o-mini, api_base: "http://127.0.0.1:{upstream}/v1", api_key: sk-upstream}}
+general_settings: {{master_key: {key}}}
+litellm_settings: {{telemetry: false}}
 """
 
 
@@ -138,10 +149,12 @@ def _rss(pid: int) -> int:
 
 
 @contextmanager
-def running(command: Sequence[str | Path], log: Path, *, core: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str | Path], log: Path, *, core: int | None = None, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process until the block ends. log: what it prints. core: the only one that it may use."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(), cwd=log.parent)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(**variables), cwd=log.parent)
     try:
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
@@ -201,6 +214,48 @@ def nginx(folder: Path, upstream_port: int) -> Iterator[Served]:
     with running([executable, "-p", home, "-e", home / "error.log", "-c", settings], log, core=cores()[0]) as process:
         wait_for(process, plain, "/", log)
         yield Served(process.pid, plain, stream)
+
+
+@contextmanager
+def litellm(folder: Path, upstream_port: int, executable: str | None) -> Iterator[Served]:
+    """LiteLLM's proxy as it comes: one worker, a master key, no database. Raises NotStarted."""
+    if executable is None:
+        raise NotStarted(f"LiteLLM is not installed: {INSTALL_LITELLM}")
+    home = folder / "litellm"
+    home.mkdir()
+    settings, log, port = home / "litellm.yaml", home / "out.log", free_port()
+    settings.write_text(LITELLM.format(upstream=upstream_port, key=KEY))
+    command: list[str | Path] = [
+        executable,
+        "--config",
+        settings,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--num_workers",
+        "1",
+    ]
+    with running(command, log, core=cores()[0], LITELLM_LOCAL_MODEL_COST_MAP="True") as process:
+        wait_for(process, port, "/health/liveliness", log, seconds=180)
+        yield Served(process.pid, port, port)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """The URL of a Redis that keeps nothing on disk, on the core of what measures. Raises NotStarted."""
+    executable = shutil.which("redis-server")
+    if executable is None:
+        raise NotStarted(f"Redis is not installed: {INSTALL_REDIS}")
+    port, log = free_port(), folder / "redis.log"
+    command = [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with running(command, log, core=cores()[1]) as process:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            time.sleep(0.01)
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager

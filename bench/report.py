@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import gateway
+from bench.cache import Cache
 from bench.engine import Engine, Speed
 from bench.gateway import CHUNKS, Gateway, medians
+from bench.soak import STEP, Soak
 from bench.startup import Startup
 from bench.usage import RATE, Usage
 
@@ -59,27 +62,32 @@ def figures(rounds: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, float]]:
 
 def gateway_goals(found: Gateway) -> list[Goal]:
     scenarios = {name: figures(rounds) for name, rounds in found.rounds.items()}
-    alone, many, large, _, _, crowded = scenarios.values()
+    alone, many, large, streams, crowded = (
+        scenarios[one.name] for one in (gateway.ALONE, gateway.MANY, gateway.LARGE, gateway.STREAMS, gateway.CROWDED)
+    )
     goals = [
         Goal("plain: requests per core, of nginx's", _per_core_of(many), 0.30, 0.45, 0.60, rising=True, unit="x"),
         Goal("200 kB prompt: requests per core, of nginx's", _per_core_of(large), 0.25, 0.40, rising=True, unit="x"),
         Goal("256 streams: CPU per chunk, of nginx's", _cpu_of(crowded), 1.6, 1.3, 1.1, unit="x"),
         Goal("added latency, 1 connection, p50, of nginx's", _added_of(alone), 2.0, 1.3, 1.0, unit="x"),
+        Goal("plain: requests per core, of LiteLLM's", _per_core_of(many, "litellm"), 100, 200, 300, True, "x"),
+        Goal("streams: chunks per core, of LiteLLM's", _per_core_of(streams, "litellm"), 30, 45, 55, True, "x"),
+        Goal("200 kB prompt: requests per core, of LiteLLM's", _per_core_of(large, "litellm"), 30, 50, 80, True, "x"),
         Goal("memory per open stream", found.memory["homeport"] / 1000, 20, 12, 6, unit=" kB"),
     ]
     wrong = sum(contenders["homeport"]["errors"] for contenders in scenarios.values())
     return [*goals, Goal("answers that were wrong or not whole", wrong, 0)]
 
 
-def comparable(contenders: Figures) -> bool:
-    """nginx was there, and no contender gave a wrong answer: a ratio to something broken means nothing."""
-    return "nginx" in contenders and not any(one["errors"] for one in contenders.values())
+def comparable(contenders: Figures, peer: str = "nginx") -> bool:
+    """The peer was there, and neither it nor we gave a wrong answer: a ratio to something broken means nothing."""
+    return peer in contenders and not any(contenders[name]["errors"] for name in ("direct", peer, "homeport"))
 
 
-def _per_core_of(contenders: Figures) -> float | None:
-    if not comparable(contenders):
+def _per_core_of(contenders: Figures, peer: str = "nginx") -> float | None:
+    if not comparable(contenders, peer):
         return None
-    return ratio(per_core(contenders["homeport"]["cpu_us"]), per_core(contenders["nginx"]["cpu_us"]))
+    return ratio(per_core(contenders["homeport"]["cpu_us"]), per_core(contenders[peer]["cpu_us"]))
 
 
 def _cpu_of(contenders: Figures) -> float | None:
@@ -101,8 +109,7 @@ def gateway_tables(found: Gateway) -> str:
         if name != "direct"
     ]
     parts.append("memory\n" + table(["", "kB per open stream", "MB after the run"], memory))
-    if found.missing:
-        parts.append(f"nginx was not compared: {found.missing}")
+    parts += [f"{name} was not compared: {why}" for name, why in found.missing.items()]
     return "\n\n".join(parts)
 
 
@@ -121,6 +128,47 @@ def _scenario_table(name: str, contenders: Figures) -> str:
         row += [f"{p50:,.0f}", "" if own else f"{p50 - direct:,.0f}", f"{p99:,.0f}"]
         rows.append([*row, "" if own else f"{one['busy']:.0%}", f"{one['errors']:.0f}"])
     return f"{name}{' (latency: to the first byte)' if stream else ''}\n{table(head, rows)}"
+
+
+def cache_goals(found: Cache) -> list[Goal]:
+    rates = {name: per_core(one["cpu_us"]) for name, one in figures(found.rounds).items()}
+    wrong = sum(one.errors for samples in found.rounds.values() for one in samples)
+    return [
+        Goal(
+            "hits per core, kept in the process", rates.get("process"), 30_000, 50_000, 75_000, rising=True, unit="/s"
+        ),
+        Goal("hits per core, kept in Redis", rates.get("redis"), 10_000, 20_000, 30_000, rising=True, unit="/s"),
+        Goal("hits that were wrong or not whole", wrong, 0),
+    ]
+
+
+def cache_table(found: Cache) -> str:
+    rows = [
+        [
+            name,
+            f"{one['rate']:,.0f}",
+            f"{one['cpu_us']:.1f}",
+            f"{per_core(one['cpu_us']):,.0f}",
+            f"{one['whole_p50']:,.0f}",
+        ]
+        for name, one in figures(found.rounds).items()
+    ]
+    told = [f"{name} was not measured: {why}" for name, why in found.missing.items()]
+    return "\n".join(
+        ["cache hits, 64 connections", table(["", "hits/s", "CPU us/hit", "per core", "p50 us"], rows), *told]
+    )
+
+
+def soak_goals(found: Soak) -> list[Goal]:
+    return [
+        Goal("memory that 10,000 requests leave behind", found.slope / 1e6, 1.0, 0.1, unit=" MB"),
+        Goal("answers that were wrong or not whole", found.errors, 0),
+    ]
+
+
+def soak_table(found: Soak) -> str:
+    rows = [[f"{step * STEP:,}", f"{resident / 1e6:.1f}"] for step, resident in enumerate(found.resident)]
+    return "soak\n" + table(["requests", "MB resident"], rows)
 
 
 def paired(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:

@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,12 +20,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import engine, gateway, report, startup, usage  # noqa: E402
+from bench import cache, engine, gateway, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "engine", "startup", "usage")
+PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage")
 
 
 @dataclass
@@ -41,20 +42,25 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="bench/run.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Needs gcc (apt-get install gcc libc6-dev). Without nginx (apt-get install nginx-light) the gateway is "
-        "measured and not compared. Close everything else first: CPU per request bears noise, latency does not.",
+        epilog="Needs gcc (apt-get install gcc libc6-dev). Without nginx (apt-get install nginx-light) and LiteLLM the "
+        "gateway is measured and not compared with them. Close everything else first: CPU per request bears noise, "
+        "latency does not.",
     )
     parser.add_argument("--quick", action="store_true", help="short rounds: the order of magnitude, not the figure")
     parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"of {','.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement (default 5, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one gateway measurement (default 3, quick 1)")
     parser.add_argument("--model", type=Path, metavar="GGUF", help="the default model's file (default: pulled, once)")
+    parser.add_argument(
+        "--litellm", metavar="FILE", help="LiteLLM's executable, to compare with (default: on the PATH)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (default bench/results/DATE.json)")
     parser.add_argument("--check", action="store_true", help="status 1 when a floor is missed or a part fails")
     options = parser.parse_args(arguments)
     options.parts = [part.strip() for part in options.only.split(",")]
     if unknown := [part for part in options.parts if part not in PARTS]:
         parser.error(f"--only knows {', '.join(PARTS)}, not {unknown[0]!r}")
+    options.litellm = options.litellm or shutil.which("litellm")
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     return options
@@ -63,7 +69,14 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = options_of(arguments)
     outcome = Outcome({"machine": machine(), "quick": options.quick, "rounds": options.rounds})
-    measured = {"gateway": _gateway, "engine": _engine, "startup": _startup, "usage": _usage}
+    measured = {
+        "gateway": _gateway,
+        "cache": _cache,
+        "soak": _soak,
+        "engine": _engine,
+        "startup": _startup,
+        "usage": _usage,
+    }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
         with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
@@ -87,9 +100,23 @@ def machine() -> str:
 
 def _gateway(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     streams = 200 if options.quick else 1000
-    found = gateway.run(folder, rounds=options.rounds, seconds=options.seconds, streams=streams)
+    found = gateway.run(
+        folder, rounds=options.rounds, seconds=options.seconds, streams=streams, litellm=options.litellm
+    )
     print(report.gateway_tables(found) + "\n")
     _keep(outcome, "gateway", found.as_dict(), report.gateway_goals(found))
+
+
+def _cache(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = cache.run(folder, rounds=options.rounds, seconds=options.seconds)
+    print(report.cache_table(found) + "\n")
+    _keep(outcome, "cache", found.as_dict(), report.cache_goals(found))
+
+
+def _soak(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = soak.run(folder, steps=4 if options.quick else 10)
+    print(report.soak_table(found) + "\n")
+    _keep(outcome, "soak", found.as_dict(), report.soak_goals(found))
 
 
 def _engine(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

@@ -37,7 +37,7 @@ def sample(**changed: float) -> Sample:
 @pytest.mark.parametrize("scenario", [PLAIN, STREAM], ids=lambda one: one.name)
 def test_every_contender_answers_whole(compared: Contenders, tmp_path: Path, name: str, scenario: Scenario) -> None:
     if name not in compared.servers:
-        pytest.skip(compared.why)
+        pytest.skip(compared.why[name])
     server = compared.servers[name]
     port = server.stream_port if scenario.chunks else server.port
     request = loading.request_file(tmp_path, scenario.body())
@@ -129,9 +129,19 @@ def test_ratios_follow_from_the_figures() -> None:
         (0.5, "target"),
         (2.0, "MISSED"),  # CPU per chunk
         (2.5, "MISSED"),  # 200 us added, nginx 80
+        (None, "not compared"),
+        (None, "not compared"),
+        (None, "not compared"),
         (8.0, "target"),
         (0.0, "floor"),
     ]
+
+
+def test_litellm_is_compared_where_it_was_measured() -> None:
+    found = compared_figures(sample(), sample(cpu_us=50))
+    for rounds in found.rounds.values():
+        rounds["litellm"] = [sample(cpu_us=10_000)]
+    assert [goal.value for goal in report.gateway_goals(found) if "LiteLLM" in goal.name] == [200, 200, 200]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +177,7 @@ def test_a_goal_names_the_best_mark_that_is_reached(value: float | None, rising:
 
 
 def test_the_tables_show_what_was_not_compared() -> None:
-    shown = report.gateway_tables(Gateway(missing="nginx is not installed: do this"))
+    shown = report.gateway_tables(Gateway(missing={"nginx": "nginx is not installed: do this"}))
     assert "nginx was not compared: nginx is not installed: do this" in shown
 
 

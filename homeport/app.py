@@ -99,7 +99,7 @@ def build(settings: Settings) -> App:
         ledger=books.ledger,
         answer=_steps(settings),
     )
-    exchange = Exchange(line, organization=organization)
+    exchange = Exchange(line, books.idempotency, organization=organization)
     keyring = Keyring(lambda: books.accounts.snapshot)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20

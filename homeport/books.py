@@ -17,6 +17,7 @@ from homeport.control import bootstrap
 from homeport.control.alerting import Alerting
 from homeport.control.bootstrap import Presets
 from homeport.control.changes import Changes
+from homeport.control.idempotency import Idempotency
 from homeport.control.mail import Mail
 from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
@@ -43,6 +44,8 @@ log = logging.getLogger("homeport")
 
 #: Spend is looked at this often: for alerts, and for tiers that are earned.
 SPEND_SECONDS = 30.0
+#: Idempotency keys that are older than a day are forgotten this often.
+SWEEP_SECONDS = 600.0
 
 
 class Books:
@@ -69,6 +72,7 @@ class Books:
         mail = Mail(settings.alerts.smtp_url, settings.alerts.sender) if settings.alerts.smtp_url else None
         self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
         self.changes = Changes(self.database, self._changed)
+        self.idempotency = Idempotency(self.database)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
         self._journal = Journal(settings.data / "journal")
         self.shared = shared.connect(settings.redis_url, on_failure=policy, replica=self._journal.name)
@@ -137,6 +141,7 @@ class Books:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.accounts.watch())
             group.create_task(_now_and_then(self._alerting.tell))
+            group.create_task(_now_and_then(self.idempotency.sweep, SWEEP_SECONDS))
             if self._graduation is not None:
                 group.create_task(_now_and_then(self._graduation.look))
 
@@ -153,12 +158,12 @@ class Books:
         self._journal.shut()
 
 
-async def _now_and_then(look: Callable[[], Awaitable[None]]) -> None:
+async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float = SPEND_SECONDS) -> None:
     """Until cancelled. That a database is away is said by those who follow the changes and write the rows."""
     while True:
         with suppress(Unavailable):
             await look()
-        await clock.sleep(SPEND_SECONDS)
+        await clock.sleep(seconds)
 
 
 def _first_tier(settings: Settings) -> str:

@@ -12,6 +12,7 @@
     |- UnknownURL                     404
     |- MethodNotAllowed               405
     |- RequestTimedOut                408
+    |- Conflict                       409: what is asked for is being done, or was done
     |- BodyTooLarge                   413
     |- UnsupportedMediaType           415
     |- RateLimited                    429 code rate_limit_exceeded
@@ -110,6 +111,11 @@ class MethodNotAllowed(HomeportError):
 
 class RequestTimedOut(HomeportError):
     status = 408
+    type = "invalid_request_error"
+
+
+class Conflict(HomeportError):
+    status = 409
     type = "invalid_request_error"
 
 

@@ -7,11 +7,12 @@ is an error event in the stream. Written once for every server: the fast lane an
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
+from homeport.api.idempotency import OnceReply, replayed
 from homeport.backends.capabilities import Call, Header
 from homeport.errors import HomeportError
 from homeport.gateway.endpoints import Endpoint
@@ -19,6 +20,9 @@ from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
 from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
+
+if TYPE_CHECKING:
+    from homeport.control.idempotency import Claim, Idempotency, Kept
 
 KEEP_ALIVE_SECONDS = 15.0
 _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
@@ -79,8 +83,9 @@ class Route:
 
 
 class Exchange:
-    def __init__(self, line: StraightLine, *, organization: str) -> None:
+    def __init__(self, line: StraightLine, idempotency: "Idempotency", *, organization: str) -> None:
         self._line = line
+        self._idempotency = idempotency
         self._organization = organization.encode()
 
     async def answer(self, route: Route, inbound: Inbound, reply: Reply) -> None:
@@ -94,6 +99,13 @@ class Exchange:
             seen = http_headers.read(inbound.headers)
             custom = seen.custom
             principal = await route.dialect.principal(seen)
+            if seen.idempotency_key and not isinstance(reply, OnceReply):
+                claim = await self._claim(route, principal, seen, inbound.body)
+                if isinstance(claim, tuple):
+                    reply.send(200, self._head(request_id, began, told, custom) + replayed(claim), claim.body)
+                else:
+                    await self._answer_once(route, inbound, OnceReply(reply, claim), claim)
+                return
             call = _call(route, inbound, seen, request_id)
             told = call.told
             if not call.stream:
@@ -117,6 +129,8 @@ class Exchange:
                 reply.write(sse.DONE)
                 reply.finish()
         except Exception as raised:
+            if isinstance(reply, OnceReply):
+                reply.failed = True
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
             body = route.dialect.error(error)
             if started:
@@ -125,6 +139,19 @@ class Exchange:
             else:
                 head = self._head(request_id, began, told, custom)
                 reply.send(rendering.status_of(error), head + _error_lines(error), body)
+
+    async def _answer_once(self, route: Route, inbound: Inbound, reply: OnceReply, claim: "Claim") -> None:
+        try:
+            async with claim.held():
+                await self.answer(route, inbound, reply)
+        finally:
+            await reply.settle()
+
+    async def _claim(self, route: Route, principal: Principal, seen: http_headers.Seen, body: bytes) -> "Claim | Kept":
+        path = f"{type(route.dialect).__name__} {route.endpoint.path} {route.model or ''}"
+        return await self._idempotency.claim(
+            principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
+        )
 
     def refusal(self, error: HomeportError) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""

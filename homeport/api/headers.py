@@ -37,6 +37,7 @@ class Seen:
     api_key = b""
     content_type = b""
     content_encoding = b""
+    idempotency_key = b""
     custom: tuple[Header, ...] = ()
 
     @property
@@ -54,6 +55,7 @@ _READ = {
     b"api-key": "api_key",
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
+    b"idempotency-key": "idempotency_key",
 }
 
 

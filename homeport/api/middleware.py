@@ -22,7 +22,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = ids.request_id()
+        request_id = scope["homeport.request_id"] = ids.request_id()
         began = clock.monotonic()
         custom: tuple[Header, ...] = ()
         started = False

@@ -171,6 +171,21 @@ spend_limits = Table(
     sqlite_autoincrement=True,
 )
 
+#: Requests that came with an `Idempotency-Key`: control/idempotency.py. `owner`: of one that runs; `until`: its lease, or
+#: how long the answer is kept.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("owner", Text),
+    Column("request_id", Text),
+    Column("content_type", Text),
+    Column("body", LargeBinary),
+    Column("until", BigInteger, nullable=False),
+    Index("ix_idempotency_keys_until", "until"),
+)
+
 spend_alerts = Table(
     "spend_alerts",
     metadata,

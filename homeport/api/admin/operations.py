@@ -12,13 +12,16 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from homeport.api import headers
 from homeport.api.asgi import read_body
+from homeport.api.idempotency import once
 from homeport.api.json import json_answer
 from homeport.control.changes import Actor
+from homeport.control.idempotency import Idempotency
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
 from homeport.wire import base
@@ -112,9 +115,10 @@ class Operation:
 class Endpoint:
     """An ASGI application: the operations of one path."""
 
-    def __init__(self, operations: Iterable[Operation], authorize: Authorize) -> None:
+    def __init__(self, operations: Iterable[Operation], authorize: Authorize, idempotency: Idempotency) -> None:
         self._operations = {operation.method: operation for operation in operations}
         self._authorize = authorize
+        self._idempotency = idempotency
 
     @property
     def methods(self) -> list[str]:
@@ -126,23 +130,40 @@ class Endpoint:
         actor = await self._authorize(request)
         path = _path(request)
         values = _values(request, operation.query)
-        body = None
+
+        async def answer() -> Response:
+            body = decode(operation.body, raw) if operation.method == "POST" else None
+            return json_answer(await operation.answer(Asked(actor, path, values, body)))
+
+        raw, key = b"", b""
         if operation.method == "POST":
-            headers.check_media_type(headers.read(request.headers.raw))
-            raw = await read_body(receive, LARGEST_BODY)
-            if raw is None:
+            seen = headers.read(request.headers.raw)
+            headers.check_media_type(seen)
+            whole = await read_body(receive, LARGEST_BODY)
+            if whole is None:
                 return
-            body = decode(operation.body, raw)
-        response = json_answer(await operation.answer(Asked(actor, path, values, body)))
+            raw, key = whole, seen.idempotency_key
+        if key:
+            response = await once(
+                self._idempotency,
+                answer,
+                key_id=actor.id,
+                path=request.url.path,
+                key=key.decode("latin-1"),
+                body=raw,
+                request_id=scope["homeport.request_id"],
+            )
+        else:
+            response = await answer()
         await response(scope, receive, send)
 
 
-def routes_of(operations: Iterable[Operation], authorize: Authorize) -> list[Route]:
+def routes_of(operations: Iterable[Operation], authorize: Authorize, idempotency: Idempotency) -> list[Route]:
     """One route a path, so that a wrong method is told all the right ones."""
     by_path: dict[str, list[Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
-    endpoints = {path: Endpoint(those, authorize) for path, those in by_path.items()}
+    endpoints = {path: Endpoint(those, authorize, idempotency) for path, those in by_path.items()}
     return [Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()]
 
 

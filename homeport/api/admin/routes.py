@@ -34,6 +34,7 @@ from homeport.control import (
     users,
 )
 from homeport.control.changes import Changes
+from homeport.control.idempotency import Idempotency
 from homeport.control.rate_limits import Tiers
 from homeport.control.spend_limits import Reached
 
@@ -72,4 +73,4 @@ def routes(
 ) -> list[Route]:
     """authorize: who asks, of every request."""
     table = operations(changes, tiers=tiers, scopes=scopes, reached=reached, organization=organization)
-    return routes_of(table, authorize)
+    return routes_of(table, authorize, Idempotency(changes.database))

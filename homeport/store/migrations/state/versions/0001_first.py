@@ -31,6 +31,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_logs_effective_at", "audit_logs", ["effective_at"], unique=False)
     op.create_table(
+        "idempotency_keys",
+        sa.Column("scope", sa.LargeBinary(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("content_type", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_until", "idempotency_keys", ["until"], unique=False)
+    op.create_table(
         "invites",
         sa.Column("seq", SEQUENCE, autoincrement=True, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),

@@ -86,7 +86,7 @@ class Exchange:
     def __init__(self, line: StraightLine, idempotency: "Idempotency", *, organization: str) -> None:
         self._line = line
         self._idempotency = idempotency
-        self._organization = organization.encode()
+        self._standard = http_headers.Standard(organization)
 
     async def answer(self, route: Route, inbound: Inbound, reply: Reply) -> None:
         """Never raises but for cancellation, which means that the client has left."""
@@ -158,8 +158,8 @@ class Exchange:
         return self._head(ids.request_id(), clock.monotonic(), [], ()) + _error_lines(error)
 
     def _head(self, request_id: str, began: float, told: list[bytes], custom: tuple[Header, ...]) -> bytes:
-        standard = http_headers.standard(request_id, began, self._organization)
-        return b"".join([standard, *told, http_headers.lines(custom)])
+        head = self._standard.lines(request_id, began) + b"".join(told)
+        return head + http_headers.lines(custom) if custom else head
 
 
 def _error_lines(error: HomeportError) -> bytes:

@@ -115,14 +115,17 @@ def _credential(value: bytes) -> bytes | None:
     return None
 
 
-def standard(request_id: str, began: float, organization: bytes) -> bytes:
-    """The lines that every answer carries. began: clock.monotonic() when the request was whole."""
-    return b"x-request-id: %b\r\nopenai-processing-ms: %d\r\nopenai-version: %b\r\nopenai-organization: %b\r\n" % (
-        request_id.encode(),
-        (clock.monotonic() - began) * 1000,
-        OPENAI_VERSION,
-        organization,
-    )
+class Standard:
+    """The lines that every answer carries."""
+
+    def __init__(self, organization: str) -> None:
+        version = b"openai-version: " + OPENAI_VERSION
+        self._end = b"%b\r\nopenai-organization: %b\r\n" % (version, organization.encode())
+
+    def lines(self, request_id: str, began: float) -> bytes:
+        """began: clock.monotonic() when the request was whole."""
+        milliseconds = (clock.monotonic() - began) * 1000
+        return b"x-request-id: %b\r\nopenai-processing-ms: %d\r\n%b" % (request_id.encode(), milliseconds, self._end)
 
 
 def lines(headers: Iterable[Header]) -> bytes:

@@ -16,7 +16,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, *, organization: str) -> None:
         self._app = app
-        self._organization = organization.encode()
+        self._standard = http_headers.Standard(organization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,7 +33,7 @@ class Envelope:
                 started = True
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 if "x-request-id" not in headers:
-                    standard = http_headers.standard(request_id, began, self._organization)
+                    standard = self._standard.lines(request_id, began)
                     for name, value in (*http_headers.pairs(standard), *custom):
                         headers.append(name.decode("latin-1"), value.decode("latin-1"))
                 message["headers"] = headers.raw

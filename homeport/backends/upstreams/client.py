@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from homeport.backends.capabilities import Header
-from homeport.backends.upstreams.connection import Connection, Deadlines
+from homeport.backends.upstreams.connection import Connection, Deadlines, headers_of
 from homeport.backends.upstreams.errors import Cut, TransferError
 from homeport.backends.upstreams.pool import Pool
 
@@ -27,13 +27,21 @@ _PATH = re.compile(r"[!-~]*")
 class Response:
     """An answer whose head is here. Read it to its end, or close it: closing early ends the upstream's work, too."""
 
-    __slots__ = ("_connection", "_pool", "headers", "status")
+    __slots__ = ("_connection", "_headers", "_pool", "_top", "status")
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
         self.status = connection.status
-        self.headers = connection.headers
+        self._top = connection.top
+        self._headers: list[Header] | None = None
+
+    @property
+    def headers(self) -> list[Header]:
+        """Names in lower case."""
+        if self._headers is None:
+            self._headers, self._top = headers_of(self._top), b""
+        return self._headers
 
     def header(self, name: bytes) -> bytes:
         """b"" when it is not there."""

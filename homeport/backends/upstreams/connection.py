@@ -33,7 +33,11 @@ class Deadlines:
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request after another. The pool owns it while it is idle, a Response while it is busy."""
+    """Carries one request after another. The pool owns it while it is idle, a Response while it is busy.
+
+    top: what came until the answer's head was whole. The parser has no callback for headers, of which an upstream sends
+    two dozen: they are read (headers_of) by whoever wants one.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[["Connection"], None]) -> None:
         """lost: called once when the connection is gone, busy or idle."""
@@ -55,7 +59,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self.status = 0
-        self.headers: list[Header] = []
+        self.top = b""
         self.done = False
         self.error: TransferError | None = None
         self._head_done = False
@@ -63,7 +67,6 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._most = 0
-        self._until_close = True
         self._heard = False
         self._keep_alive = False
 
@@ -210,7 +213,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if self.busy and not self.done and self.error is None:
-            if self._head_done and self._until_close and exc is None and not closed_by_us:
+            if self._head_done and exc is None and not closed_by_us and _until_close(headers_of(self.top)):
                 self.done = True  # such a body ends where the connection ends
             else:
                 self.error = Cut("the connection ended before the answer did", heard=self._heard)
@@ -225,6 +228,8 @@ class Connection(asyncio.Protocol):
             return
         self._heard = True
         self._beside_body += len(data)
+        if not self._head_done:
+            self.top += data
         deadline = self._loop.time() + self._patience
         self._deadline = min(self._latest, deadline)
         try:
@@ -242,19 +247,9 @@ class Connection(asyncio.Protocol):
         if self.done:
             raise ValueError("an answer that nobody asked for")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done:
-            return  # a trailer
-        name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
-            self._until_close = False
-        self.headers.append((name, value))
-
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self.headers = []
-            self._until_close = True
             return
         self.status = status
         self._head_done = True
@@ -282,3 +277,23 @@ class Connection(asyncio.Protocol):
     def _check_size(self) -> None:
         if self._size > self._most:
             self._fail(TooLarge("the upstream's answer is too large", heard=True))
+
+
+def headers_of(top: bytes) -> list[Header]:
+    """Of the first answer that is not interim (1xx), in what the parser has found well-formed. Names in lower case."""
+    head, _, rest = top.replace(b"\r\n", b"\n").partition(b"\n\n")
+    while head.split(b" ", 2)[1][:1] == b"1":
+        head, _, rest = rest.partition(b"\n\n")
+    headers: list[Header] = []
+    for line in head.split(b"\n")[1:]:
+        name, _, value = line.partition(b":")
+        if line[:1] in (b" ", b"\t") and headers:  # a value that goes on
+            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip())
+        else:
+            headers.append((name.strip().lower(), value.strip()))
+    return headers
+
+
+def _until_close(headers: list[Header]) -> bool:
+    """The body ends where the connection does."""
+    return not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)

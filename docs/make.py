@@ -21,7 +21,7 @@ from homeport.control.changes import Changes  # noqa: E402
 from homeport.control.usage_pages import PAGES  # noqa: E402
 from homeport.gateway.endpoints import ENDPOINTS, SCOPES  # noqa: E402
 from homeport.gateway.tiers import Tiers  # noqa: E402
-from homeport.wire.admin_usage import CostsParameters  # noqa: E402
+from homeport.wire.admin_usage import CostsParameters, ModelParameters  # noqa: E402
 
 _NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -103,6 +103,7 @@ def _admin() -> list[str]:
         found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
     found[f"{ORGANIZATION}/costs"] = {"GET": CostsParameters.__struct_fields__}
     found[f"{HOMEPORT}/receipts/{{request_id}}"] = {"GET": ()}
+    found[f"{HOMEPORT}/savings"] = {"GET": ModelParameters.__struct_fields__}
     ours = {path: methods for path, methods in found.items() if path.startswith(HOMEPORT)}
     return [
         "## Admin API",

@@ -158,12 +158,12 @@ class Books:
         self._journal.shut()
 
 
-async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float = SPEND_SECONDS) -> None:
+async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float | None = None) -> None:
     """Until cancelled. That a database is away is said by those who follow the changes and write the rows."""
     while True:
         with suppress(Unavailable):
             await look()
-        await clock.sleep(seconds)
+        await clock.sleep(seconds or SPEND_SECONDS)
 
 
 def _first_tier(settings: Settings) -> str:

@@ -146,14 +146,16 @@ class Price(_Section, frozen=True):
 
     input: Annotated[Decimal | None, _doc("A million tokens of the prompt.")] = None
     cached_input: Annotated[Decimal | None, _doc("Of those, read from a cache; `input` by default.")] = None
+    cache_write: Annotated[Decimal | None, _doc("Of those, written to a cache; `input` by default.")] = None
     output: Annotated[Decimal | None, _doc("A million tokens of the answer.")] = None
     input_audio: Annotated[Decimal | None, _doc("A million audio tokens heard.")] = None
+    input_image: Annotated[Decimal | None, _doc("A million image tokens seen; `input` by default.")] = None
     output_audio: Annotated[Decimal | None, _doc("A million audio tokens spoken.")] = None
     per_image: Annotated[Decimal | dict[str, Decimal] | None, _doc("A picture, or by size.")] = None
     per_minute: Annotated[Decimal | None, _doc("A minute of audio, by the second.")] = None
     per_million_characters: Annotated[Decimal | None, _doc("Text that is spoken.")] = None
     half_in_batch: Annotated[bool, _doc("Text costs half in a batch.")] = False
-    max_output: Annotated[Positive | None, _doc("Longest answer, for reservations.")] = None
+    max_output: Annotated[Positive | None, _doc("Longest answer in tokens, for budgets.")] = None
 
 
 class Alerts(_Section, frozen=True):

@@ -1,4 +1,4 @@
-"""`GET /v1/organization/usage/...` and `GET /v1/organization/costs`."""
+"""`GET /v1/organization/usage/...`, `GET /v1/organization/costs` and `GET /v1/homeport/savings`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from starlette.routing import Route
 from homeport.api.json import json_answer
 from homeport.control.usage import Usage
 from homeport.control.usage_pages import PAGES, Page
-from homeport.wire.admin_usage import CostsParameters, read
+from homeport.wire.admin_usage import CostsParameters, ModelParameters, read
 
 #: Raises what the caller is refused with.
 Authorize = Callable[[Request], Awaitable[object]]
@@ -31,8 +31,17 @@ class AdminUsage:
         asked = read(CostsParameters, request.query_params.multi_items())
         return json_answer(await self._usage.costs(asked))
 
+    async def savings(self, request: Request) -> Response:
+        await self._authorize(request)
+        asked = read(ModelParameters, request.query_params.multi_items())
+        return json_answer(await self._usage.savings(asked))
+
 
 def routes(usage: Usage, authorize: Authorize) -> Sequence[Route]:
     shown = AdminUsage(usage, authorize)
     pages = [Route(f"/v1/organization/usage/{page.name}", partial(shown.page, page), methods=["GET"]) for page in PAGES]
-    return [*pages, Route("/v1/organization/costs", shown.costs, methods=["GET"])]
+    return [
+        *pages,
+        Route("/v1/organization/costs", shown.costs, methods=["GET"]),
+        Route("/v1/homeport/savings", shown.savings, methods=["GET"]),
+    ]

@@ -11,8 +11,8 @@ from homeport.api.json import json_answer
 from homeport.api.openai import bearer_of
 from homeport.errors import NotFound
 from homeport.gateway.keyring import Keyring
-from homeport.gateway.ledger import dollars
 from homeport.store.usage_rows import UsageRow
+from homeport.wire.money import dollars
 
 Find = Callable[[str], Awaitable[UsageRow | None]]
 
@@ -35,7 +35,8 @@ class Receipts:
 
 
 def receipt(row: UsageRow) -> dict[str, Any]:
-    """Amounts are exact decimals in text. `total` is null where nobody knows the price of the model."""
+    """Amounts are exact decimals in text. `total` is null where nobody knows the price of the model; `saved` is what an
+    answer from the cache would have cost."""
     return {
         "object": "homeport.receipt",
         "request_id": row.request_id,
@@ -51,9 +52,11 @@ def receipt(row: UsageRow) -> dict[str, Any]:
         "estimated": row.estimated,
         "cache_hit": row.cache_hit,
         "batch": row.batch,
+        "service_tier": row.service_tier,
         "usage": {
             "input_tokens": row.input_tokens,
             "cached_tokens": row.cached_tokens,
+            "cache_write_tokens": row.cache_write_tokens,
             "input_audio_tokens": row.input_audio_tokens,
             "input_image_tokens": row.input_image_tokens,
             "output_tokens": row.output_tokens,

@@ -17,13 +17,16 @@ T = TypeVar("T")
 class Usage(msgspec.Struct, frozen=True):
     """What one answer took, as OpenAI's `usage` counts it.
 
-    cached and input_audio are parts of prompt, output_audio is a part of completion. milliseconds: of audio.
+    cached, cache_write, input_audio and input_image are parts of prompt that do not overlap, output_audio is a part of
+    completion. milliseconds: of audio.
     """
 
     prompt: int
     completion: int
     cached: int = 0
+    cache_write: int = 0
     input_audio: int = 0
+    input_image: int = 0
     output_audio: int = 0
     images: int = 0
     characters: int = 0
@@ -36,15 +39,19 @@ class Frame:
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
         never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
     usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
-    model: what really ran, set on the first frame by backends that know it.
+    model, service_tier: what really ran, and the tier that it was served in; set on the first frame by backends that
+        know it.
     """
 
-    __slots__ = ("data", "model", "usage")
+    __slots__ = ("data", "model", "service_tier", "usage")
 
-    def __init__(self, data: bytes, *, usage: Usage | None = None, model: str | None = None) -> None:
+    def __init__(
+        self, data: bytes, *, usage: Usage | None = None, model: str | None = None, service_tier: str | None = None
+    ) -> None:
         self.data = data
         self.usage = usage
         self.model = model
+        self.service_tier = service_tier
 
 
 class Answer:

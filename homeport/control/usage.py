@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from homeport.control.usage_pages import PICO, Amounts, Page, cost
+from homeport.control.usage_pages import PICO, Amounts, Page, cost, saving
 from homeport.control.usage_window import COSTS_WIDTHS, WIDTHS, Window
 from homeport.store.usage_sums import Sum, UsageSums
 from homeport.wire import admin_usage as wire
@@ -68,6 +68,15 @@ class Usage:
         columns = [*_columns(groups), *(["unit"] if by_unit else [])]
         found = await self._sums.spending(window.span, group_by=columns, only=_chosen(asked))
         return window.response(_results([_money(one, by_unit=by_unit) for one in found], groups, cost))
+
+    async def savings(self, asked: wire.ModelParameters) -> wire.UsageResponse:
+        """Raises InvalidRequest; Unavailable."""
+        window = Window.of("savings", asked, WIDTHS[asked.bucket_width])
+        if not window.buckets:
+            return window.response({})
+        groups = _groups(asked)
+        found = await self._sums.saved(window.span, group_by=_columns(groups), only=_chosen(asked))
+        return window.response(_results(found, groups, saving))
 
 
 def _groups(asked: wire.Parameters) -> Sequence[str]:

@@ -7,10 +7,15 @@ from typing import Any
 import msgspec
 
 from homeport.wire import admin_usage as wire
+from homeport.wire.money import dollars
 
 #: Units of a price's line as the costs name them.
 UNITS = {"tokens": "tokens", "images": "images", "seconds": "duration_seconds", "characters": "characters"}
 PICO = "pico"
+
+_TEXT = ("input_tokens", "cached_tokens", "cache_write_tokens")
+_INPUT = (*_TEXT, "input_audio_tokens", "input_image_tokens")
+_OUTPUT = ("output_tokens", "output_audio_tokens", "output_image_tokens")
 
 Amounts = Mapping[str, int]
 Show = Callable[[Amounts, dict[str, Any]], wire.Result]
@@ -30,12 +35,13 @@ class Page:
 
 
 def _completions(sums: Amounts, group: dict[str, Any]) -> wire.CompletionsResult:
-    """Rows tell cached tokens from others, and not what they were of; what is cached today is text."""
+    """Rows tell cached tokens from others, and not what they were of; what is cached today is text. Text and uncached
+    tokens are without those that were written to a cache, as OpenAI counts them."""
     uncached = sums["input_tokens"] + sums["input_audio_tokens"] + sums["input_image_tokens"]
     return wire.CompletionsResult(
-        input_tokens=uncached + sums["cached_tokens"],
+        input_tokens=uncached + sums["cached_tokens"] + sums["cache_write_tokens"],
         input_cached_tokens=sums["cached_tokens"],
-        input_cache_write_tokens=0,
+        input_cache_write_tokens=sums["cache_write_tokens"],
         input_uncached_tokens=uncached,
         output_tokens=sums["output_tokens"] + sums["output_audio_tokens"] + sums["output_image_tokens"],
         input_text_tokens=sums["input_tokens"],
@@ -53,12 +59,12 @@ def _completions(sums: Amounts, group: dict[str, Any]) -> wire.CompletionsResult
 
 
 def _embeddings(sums: Amounts, group: dict[str, Any]) -> wire.EmbeddingsResult:
-    tokens = sums["input_tokens"] + sums["cached_tokens"]
+    tokens = sum(sums[name] for name in _TEXT)
     return wire.EmbeddingsResult(input_tokens=tokens, num_model_requests=sums["requests"], **group)
 
 
 def _moderations(sums: Amounts, group: dict[str, Any]) -> wire.ModerationsResult:
-    tokens = sums["input_tokens"] + sums["cached_tokens"] + sums["input_image_tokens"]
+    tokens = sum(sums[name] for name in (*_TEXT, "input_image_tokens"))
     return wire.ModerationsResult(input_tokens=tokens, num_model_requests=sums["requests"], **group)
 
 
@@ -75,13 +81,10 @@ def _transcriptions(sums: Amounts, group: dict[str, Any]) -> wire.AudioTranscrip
     return wire.AudioTranscriptionsResult(seconds=seconds, num_model_requests=sums["requests"], **group)
 
 
-_INPUT = ("input_tokens", "cached_tokens", "input_audio_tokens", "input_image_tokens")
-_OUTPUT = ("output_tokens", "output_audio_tokens", "output_image_tokens")
-
 PAGES = (
     Page("completions", wire.CompletionsParameters, (*_INPUT, *_OUTPUT), _completions),
-    Page("embeddings", wire.ModelParameters, ("input_tokens", "cached_tokens"), _embeddings),
-    Page("moderations", wire.ModelParameters, ("input_tokens", "cached_tokens", "input_image_tokens"), _moderations),
+    Page("embeddings", wire.ModelParameters, _TEXT, _embeddings),
+    Page("moderations", wire.ModelParameters, (*_TEXT, "input_image_tokens"), _moderations),
     Page("images", wire.ImagesParameters, ("images",), _images),
     Page("audio_speeches", wire.ModelParameters, ("characters",), _speeches),
     Page("audio_transcriptions", wire.ModelParameters, ("milliseconds",), _transcriptions),
@@ -97,14 +100,17 @@ def cost(sums: Amounts, group: dict[str, Any]) -> wire.CostsResult:
     units = [unit for unit in sums if unit != PICO]
     alone = units[0] if len(units) == 1 else None
     return wire.CostsResult(
-        amount=wire.Amount(value=msgspec.Raw(dollars(sums[PICO]).encode())),
+        amount=_amount(sums[PICO]),
         quantity=None if alone is None else sums[alone],
         quantity_unit=None if alone is None else UNITS.get(alone),
         **group,
     )
 
 
-def dollars(pico: int) -> str:
-    """A plain decimal, exact: `0.000123`."""
-    whole, rest = divmod(pico, 10**12)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+def saving(sums: Amounts, group: dict[str, Any]) -> wire.SavingsResult:
+    """sums: picodollars by PICO."""
+    return wire.SavingsResult(amount=_amount(sums[PICO]), **group)
+
+
+def _amount(pico: int) -> wire.Amount:
+    return wire.Amount(value=msgspec.Raw(dollars(pico).encode()))

@@ -26,16 +26,20 @@ from homeport.gateway.routing import Target
 from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
+from homeport.wire.money import dollars
 
 #: Bytes of a name. Names come from clients and may be long; a record has a slot of the journal.
 LONGEST_NAME = 80
+#: Of an answer that names none.
+DEFAULT_TIER = "default"
 PICO_PER_NANO = 1000
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):
     """What the journal knows of a request that runs: enough for the row of one whose process was killed.
 
-    prompt, answer: tokens that the limits have reserved. money: nanodollars that budgets have.
+    target: the model of the first target; local: it runs on this machine. prompt, answer: tokens that the limits have
+    reserved. money: nanodollars that budgets have.
     """
 
     request_id: str
@@ -47,6 +51,7 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     page: str
     model: str
     target: str
+    local: bool
     stream: bool
     prompt: int
     answer: int
@@ -72,6 +77,7 @@ class Entry:
         "principal",
         "produced",
         "ran",
+        "service_tier",
         "started",
         "started_at",
         "target",
@@ -101,6 +107,7 @@ class Entry:
         self.first_at: float | None = None
         self.target: Target | None = None
         self.ran: str | None = None
+        self.service_tier: str | None = None
         self.usage: Usage | None = None
         self.cache_hit = False
         self.produced = Produced()
@@ -125,12 +132,11 @@ class Entry:
     def observe(self, frame: Frame) -> None:
         if self.first_at is None:
             self.first_at = clock.monotonic()
+            self.ran, self.service_tier = frame.model, frame.service_tier
         if frame.usage is not None:
             self.usage = frame.usage
         elif frame.data:
             self.produced.take(frame.data)
-        if frame.model is not None:
-            self.ran = frame.model
 
 
 class Ledger:
@@ -153,6 +159,7 @@ class Ledger:
             endpoint.page,
             short(call.name),
             short(targets[0].model),
+            targets[0].local,
             call.stream,
             len(call.body) // 4,
             call.max_tokens or endpoint.default_max_tokens,
@@ -208,8 +215,8 @@ class Ledger:
 
         Where a budget holds that is the worst case, which it was admitted with: no kill makes a budget go too far.
         """
-        price = self._prices.find(opening.target, opening.started_at)
-        bill = _bill(price, units(Usage(opening.prompt, opening.answer)), cache_hit=False)
+        price = self._prices.find(opening.target, opening.started_at, listed=not opening.local)
+        bill = _bill(price, units(Usage(opening.prompt, opening.answer)))
         return UsageRow(
             request_id=opening.request_id,
             started_at=opening.started_at,
@@ -232,11 +239,12 @@ class Ledger:
         )
 
     def _price(self, entry: Entry) -> Price | None:
-        """Of the target that answered: by the name that it was asked for, or by the one that it says ran."""
-        asked = entry.target.model if entry.target is not None else entry.call.name
-        found = self._prices.find(asked, entry.started_at)
+        """Of the target that answered, or would have: by the name that it is asked for, or by the one that it says
+        ran."""
+        target = entry.target or entry.targets[0]
+        found = self._prices.find(target.model, entry.started_at, listed=not target.local)
         if found is None and entry.ran is not None:
-            found = self._prices.find(entry.ran, entry.started_at)
+            found = self._prices.find(entry.ran, entry.started_at, listed=not target.local)
         return found
 
 
@@ -251,10 +259,10 @@ class _Ending(NamedTuple):
     ended: float
 
     def row(self, usage: Usage, *, estimated: bool) -> UsageRow:
-        entry, used = self.entry, units(usage)
+        entry, used, tier = self.entry, units(usage), short(self.entry.service_tier or DEFAULT_TIER)
         call, principal, target = entry.call, entry.principal, entry.target
         first = entry.first_at if entry.first_at is not None else self.ended
-        bill = _bill(self.price, used, cache_hit=entry.cache_hit)
+        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
@@ -268,13 +276,16 @@ class _Ending(NamedTuple):
             ran=short(entry.ran or call.model or call.name),
             backend=target.name if target is not None else "",
             stream=call.stream,
+            service_tier=tier,
             cache_hit=entry.cache_hit,
             outcome=self.outcome,
             status=self.status,
             estimated=estimated,
             input_tokens=used.input,
             cached_tokens=used.cached,
+            cache_write_tokens=used.cache_write,
             input_audio_tokens=used.input_audio,
+            input_image_tokens=used.input_image,
             output_tokens=used.output,
             output_audio_tokens=used.output_audio,
             images=used.images,
@@ -292,9 +303,11 @@ class _Ending(NamedTuple):
 def units(usage: Usage) -> Units:
     """Disjoint classes: what is counted in a part is not counted in its whole."""
     return Units(
-        input=usage.prompt - usage.cached - usage.input_audio,
+        input=usage.prompt - usage.cached - usage.cache_write - usage.input_audio - usage.input_image,
         cached=usage.cached,
+        cache_write=usage.cache_write,
         input_audio=usage.input_audio,
+        input_image=usage.input_image,
         output=usage.completion - usage.output_audio,
         output_audio=usage.output_audio,
         images=usage.images,
@@ -314,9 +327,9 @@ class _Bill(NamedTuple):
 _NO_PRICE = _Bill(None, None, None, None)
 
 
-def _bill(price: Price | None, used: Units, *, cache_hit: bool) -> _Bill:
+def _bill(price: Price | None, used: Units, *, service_tier: str = DEFAULT_TIER, cache_hit: bool = False) -> _Bill:
     """An answer from the cache costs nothing, and what it would have cost is saved."""
-    cost = price.cost(used) if price is not None else None
+    cost = price.cost(used, service_tier=service_tier) if price is not None else None
     if price is None or cost is None:
         return _NO_PRICE
     if cache_hit:
@@ -337,12 +350,6 @@ def _counted(entry: Entry) -> Usage:
     prompt = counting.count_request(model, request)
     text = entry.produced.text
     return Usage(prompt, round(counting.count_text(model, text) * entry.produced.times))
-
-
-def dollars(pico: int) -> str:
-    """A plain decimal of US dollars, exact, without trailing zeros: `0.000123`."""
-    whole, rest = divmod(pico, 10**12)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
 
 
 def nano(pico: int | None) -> int:

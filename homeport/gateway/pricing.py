@@ -53,6 +53,8 @@ _PROMPT = ("input", "cached", "cache_write", "input_audio", "input_image")
 _ANSWER = ("output", "output_audio", "output_image")
 #: Names of prices that a row may have beside those of tokens.
 _OTHER_PRICES = ("per_image", "per_minute", "per_million_characters")
+#: Service tiers that never become priority where they are asked for.
+_NEVER_PRIORITY = ("default", "flex", "scale")
 
 
 @dataclass(slots=True)
@@ -153,7 +155,8 @@ class Price:
         """The bill of what was used; None when there is no price for a part of it.
 
         batch: half price, for text and embeddings of the models that OpenAI gives it for; its discount for cached
-        input does not come on top. service_tier: what the answer says it was served in.
+        input does not come on top. service_tier: what the answer says it was served in; one that has no price of its
+        own costs the standard price.
         """
         tariff = self._tariff(units.prompt, batch, service_tier)
         lines: list[Line] = []
@@ -188,16 +191,28 @@ class Price:
         max_output_tokens: of all choices together. None: the most that the model gives, times `choices`; 16,384
         (DEFAULT_MAX_OUTPUT) for a model whose most is not known, which such a model may exceed. Pictures, characters
         and audio are known at admission: their worst case is their cost.
+
+        service_tier: what the request asks for. The answer may be served in another: in the standard one for any, and
+        in the project's own, which may be priority, for `auto` or nothing. So the dearest that it can be billed in
+        holds: of all tiers, unless it asks for one that is never priority.
         """
         if max_output_tokens is None:
             max_output_tokens = choices * (self.max_output or DEFAULT_MAX_OUTPUT)
-        tariffs = self._of_mode(batch, service_tier)
-        reached = [tariff for tariff in tariffs if tariff.above < max(1, prompt_tokens)]
-        prompt = max(tariff.dearest(_PROMPT) for tariff in reached)
-        answer = max(tariff.dearest(_ANSWER) for tariff in reached)
-        return -(-(prompt_tokens * prompt + max_output_tokens * answer) // _ATTO_PER_PICO)
+        return max(
+            _worst(tariffs, prompt_tokens, max_output_tokens) for tariffs in self._may_be_billed(batch, service_tier)
+        )
+
+    def _may_be_billed(self, batch: bool, service_tier: str) -> list[tuple[Tariff, ...]]:
+        if batch:
+            return [self._of_mode(batch, service_tier)]
+        if service_tier in _NEVER_PRIORITY:
+            return [self.modes["standard"], self._of_mode(batch, service_tier)]
+        return [tariffs for mode, tariffs in self.modes.items() if mode != "batch"]
 
     def _of_mode(self, batch: bool, service_tier: str) -> tuple[Tariff, ...]:
+        """A batch is what we know to be one; an answer cannot say it of itself."""
+        if service_tier == "batch" and not batch:
+            return self.modes["standard"]
         return self.modes.get("batch" if batch else service_tier) or self.modes["standard"]
 
     def _tariff(self, prompt: int, batch: bool, service_tier: str) -> Tariff:
@@ -236,9 +251,13 @@ class Prices:
         }
         return cls(own, _lists(folder))
 
-    def find(self, model: str, at: float) -> Price | None:
-        """What `model` cost at that time (Unix seconds); None when nobody knows."""
-        for price in self._known(model):
+    def find(self, model: str, at: float, *, listed: bool = True) -> Price | None:
+        """What `model` cost at that time (Unix seconds); None when nobody knows.
+
+        listed: False for a model of this machine, which may be called what a hosted one is and costs what the operator
+        says, or nothing.
+        """
+        for price in self._known(model, listed):
             if price.start <= at:
                 return price
         return None
@@ -253,12 +272,20 @@ class Prices:
                         seen.add(id(price))
                         yield price
 
-    def _look_up(self, model: str) -> Sequence[Price]:
-        for table in (self._own, self._listed):
+    def _look_up(self, model: str, listed: bool) -> Sequence[Price]:
+        for table in (self._own, self._listed) if listed else (self._own,):
             for name in _names(model):
                 if name in table:
                     return table[name]
         return ()
+
+
+def _worst(tariffs: Sequence[Tariff], prompt_tokens: int, answer_tokens: int) -> int:
+    """Picodollars, whichever tariff a prompt of at most so many tokens falls under."""
+    reached = [tariff for tariff in tariffs if tariff.above < max(1, prompt_tokens)]
+    prompt = max(tariff.dearest(_PROMPT) for tariff in reached)
+    answer = max(tariff.dearest(_ANSWER) for tariff in reached)
+    return -(-(prompt_tokens * prompt + answer_tokens * answer) // _ATTO_PER_PICO)
 
 
 def _names(model: str) -> Iterator[str]:

@@ -206,8 +206,10 @@ class MemoryShared:
                     counter = counters[key] = _Counter(now)
                 rate = counter.rate = limit / period
                 left = counter.used - (now - counter.at) * rate
-                left = (left if left > 0.0 else 0.0) + came_to - held
-                counter.used = left if left > 0.0 else 0.0
+                if left < 0.0:
+                    left = 0.0
+                left += came_to - held
+                counter.used = max(0.0, left)
                 counter.at = now
             elif counter is not None:
                 counter.used -= held

@@ -171,8 +171,8 @@ spend_limits = Table(
     sqlite_autoincrement=True,
 )
 
-#: Requests that came with an `Idempotency-Key`: control/idempotency.py. `owner`: of one that runs; `until`: its lease, or
-#: how long the answer is kept.
+#: Requests that came with an `Idempotency-Key`: control/idempotency.py. `owner`: of one that runs; `until`: its lease,
+#: or how long the answer is kept.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -20,6 +20,7 @@ FIELDS = UsageRow.__struct_fields__
 COUNTS = (
     "input_tokens",
     "cached_tokens",
+    "cache_write_tokens",
     "input_audio_tokens",
     "input_image_tokens",
     "output_tokens",
@@ -42,11 +43,12 @@ PIECE = 100
 _LINES = FIELDS.index("price_lines")
 _STARTED = FIELDS.index("started_at")
 _COST = FIELDS.index("cost_pico")
+_SAVED = FIELDS.index("saved_pico")
 _COUNTS = slice(FIELDS.index(COUNTS[0]), FIELDS.index(COUNTS[-1]) + 1)
 _FLAGS = [FIELDS.index(name) for name in ("stream", "batch", "cache_hit", "estimated")]
 _NAMES = [FIELDS.index(name) for name in NAMES]
 _group = itemgetter(*(FIELDS.index(name) for name in GROUP))
-_counts = itemgetter(*(FIELDS.index(name) for name in COUNTS), _COST)
+_counts = itemgetter(*(FIELDS.index(name) for name in COUNTS), _COST, _SAVED)
 _whose = itemgetter(*(1 + GROUP.index(name) for name in WHOSE))
 
 Line = tuple[str, int, str, Decimal, int]
@@ -131,10 +133,10 @@ def _pieces(rows: Sequence[T], turns: _Turns) -> Iterator[Sequence[T]]:
 
 
 def _counted(rows: Sequence[Ready]) -> Sequence[int]:
-    """Requests, COUNTS, picodollars, and the requests that have none."""
-    *counts, costs = zip(*[_counts(row.values) for row in rows], strict=True)
+    """Requests, COUNTS, picodollars that they cost and saved, and the requests whose cost nobody knows."""
+    *counts, costs, saved = zip(*[_counts(row.values) for row in rows], strict=True)
     known = [cost for cost in costs if cost is not None]
-    return [len(rows), *map(sum, counts), sum(known), len(rows) - len(known)]
+    return [len(rows), *map(sum, counts), sum(known), sum(filter(None, saved)), len(rows) - len(known)]
 
 
 def _ready(row: UsageRow) -> Ready:
@@ -159,7 +161,7 @@ def _lines(row: UsageRow) -> Sequence[Line] | None:
 def _odd(rows: Sequence[UsageRow]) -> bool:
     """Some of it came from outside and is what no database takes. One odd row must not hold up those behind it."""
     columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
-    counts, money = columns[_COUNTS], [pico for pico in (*columns[_COST], *columns[_COST + 1]) if pico is not None]
+    counts, money = columns[_COUNTS], [pico for pico in (*columns[_COST], *columns[_SAVED]) if pico is not None]
     if min(map(min, counts)) < 0 or max(map(max, counts)) > MOST or max(money, default=0) > MOST_PICO:
         return True
     return not all("".join(columns[place]).isprintable() for place in _NAMES)

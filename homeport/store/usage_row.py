@@ -33,6 +33,7 @@ class UsageRow(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     estimated: bool = False
     input_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     input_audio_tokens: int = 0
     input_image_tokens: int = 0
     output_tokens: int = 0

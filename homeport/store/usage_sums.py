@@ -53,6 +53,7 @@ class _Source:
     second: sa.ColumnElement[int]
     columns: Mapping[str, sa.ColumnElement[Any]]
     amounts: Sequence[sa.ColumnElement[Any]]
+    chosen: Sequence[sa.ColumnElement[bool]] = ()
 
     def asked(
         self, span: Span, parts: Sequence[tuple[int, int]], group_by: Sequence[str], only: Only
@@ -63,7 +64,12 @@ class _Source:
             return None
         keys = [usage_sql.bucket(self.second, span.width), *(self.columns[name] for name in group_by)]
         chosen = [_one_of(self.columns[name], values, name) for name, values in only.items()]
-        return sa.select(*keys, *self.amounts).select_from(self.rows).where(sa.or_(*within), *chosen).group_by(*keys)
+        return (
+            sa.select(*keys, *self.amounts)
+            .select_from(self.rows)
+            .where(sa.or_(*within), *self.chosen, *chosen)
+            .group_by(*keys)
+        )
 
 
 class UsageSums:
@@ -98,6 +104,17 @@ class UsageSums:
         return [
             Sum(start, tuple(group), {"quantity": quantity, "pico": whole_pico(millions, rest)})
             for (start, *group), (quantity, millions, rest) in found.items()
+        ]
+
+    async def saved(self, span: Span, *, group_by: Sequence[str] = (), only: Only | None = None) -> list[Sum]:
+        """Amounts: `pico`, what answers from the cache would have cost. group_by, only: columns of the hours."""
+        kept, each = hours.c.saved_pico, usage.c.saved_pico
+        by_hour = _Source(hours, hours.c.hour, hours.c.hour, dict(hours.c), summed_pico(kept), [kept > 0])
+        by_row = _Source(usage, usage.c.started_at, self._second, BY_ROW, summed_pico(each), [each > 0])
+        found = await self._sums(span, by_hour, by_row, group_by, only or {})
+        return [
+            Sum(start, tuple(group), {"pico": whole_pico(millions, rest)})
+            for (start, *group), (millions, rest) in found.items()
         ]
 
     async def _sums(

@@ -1,8 +1,9 @@
 """The ledger at rest: a row for each admitted request, in a file of its own on SQLite, beside the state on PostgreSQL.
 
-No prompt, no answer, no key. Classes of tokens are disjoint: input + cached + audio in + image in is the prompt,
-output + audio out + image out the answer. Money is whole picodollars (10^-12 of a US dollar); null: nobody knows the
-price. A request that was answered from the cache cost nothing and has what it would have cost in `saved_pico`.
+No prompt, no answer, no key. Classes of tokens are disjoint: input + cached + cache write + audio in + image in is the
+prompt, output + audio out + image out the answer. Money is whole picodollars (10^-12 of a US dollar); null: nobody
+knows the price. A request that was answered from the cache cost nothing and has what it would have cost in
+`saved_pico`.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
@@ -40,6 +41,7 @@ usage = Table(
     Column("estimated", Boolean, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
     Column("input_audio_tokens", BigInteger, nullable=False),
     Column("input_image_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
@@ -81,6 +83,7 @@ hours = Table(
     Column("requests", BigInteger, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
     Column("input_audio_tokens", BigInteger, nullable=False),
     Column("input_image_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
@@ -90,6 +93,7 @@ hours = Table(
     Column("characters", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
     Column("cost_pico", BigInteger, nullable=False),
+    Column("saved_pico", BigInteger, nullable=False),
     #: Requests whose price nobody knows.
     Column("unpriced", BigInteger, nullable=False),
     sqlite_with_rowid=False,

@@ -1,6 +1,6 @@
 """Usage and costs of the organization. Source: the operations under /organization/usage and /organization/costs, and
 UsageResponse with its results. `api_source`, `line_items` and costs by user are the SDK's (openai 3): the description
-of August 2026 does not have them yet.
+of August 2026 does not have them yet. Savings are ours.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ class ProjectParameters(UsageParameters, kw_only=True):
 
 
 class ModelParameters(UsageParameters, kw_only=True):
-    """Of embeddings, moderations, speeches and transcriptions."""
+    """Of embeddings, moderations, speeches, transcriptions and savings."""
 
     user_ids: Names | None = None
     api_key_ids: Names | None = None
@@ -194,6 +194,17 @@ class CostsResult(Struct, kw_only=True):
     api_source: str | UnsetType = UNSET
 
 
+class SavingsResult(Struct, kw_only=True):
+    """What answers from the cache would have cost."""
+
+    object: Literal["homeport.savings.result"] = "homeport.savings.result"
+    amount: Amount
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
 Result = (
     CompletionsResult
     | EmbeddingsResult
@@ -202,6 +213,7 @@ Result = (
     | AudioSpeechesResult
     | AudioTranscriptionsResult
     | CostsResult
+    | SavingsResult
 )
 
 

@@ -45,7 +45,9 @@ def open_envelope(body: bytes, *, model: str | None = None) -> Envelope:
     name = model or known.model
     if name is None:
         raise InvalidRequest("you must provide a model parameter", param="model", code="missing_required_parameter")
-    limit = known.max_completion_tokens if known.max_completion_tokens is not None else known.max_tokens
+    limit = known.max_completion_tokens
+    if known.max_tokens is not None and (limit is None or limit < known.max_tokens):
+        limit = known.max_tokens  # of two, a server may obey either
     choices = 1 if known.n is known.best_of is None else max(1, known.n or 1, known.best_of or 1)
     return Envelope(
         name,

@@ -33,6 +33,7 @@ from tests.store.made_usage import DAY, HOUR, START, between
 from tests.store.servers import PostgresServer, postgres_server
 
 KEY = "sk-admin-0123456789abcdef"
+ORGANIZATION, HOMEPORT = "/v1/organization", "/v1/homeport"
 DAYS = 3
 ROWS = made_usage.rows(900, days=DAYS)
 END = START + DAYS * DAY
@@ -43,14 +44,15 @@ SOURCES = {
     "images.edits": "image.edit",
     "images.variations": "image.variation",
 }
+TEXT = ("input_tokens", "cached_tokens", "cache_write_tokens")
 #: Page -> what its description calls a result, and what of the rows is in it.
 RESULTS: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
     "completions": (
         "UsageCompletionsResult",
         {
-            "input_tokens": ("input_tokens", "cached_tokens", "input_audio_tokens", "input_image_tokens"),
+            "input_tokens": (*TEXT, "input_audio_tokens", "input_image_tokens"),
             "input_cached_tokens": ("cached_tokens",),
-            "input_cache_write_tokens": (),
+            "input_cache_write_tokens": ("cache_write_tokens",),
             "input_uncached_tokens": ("input_tokens", "input_audio_tokens", "input_image_tokens"),
             "output_tokens": ("output_tokens", "output_audio_tokens", "output_image_tokens"),
             "input_text_tokens": ("input_tokens",),
@@ -64,11 +66,8 @@ RESULTS: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
             "output_image_tokens": ("output_image_tokens",),
         },
     ),
-    "embeddings": ("UsageEmbeddingsResult", {"input_tokens": ("input_tokens", "cached_tokens")}),
-    "moderations": (
-        "UsageModerationsResult",
-        {"input_tokens": ("input_tokens", "cached_tokens", "input_image_tokens")},
-    ),
+    "embeddings": ("UsageEmbeddingsResult", {"input_tokens": TEXT}),
+    "moderations": ("UsageModerationsResult", {"input_tokens": (*TEXT, "input_image_tokens")}),
     "images": ("UsageImagesResult", {"images": ("images",)}),
     "audio_speeches": ("UsageAudioSpeechesResult", {"characters": ("characters",)}),
     "audio_transcriptions": ("UsageAudioTranscriptionsResult", {"seconds": ("milliseconds",)}),
@@ -101,11 +100,11 @@ class Served:
         openapi.validate("UsageResponse", body)
         return body
 
-    def ask(self, path: str, *, key: str = KEY, method: str = "GET") -> tuple[int, Any]:
-        """By hand. path: with its query, under /v1/organization."""
+    def ask(self, path: str, *, key: str = KEY, method: str = "GET", under: str = ORGANIZATION) -> tuple[int, Any]:
+        """By hand. path: with its query."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, f"/v1/organization/{path}", headers={"Authorization": f"Bearer {key}"})
+            connection.request(method, f"{under}/{path}", headers={"Authorization": f"Bearer {key}"})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
         finally:
@@ -511,6 +510,43 @@ def test_costs_have_at_most_180_days(served: Served) -> None:
     refused(served.ask(f"costs?start_time={START}&bucket_width=1h"), "bucket_width", "'1d'")
 
 
+# Savings
+
+
+def saved(rows: Sequence[UsageRow]) -> Decimal:
+    return Decimal(sum(row.saved_pico or 0 for row in rows)).scaleb(-12)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_the_cache_saved(served: Served, width: str) -> None:
+    """In the buckets and groups of OpenAI's usage; where nothing was saved there is no result."""
+    start, end = START + 4321, START + (20 * HOUR if width == "1m" else 2 * DAY + 5432)
+    query = f"savings?start_time={start}&end_time={end}&bucket_width={width}&limit={31 if width == '1d' else 168}"
+    only = "&project_ids=proj_blue&group_by=model,api_key_id"
+    status, body = served.ask(query + only, under=HOMEPORT)
+    assert status == 200, body
+    wanted = buckets_of(start, end, WIDTHS[width])
+    assert [(bucket["start_time"], bucket["end_time"]) for bucket in body["data"]] == wanted[:168]
+    assert any(bucket["results"] for bucket in body["data"])
+    for bucket in body["data"]:
+        rows = between(ROWS, bucket["start_time"], bucket["end_time"], project_id="proj_blue")
+        groups: dict[tuple[str, str], list[UsageRow]] = {}
+        for row in rows:
+            groups.setdefault((row.ran, row.key_id), []).append(row)
+        sums = {group: saved(those) for group, those in sorted(groups.items()) if saved(those)}
+        assert bucket["results"] == [
+            {
+                "object": "homeport.savings.result",
+                "amount": {"value": float(amount), "currency": "usd"},
+                "project_id": None,
+                "user_id": None,
+                "api_key_id": key,
+                "model": model,
+            }
+            for (model, key), amount in sums.items()
+        ]
+
+
 # What is refused
 
 
@@ -555,6 +591,7 @@ def test_what_is_wrong_on_any_page(empty: Served, query: str, param: str, words:
     for path in PATHS:
         daily = path == "costs" and "bucket_width" in query
         refused(empty.ask(f"{path}?{query}"), param, "'1d'" if daily else words)
+    refused(empty.ask(f"savings?{query}", under=HOMEPORT), param, words)
 
 
 @pytest.mark.parametrize(
@@ -578,11 +615,11 @@ def test_what_is_wrong_on_one_page(empty: Served, path: str, param: str) -> None
     refused(empty.ask(path), param)
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_who_may_not_ask(empty: Served, path: str) -> None:
+@pytest.mark.parametrize(("under", "path"), [*((ORGANIZATION, path) for path in PATHS), (HOMEPORT, "savings")])
+def test_who_may_not_ask(empty: Served, under: str, path: str) -> None:
     """Before anything is said of what was asked."""
-    assert empty.ask(path, key="sk-other-0123456789")[0] == 401
-    assert empty.ask(f"{path}?start_time={START}", method="POST")[0] == 405
+    assert empty.ask(path, key="sk-other-0123456789", under=under)[0] == 401
+    assert empty.ask(f"{path}?start_time={START}", method="POST", under=under)[0] == 405
 
 
 def test_every_page_of_the_description_is_there() -> None:

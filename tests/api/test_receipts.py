@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.api import raw
-from tests.fake_upstream import until
+from tests.fake_upstream import STREAM_HEAD, Behaviour, Visit, chunked, events, plain_answer, until, whole
 from tests.server import KEY
 from tests.upstreams.homeports import Relay, relaying
 
@@ -17,6 +17,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 #: The fake upstream says 11 tokens of prompt, 3 of them cached, and 7 of answer.
 PRICES = {
     "priced": {"input": "2", "cached_input": "0.5", "output": "8"},
+    "written": {"input": "2", "cached_input": "0.5", "cache_write": "2.5", "input_image": "4", "output": "8"},
     "house": {"input": "1", "output": "1"},
 }
 COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
@@ -26,8 +27,8 @@ COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     settings = {
         "prices": PRICES,
-        "models": {"echo": {"engine": "echo"}, "house": {"engine": "echo"}},
-        "aliases": {"nick": "priced"},
+        "models": {"echo": {"engine": "echo"}, "house": {"engine": "echo"}, "gpt-4": {"engine": "echo"}},
+        "aliases": {"nick": "priced", "gpt-3.5-turbo": "gpt-4"},
         "cache": {"enabled": True},
     }
     with relaying(tmp_path_factory.mktemp("receipts"), settings) as made:
@@ -91,6 +92,72 @@ def test_a_model_of_this_machine_has_the_price_that_the_operator_sets(relay: Rel
     assert answer.headers["x-homeport-cost"] == f"{used / 1e6:.6f}".rstrip("0")
 
 
+@pytest.mark.parametrize("name", ["gpt-4", "gpt-3.5-turbo"])
+def test_a_model_of_this_machine_may_be_called_what_a_hosted_one_is(relay: Relay, name: str) -> None:
+    for _ in ("answered", "from the cache"):
+        answer = raw.ask(relay.homeport, body=body(name, user="h"))
+        assert "x-homeport-cost" not in answer.headers
+        told = receipt(relay, answer.headers["x-request-id"])
+        assert (told["total"], told["saved"], told["price_rule"]) == (None, None, None)
+    assert told["cache_hit"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(("tier", "cost"), [("priority", "0.000159375"), ("flex", "0.00009375")])
+def test_the_tier_that_an_answer_was_served_in(relay: Relay, tier: str, cost: str, stream: bool) -> None:
+    """gpt-4o has a price for priority and none for flex. OpenAI's usage tells the tier, too."""
+    relay.fake.script.append(served_as(tier))
+    asked = body("gpt-4o-2024-11-20", stream=stream, seed=len(tier), service_tier="auto")
+    request_id = raw.ask(relay.homeport, body=asked).headers["x-request-id"]
+    assert until(lambda: "total" in receipt(relay, request_id))
+    told = receipt(relay, request_id)
+    assert (told["service_tier"], told["total"]) == (tier, cost)
+    assert {line["item"].startswith("priority | ") for line in told["lines"]} == {tier == "priority"}
+    with openai.OpenAI(admin_api_key=KEY, api_key=KEY, base_url=relay.homeport.base_url, max_retries=0) as client:
+
+        def tiers() -> set[str | None]:
+            usage = client.admin.organization.usage
+            page = usage.completions(start_time=today(), group_by=["service_tier"], models=["gpt-4o-2024-11-20-2024"])
+            return {getattr(result, "service_tier", None) for result in page.data[-1].results}
+
+        assert until(lambda: tier in tiers())
+
+
+def served_as(tier: str) -> Behaviour:
+    """The fake's answer, and the tier in it, as OpenAI tells it."""
+
+    def behave(visit: Visit) -> None:
+        told = json.dumps({"service_tier": tier})[1:-1].encode()
+        if visit.stream:
+            data = b"".join(events(visit)).replace(b'data: {"', b"data: {" + told + b',"')
+            visit.send(STREAM_HEAD + chunked(data) + b"0\r\n\r\n")
+        else:
+            visit.send(whole(b"{" + told + b"," + plain_answer(visit)[1:]))
+
+    return behave
+
+
+def test_tokens_that_were_written_to_a_cache(relay: Relay) -> None:
+    details = {"cached_tokens": 3, "cache_write_tokens": 4, "image_tokens": 1}
+    usage = {"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": details}
+
+    def behave(visit: Visit) -> None:
+        visit.send(whole(json.dumps({**json.loads(plain_answer(visit)), "usage": usage}).encode()))
+
+    relay.fake.script.append(behave)
+    answer = raw.ask(relay.homeport, body=body("written"))
+    told = receipt(relay, answer.headers["x-request-id"])
+    used = {name: count for name, count in told["usage"].items() if count}
+    assert used == {
+        "input_tokens": 3,
+        "cached_tokens": 3,
+        "cache_write_tokens": 4,
+        "input_image_tokens": 1,
+        "output_tokens": 7,
+    }
+    assert told["total"] == "0.0000775"  # 3 x 2 + 3 x 0.5 + 4 x 2.5 + 1 x 4 + 7 x 8 millionths
+
+
 def test_an_answer_from_the_cache_costs_nothing_and_says_what_was_saved(relay: Relay) -> None:
     first = raw.ask(relay.homeport, body=body("priced", user="f", seed=1))
     again = raw.ask(relay.homeport, body=body("priced", user="f", seed=1))
@@ -98,6 +165,12 @@ def test_an_answer_from_the_cache_costs_nothing_and_says_what_was_saved(relay: R
     assert again.headers["x-homeport-cost"] == "0"
     told = receipt(relay, again.headers["x-request-id"])
     assert (told["cache_hit"], told["total"], told["saved"]) == (True, "0", first.headers["x-homeport-cost"])
+    page = f"/v1/homeport/savings?start_time={today()}&models=priced-2024"
+
+    def saved() -> list[Any]:
+        return [one["amount"]["value"] for one in raw.ask(relay.homeport, "GET", page).json["data"][-1]["results"]]
+
+    assert until(lambda: saved() == [float(COST)])
 
 
 def test_usage_and_costs_add_up_to_the_receipts(relay: Relay) -> None:

@@ -1,13 +1,17 @@
 """What the ledger writes down of a request, and that a record fits its slot whatever clients call things."""
 
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import pytest
 
 from homeport.backends.capabilities import Usage
 from homeport.gateway import ledger
-from homeport.gateway.ledger import LONGEST_NAME, Opening, dollars, nano, short, units
-from homeport.gateway.pricing import Line
-from homeport.store.journal import LARGEST_CLOSING, LARGEST_OPENING
+from homeport.gateway.ledger import LONGEST_NAME, Ledger, Opening, nano, short, units
+from homeport.gateway.pricing import Line, Prices
+from homeport.store.journal import LARGEST_CLOSING, LARGEST_OPENING, Journal
+from homeport.store.usage_batch import COUNTS
 from homeport.store.usage_row import UsageRow
 
 NAMES = ["gpt-4o", "m" * 500, "模" * 500, "🏡" * 40, "\ud800" * 90]
@@ -34,6 +38,7 @@ def test_a_record_fits_its_slot(name: str) -> None:
         text,
         text,
         True,
+        True,
         2**40,
         2**40,
         2**60,
@@ -52,7 +57,9 @@ def test_a_record_fits_its_slot(name: str) -> None:
         model=text,
         ran=text,
         backend=text,
+        service_tier=text,
         outcome="completed",
+        **dict.fromkeys(COUNTS, 2**40),  # type: ignore[arg-type]
         cost_pico=2**60,
         price_lines=lines,
         price_rule=f"{text}@2024-10-02 genai-prices 0.2.3",
@@ -60,19 +67,43 @@ def test_a_record_fits_its_slot(name: str) -> None:
     assert len(ledger._record(row)) <= LARGEST_CLOSING
 
 
+@pytest.mark.parametrize(("local", "cost"), [(False, 1000 * 30_000_000 + 10 * 60_000_000), (True, None)])
+def test_a_killed_request_of_a_model_that_is_called_what_a_hosted_one_is(
+    tmp_path: Path, local: bool, cost: int | None
+) -> None:
+    """gpt-4 costs 30 and 60 dollars a million tokens, and nobody knows what one of this machine does."""
+    opening = Opening(
+        "req_1",
+        1.73e9,
+        "key_1",
+        "p",
+        "",
+        "chat.completions",
+        "completions",
+        "gpt-4",
+        "gpt-4",
+        local,
+        False,
+        1000,
+        10,
+        0,
+    )
+    killed = Journal(tmp_path)
+    killed.open(msgspec.msgpack.encode(opening))
+    killed.shut()
+    journal = Journal(tmp_path)
+    nothing: Any = None
+    (row,) = Ledger(nothing, journal, Prices.load()).recover()
+    journal.shut()
+    assert (row.outcome, row.estimated, row.cost_pico) == ("killed", True, cost)
+
+
 def test_classes_of_tokens_are_disjoint_and_add_up() -> None:
-    used = units(Usage(prompt=100, completion=50, cached=30, input_audio=20, output_audio=10))
-    assert (used.input, used.cached, used.input_audio) == (50, 30, 20)
+    usage = Usage(100, 50, cached=30, cache_write=15, input_audio=20, input_image=5, output_audio=10)
+    used = units(usage)
+    assert (used.input, used.cached, used.cache_write, used.input_audio, used.input_image) == (30, 30, 15, 20, 5)
     assert (used.output, used.output_audio) == (40, 10)
     assert used.prompt == 100
-
-
-@pytest.mark.parametrize(
-    ("pico", "text"),
-    [(0, "0"), (1, "0.000000000001"), (73_500_000, "0.0000735"), (10**12, "1"), (12_340 * 10**9, "12.34")],
-)
-def test_dollars_are_exact(pico: int, text: str) -> None:
-    assert dollars(pico) == text
 
 
 def test_a_budget_is_never_counted_short() -> None:

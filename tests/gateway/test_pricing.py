@@ -213,6 +213,9 @@ def test_service_tiers_have_prices_of_their_own(prices: Prices) -> None:
     price = of(prices, "gpt-4o")
     assert dollars(price.cost(Units(input=MILLION), service_tier="priority")) == Decimal("4.25")
     assert price.cost(Units(input=1), service_tier="default") == price.cost(Units(input=1))
+    assert price.cost(Units(input=1), service_tier="batch") == price.cost(Units(input=1)), (
+        "no answer says that of itself"
+    )
 
 
 def test_the_price_is_that_of_its_day(prices: Prices) -> None:
@@ -231,6 +234,13 @@ def test_an_exact_name_goes_before_its_family(prices: Prices) -> None:
     assert of(prices, "gpt-3.5-turbo-0125").model == "gpt-3.5-turbo-0125"
     assert of(prices, "gpt-4o-mini-2024-07-18") is of(prices, "gpt-4o-mini")
     assert of(prices, "ft:gpt-3.5-turbo-0125:home:name:a1") is of(prices, "ft:gpt-3.5-turbo")
+
+
+def test_a_model_of_this_machine_costs_what_the_operator_says() -> None:
+    prices = Prices.load({"gpt-4": {"input": 1, "output": 2}})
+    assert prices.find("gpt-4o", TODAY, listed=False) is None
+    assert prices.find("gpt-4o", TODAY) is not None
+    assert prices.find("gpt-4-0613", TODAY, listed=False) is of(prices, "gpt-4")
 
 
 @pytest.mark.parametrize("name", ["smollm2-135m-instruct", "", "gpt", "gpt-4o-large", "ft:gpt-4o-large:a::b", "ft:"])
@@ -284,7 +294,10 @@ def test_the_worst_case_of_a_request(prices: Prices) -> None:
     assert of(prices, "gpt-4").worst(1000) == 1000 * 30 * MILLION + 8192 * 60 * MILLION
     assert of(prices, "gpt-4").worst(1000, choices=3) == 1000 * 30 * MILLION + 3 * 8192 * 60 * MILLION
     assert of(prices, "gpt-4").worst(1000, 500, batch=True) == 30 * DOLLAR // 1000
-    assert of(prices, "gpt-4o").worst(1000, 500, service_tier="priority") == 1000 * 4_250_000 + 500 * 17_000_000
+    for asked in ("", "auto", "priority", "fast", "null"):
+        assert of(prices, "gpt-4o").worst(1000, 500, service_tier=asked) == 1000 * 4_250_000 + 500 * 17_000_000
+    for asked in ("default", "flex", "scale"):
+        assert of(prices, "gpt-4o").worst(1000, 500, service_tier=asked) == 1000 * 2_500_000 + 500 * 10_000_000
     assert of(prices, "text-embedding-3-small").worst(MILLION) == DOLLAR // 50
     assert of(Prices.load({"m": {"input": 1, "output": 1}}), "m").worst(0) == pricing.DEFAULT_MAX_OUTPUT * MILLION
 
@@ -353,6 +366,35 @@ def test_no_bill_of_a_listed_model_is_above_the_worst_case(price: Price, units: 
     cost = price.cost(units, batch, service_tier=tier)
     assert cost is not None
     assert cost.pico <= price.worst(units.prompt, units.output, batch, service_tier=tier)
+
+
+#: Asked for -> what OpenAI may serve it as.
+SERVED = {
+    "": ("default", "flex", "scale", "priority", "fast"),
+    "auto": ("default", "flex", "scale", "priority", "fast"),
+    "default": ("default",),
+    "flex": ("flex", "default"),
+    "scale": ("scale", "default"),
+    "priority": ("priority", "default"),
+    "fast": ("priority", "fast", "default"),
+}
+
+
+@patient
+@given(
+    st.sampled_from([price for price in Prices.load() if len(price.modes) > 2]),
+    used,
+    st.sampled_from([(asked, served) for asked, tiers in SERVED.items() for served in tiers]),
+    st.integers(0, 10**6),
+)
+def test_no_bill_of_any_tier_is_above_the_worst_case(
+    price: Price, units: Units, tiers: tuple[str, str], more: int
+) -> None:
+    asked, served = tiers
+    units = text_of(units)
+    cost = price.cost(units, service_tier=served)
+    assert cost is not None
+    assert cost.pico <= price.worst(units.prompt + more, units.output, service_tier=asked)
 
 
 @patient

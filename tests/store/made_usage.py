@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from homeport.store.usage_rows import UsageRow
 
 #: A Friday, 00:00 UTC.
@@ -32,6 +34,7 @@ ENDPOINTS = {
 COUNTS = (
     "input_tokens",
     "cached_tokens",
+    "cache_write_tokens",
     "input_audio_tokens",
     "input_image_tokens",
     "output_tokens",
@@ -93,7 +96,7 @@ def _row(chance: random.Random, place: int, days: int) -> UsageRow:
         (f"{family}, output", counts["output_tokens"], 10_000_003),
         unit=unit.get(ENDPOINTS[endpoint], "tokens"),
     )
-    return row(
+    made = row(
         place,
         started_at=float(began),
         ended_at=began + chance.uniform(0, 60),
@@ -111,6 +114,9 @@ def _row(chance: random.Random, place: int, days: int) -> UsageRow:
         price_lines=line if priced else None,
         **counts,
     )
+    if not priced or chance.random() < 0.8:
+        return made
+    return msgspec.structs.replace(made, cache_hit=True, cost_pico=0, saved_pico=made.cost_pico, price_lines=None)
 
 
 def between(rows: Iterable[UsageRow], start: float, end: float, **only: Any) -> list[UsageRow]:

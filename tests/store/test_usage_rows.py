@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -95,13 +96,16 @@ def check_hours(store: Store, rows: list[UsageRow]) -> None:
 
     wanted = made_usage.summed(rows, key, made_usage.COUNTS)
     money: dict[tuple[Any, ...], list[int | None]] = {}
+    saved: Counter[tuple[Any, ...]] = Counter()
     for each in rows:
         money.setdefault(key(each), []).append(each.cost_pico)
+        saved[key(each)] += each.saved_pico or 0
     stored = {tuple(one[: 1 + len(names)]): one for one in store.stored(hours)}
     assert stored.keys() == wanted.keys()
     for group, one in stored.items():
         assert {name: getattr(one, name) for name in ("requests", *made_usage.COUNTS)} == wanted[group]
         assert one.cost_pico == sum(pico or 0 for pico in money[group])
+        assert one.saved_pico == saved[group]
         assert one.unpriced == money[group].count(None)
     lines = made_usage.spending(
         rows, lambda one, item, unit: (key(one)[0], one.project_id, one.user_id, one.key_id, item, unit)
@@ -120,6 +124,7 @@ def test_a_row_is_the_table_s(store: Store) -> None:
         "requests",
         *usage_batch.COUNTS,
         "cost_pico",
+        "saved_pico",
         "unpriced",
     )
     assert tuple(costs.c.keys()) == ("hour", *usage_batch.WHOSE, "line_item", "unit", "quantity", "cost_pico")
@@ -308,6 +313,19 @@ def test_spending_of_any_span_is_that_of_the_rows(store: Store) -> None:
         )
         found = store.run(store.sums.spending(span, group_by=["key_id", "line_item", "unit"]))
         assert {(one.start, *one.group): tuple(one.amounts.values()) for one in found} == wanted, span
+
+
+def test_savings_of_any_span_are_those_of_the_rows(store: Store) -> None:
+    rows = made_usage.rows(600)
+    store.write(*rows)
+    for span in spans(40):
+        begin = bucket_of(span)
+        wanted: Counter[tuple[Any, ...]] = Counter()
+        for one in between(rows, span.start, span.end):
+            if one.saved_pico:
+                wanted[(begin(one), one.key_id, one.ran)] += one.saved_pico
+        found = store.run(store.sums.saved(span, group_by=["key_id", "model"]))
+        assert {(one.start, *one.group): one.amounts["pico"] for one in found} == wanted, span
 
 
 @pytest.mark.parametrize("since", [None, START - 5, START, START + 7 * HOUR, START + 7 * HOUR + 0.5, START + 9 * DAY])

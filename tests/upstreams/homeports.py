@@ -45,7 +45,7 @@ class Relay:
 
 def _together(row: dict[str, Any]) -> dict[str, int]:
     """The classes of tokens, put together as OpenAI's `usage` counts them."""
-    prompt = ("input_tokens", "cached_tokens", "input_audio_tokens", "input_image_tokens")
+    prompt = ("input_tokens", "cached_tokens", "cache_write_tokens", "input_audio_tokens", "input_image_tokens")
     completion = ("output_tokens", "output_audio_tokens", "output_image_tokens")
     return {
         "prompt_tokens": sum(row[name] for name in prompt),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from homeport.backends.upstreams.client import Client, Deadlines, Response
-from homeport.backends.upstreams.connection import HIGH_WATER
+from homeport.backends.upstreams.client import Client, Response
+from homeport.backends.upstreams.connection import HIGH_WATER, Deadlines
 from homeport.backends.upstreams.errors import AllBusy, Broken, ConnectFailed, Cut, TimedOut, TooLarge
 from tests.fake_upstream import FakeUpstream, Visit, chunked, dead_port, fake_upstream, head, until, whole
 from tests.upstreams import faults

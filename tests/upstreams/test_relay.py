@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from homeport.backends.capabilities import Call, Usage
 from homeport.backends.upstreams import relay
@@ -30,12 +32,13 @@ def call(body: dict[str, Any], **fields: Any) -> Call:
 
 
 class Seen:
-    """What came out of a stream: data, the last usage, the first model, and the error that ended it."""
+    """What came out of a stream: data, the last usage, the first model and tier, and the error that ended it."""
 
     def __init__(self, *chunks: bytes, hide: bool = False) -> None:
         self.data = b""
         self.usage: Usage | None = None
         self.model: str | None = None
+        self.service_tier: str | None = None
         self.error: HomeportError | None = None
         events = Events("far", hide_usage=hide)
         try:
@@ -49,16 +52,18 @@ class Seen:
                     self.data += frame.data
                     self.usage = frame.usage or self.usage
                     self.model = self.model or frame.model
+                    self.service_tier = self.service_tier or frame.service_tier
             events.end()
         except HomeportError as error:
             self.error = error
 
     def __eq__(self, other: object) -> bool:
         assert isinstance(other, Seen)
-        return (self.data, self.usage, self.model, repr(self.error)) == (
+        return (self.data, self.usage, self.model, self.service_tier, repr(self.error)) == (
             other.data,
             other.usage,
             other.model,
+            other.service_tier,
             repr(other.error),
         )
 
@@ -68,6 +73,7 @@ STREAMS = {
     "returns": WHOLE.replace(b"\n", b"\r\n"),
     "only-returns": WHOLE.replace(b"\n", b"\r"),
     "comments": b": hi\n\n" + ROLE + b": hi\n" + WORLD + b"event: x\n: hi\nid: 3\n" + FINISH + DONE,
+    "tier": ROLE.replace(b'"model"', b'"service_tier":"flex","model"') + WORLD + FINISH + DONE,
     "no-done": ROLE + WORLD + FINISH + COUNTS,
     "cut": ROLE + WORLD,
     "cut-in-a-line": ROLE + WORLD + FINISH[:20],
@@ -94,6 +100,11 @@ def test_a_stream_is_passed_on_as_it_is() -> None:
     seen = Seen(WHOLE)
     assert seen.data == ROLE + WORLD + FINISH + COUNTS
     assert (seen.usage, seen.model, seen.error) == (Usage(11, 7, 3), "m", None)
+
+
+def test_the_tier_is_that_of_the_first_chunk() -> None:
+    assert Seen(STREAMS["tier"]).service_tier == "flex"
+    assert Seen(WHOLE).service_tier is None
 
 
 def test_hidden_usage_is_counted_all_the_same() -> None:
@@ -168,6 +179,21 @@ def test_only_what_must_change_changes() -> None:
     [
         (USAGE, Usage(11, 7, 3)),
         ({"prompt_tokens": 5}, Usage(5, 0)),
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 50,
+                "prompt_tokens_details": {
+                    "cached_tokens": 40,
+                    "cache_write_tokens": 30,
+                    "audio_tokens": 20,
+                    "image_tokens": 5,
+                    "text_tokens": 75,
+                },
+                "completion_tokens_details": {"audio_tokens": 7, "reasoning_tokens": 9},
+            },
+            Usage(100, 50, cached=40, cache_write=30, input_audio=20, input_image=5, output_audio=7),
+        ),
         ({"prompt_tokens": None, "completion_tokens": None, "prompt_tokens_details": None}, Usage(0, 0)),
         ({"prompt_tokens": -5, "completion_tokens": 2**60}, Usage(0, 2**31 - 1)),
         (None, None),
@@ -177,6 +203,32 @@ def test_counts_of_a_whole_answer(usage: object, counted: Usage | None) -> None:
     body = json.dumps({"choices": [], "model": "m", "usage": usage}).encode()
     frame = relay.whole(body, "far")
     assert (frame.data, frame.usage, frame.model) == (body, counted, "m")
+
+
+anything = st.none() | st.integers(-(2**40), 2**40)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(("cached", "cache_write", "audio", "image"), anything)), anything, anything)
+def test_parts_are_never_more_than_their_whole(
+    parts: dict[str, int | None], prompt: int | None, completion: int | None
+) -> None:
+    details = {f"{name}_tokens": count for name, count in parts.items()}
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "prompt_tokens_details": details,
+        "completion_tokens_details": details,
+    }
+    counted = relay.whole(json.dumps({"choices": [], "usage": usage}).encode(), "far").usage
+    assert counted is not None
+    assert min(counted.cached, counted.cache_write, counted.input_audio, counted.input_image) >= 0
+    assert counted.cached + counted.cache_write + counted.input_audio + counted.input_image <= counted.prompt
+    assert 0 <= counted.output_audio <= counted.completion
+
+
+def test_a_whole_answer_tells_its_tier() -> None:
+    assert relay.whole(b'{"choices": [], "service_tier": "priority"}', "far").service_tier == "priority"
+    assert relay.whole(b'{"choices": [], "service_tier": null}', "far").service_tier is None
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"choices": 1}', b"<html>", b'{"choices":[' + b"[" * 100_000])

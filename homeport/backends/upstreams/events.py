@@ -21,6 +21,7 @@ _NO_USAGE = (b',"usage":null', b', "usage": null')
 class _Event(msgspec.Struct):
     choices: list[Choice] | None = None
     model: str | None = None
+    service_tier: str | None = None
     usage: Counts | None = None
     error: Any = None
 
@@ -65,7 +66,8 @@ class Events:
         frame = Frame(events)
         if self._first:
             self._first = False
-            frame.model = self._model(events)
+            first = self._begin(events)
+            frame.model, frame.service_tier = first.model, first.service_tier
         if b'"usage"' in events:
             self._take_usage(frame)
         if frame.data:
@@ -134,11 +136,11 @@ class Events:
             kept.append(event)
         frame.data = b"".join(kept)
 
-    def _model(self, events: bytes) -> str | None:
+    def _begin(self, events: bytes) -> _Event:
         read = next(_read(event) for event, _ in _each(events) if b"data:" in event)
         if read is None:
             raise failures.malformed(self._upstream)
-        return read.model
+        return read
 
 
 def _each(events: bytes) -> list[tuple[bytes, int]]:

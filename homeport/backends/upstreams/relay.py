@@ -11,7 +11,9 @@ _MOST_TOKENS = 2**31 - 1
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class Counts(msgspec.Struct):
@@ -24,13 +26,19 @@ class Counts(msgspec.Struct):
         """A part is never more than its whole, and the parts of the prompt together neither."""
         prompt, completion = _sane(self.prompt_tokens), _sane(self.completion_tokens)
         read, written = self.prompt_tokens_details, self.completion_tokens_details
-        cached = heard = spoken = 0
+        cached = stored = heard = seen = spoken = 0
         if read is not None:
             cached = min(_sane(read.cached_tokens), prompt)
-            heard = min(_sane(read.audio_tokens), prompt - cached) if read.audio_tokens else 0
+            left = prompt - cached
+            if read.cache_write_tokens:
+                left -= (stored := min(_sane(read.cache_write_tokens), left))
+            if read.audio_tokens:
+                left -= (heard := min(_sane(read.audio_tokens), left))
+            if read.image_tokens:
+                seen = min(_sane(read.image_tokens), left)
         if written is not None and written.audio_tokens:
             spoken = min(_sane(written.audio_tokens), completion)
-        return Usage(prompt, completion, cached, heard, spoken)
+        return Usage(prompt, completion, cached, stored, heard, seen, spoken)
 
 
 def _sane(count: int | None) -> int:
@@ -47,6 +55,7 @@ class _Answer(msgspec.Struct):
 
     choices: list[Choice]
     model: str | None = None
+    service_tier: str | None = None
     usage: Counts | None = None
 
 
@@ -70,7 +79,8 @@ def whole(body: bytes, upstream: str) -> Frame:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise malformed(upstream) from None
-    return Frame(body, usage=answer.usage.counted() if answer.usage else None, model=answer.model)
+    usage = answer.usage.counted() if answer.usage else None
+    return Frame(body, usage=usage, model=answer.model, service_tier=answer.service_tier)
 
 
 def passed_on(call: Call) -> list[Header]:

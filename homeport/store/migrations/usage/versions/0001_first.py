@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("estimated", sa.Boolean(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
         sa.Column("input_audio_tokens", sa.BigInteger(), nullable=False),
         sa.Column("input_image_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
@@ -85,6 +86,7 @@ def upgrade() -> None:
         sa.Column("requests", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
         sa.Column("input_audio_tokens", sa.BigInteger(), nullable=False),
         sa.Column("input_image_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
@@ -94,6 +96,7 @@ def upgrade() -> None:
         sa.Column("characters", sa.BigInteger(), nullable=False),
         sa.Column("milliseconds", sa.BigInteger(), nullable=False),
         sa.Column("cost_pico", sa.BigInteger(), nullable=False),
+        sa.Column("saved_pico", sa.BigInteger(), nullable=False),
         sa.Column("unpriced", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(
             "hour", "page", "project_id", "user_id", "key_id", "model", "batch", "service_tier", "size", "endpoint"

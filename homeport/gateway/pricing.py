@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ _TOKENS = {
     "output_image": ("output_image", "{} image, output", "output"),
     "training": ("training", "{}, training", None),
 }
+_tokens = attrgetter(*_TOKENS)
 _PROMPT = ("input", "cached", "cache_write", "input_audio", "input_image")
 _ANSWER = ("output", "output_audio", "output_image")
 #: Names of prices that a row may have beside those of tokens.
@@ -160,21 +162,22 @@ class Price:
         """
         tariff = self._tariff(units.prompt, batch, service_tier)
         lines: list[Line] = []
-        for name in _TOKENS:
-            if (quantity := getattr(units, name)) > 0:
+        for name, quantity in zip(_TOKENS, _tokens(units), strict=True):
+            if quantity > 0:
                 if (rate := tariff.tokens.get(name)) is None:
                     return None
                 lines.append(rate.line(quantity))
-        for quantity, rate in (
-            (units.images, tariff.images.get(units.size) or tariff.images.get("")),
-            (units.characters, tariff.characters),
-            ((units.milliseconds + 500) // 1000, tariff.seconds),
-        ):
-            if quantity > 0:
-                if rate is None:
-                    return None
-                lines.append(rate.line(quantity))
-        return Cost(tuple(lines), sum(line.pico for line in lines))
+        if units.images or units.characters or units.milliseconds:
+            for quantity, rate in (
+                (units.images, tariff.images.get(units.size) or tariff.images.get("")),
+                (units.characters, tariff.characters),
+                ((units.milliseconds + 500) // 1000, tariff.seconds),
+            ):
+                if quantity > 0:
+                    if rate is None:
+                        return None
+                    lines.append(rate.line(quantity))
+        return Cost(tuple(lines), sum([line.pico for line in lines]))
 
     def worst(
         self,

@@ -55,14 +55,17 @@ class Events:
         if b"\r" in chunk or self._torn_return:
             chunk = self._without_returns(chunk)
         events = chunk if not self._rest and chunk[-2:] == b"\n\n" else self._whole_events(chunk)
-        if b"[DONE]" in events:
-            events = self._until_done(events)
-        if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
-            events = _cleaned(events)
+        if events[:7] != b"data: {" or events.find(b"\n") != len(events) - 2:  # not one event of one line, the usual
+            if b"[DONE]" in events:
+                events = self._until_done(events)
+            if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
+                events = _cleaned(events)
+            if b"data:" not in events:
+                return None
         if b'"error"' in events:
             events = self._until_error(events)
-        if b"data:" not in events:
-            return None
+            if not events:
+                return None
         frame = Frame(events)
         if self._first:
             self._first = False

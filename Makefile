@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?= $(HOME)/.homeport
+# A file of tests stays in one process: what it has started is started once.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: run test check bench docs clean
 
@@ -13,8 +15,8 @@ run: $(VENV)/.run
 	exec $(BIN)/homeport serve --host $(HOST) --port $(PORT) --data $(DATA)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
-	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest tests/api -k "not postgresql"
+	$(BIN)/pytest $(PARALLEL)
+	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest $(PARALLEL) tests/api -k "not postgresql"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

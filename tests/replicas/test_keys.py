@@ -14,7 +14,7 @@ SECOND = 1.0
 
 
 def ask(replica: Replica, key: str, model: str = "keys") -> Answer:
-    return replica.ask("POST", "/v1/chat/completions", chat(model), key=key)
+    return replica.ask("POST", "/v1/chat/completions", chat(model, max_tokens=1000), key=key)
 
 
 def within_a_second(replica: Replica, condition: Callable[[Answer], bool], key: str, model: str = "keys") -> Answer:

@@ -103,6 +103,7 @@ def _admin() -> list[str]:
         found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
     found[f"{ORGANIZATION}/costs"] = {"GET": CostsParameters.__struct_fields__}
     found[f"{HOMEPORT}/receipts/{{request_id}}"] = {"GET": ()}
+    found[f"{HOMEPORT}/cache"] = {"GET": (), "DELETE": ()}
     found[f"{HOMEPORT}/savings"] = {"GET": ModelParameters.__struct_fields__}
     ours = {path: methods for path, methods in found.items() if path.startswith(HOMEPORT)}
     return [
@@ -147,6 +148,8 @@ def _type(kind: Any) -> str:
         return _type(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) is tuple and get_args(kind)[0] is settings.RouteTarget:
+        return "list of tables"
     if get_origin(kind) in (Union, UnionType):
         return _type(next(one for one in get_args(kind) if one is not type(None)))
     return _TOML[get_origin(kind) or kind]

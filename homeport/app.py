@@ -28,10 +28,14 @@ from homeport.backends.held import Held
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
+from homeport.gateway.cache_policy import Policy
+from homeport.gateway.configurations import Configurations
 from homeport.gateway.entra import Entra
+from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
 from homeport.gateway.pipeline import Step, StraightLine
-from homeport.gateway.routing import Router, Target
+from homeport.gateway.retries import Retries
+from homeport.gateway.routing import Router, Share, Target
 from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ class App:
     held: Mapping[str, Held]
     upstreams: Sequence[Any]
     books: "Books"
+    cache: Cache | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -78,6 +83,8 @@ class App:
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
             await backend.close()
+        if self.cache is not None:
+            await self.cache.close()
         await self.books.close()
 
 
@@ -92,12 +99,13 @@ def build(settings: Settings) -> App:
     held = {name: _local(name, model, settings.data / "models") for name, model in local_models(settings).items()}
     upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
     router = _router(settings, held, upstreams)
+    cache = _cache(settings, attempts.answer, books)
     line = StraightLine(
         router=router,
         budgets=books.budgets,
         limits=books.limits,
         ledger=books.ledger,
-        answer=_steps(settings),
+        answer=cache.answer if cache is not None else attempts.answer,
     )
     exchange = Exchange(line, books.idempotency, organization=organization)
     keyring = Keyring(lambda: books.accounts.snapshot)
@@ -118,6 +126,7 @@ def build(settings: Settings) -> App:
             usage=books.usage,
             find=books.find,
             organization=organization,
+            kept=cache,
         ),
         organization=organization,
         largest_body=largest_body,
@@ -125,15 +134,18 @@ def build(settings: Settings) -> App:
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache)
 
 
-def _steps(settings: Settings) -> Step:
-    """What answers an admitted request, from the last step to the first."""
-    step: Step = attempts.answer
-    if settings.cache.enabled:
-        step = Cache(step, ttl=settings.cache.ttl_seconds, max_bytes=settings.cache.max_mb * 2**20).answer
-    return step
+def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
+    """The step before `ask`, unless the settings leave nothing for it to do."""
+    policy = Policy(settings.cache)
+    if not policy.unasked and not policy.by_request:
+        return None
+    shared = books.shared if settings.redis_url is not None else None
+    max_bytes = settings.cache.max_mb * 2**20
+    store = Store(max_bytes=max_bytes, shared=shared, process_seconds=settings.cache.process_seconds)
+    return Cache(ask, policy, store, Configurations(settings).of)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -193,12 +205,28 @@ def _upstream(name: str, upstream: Upstream) -> Any:
 def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any]) -> Router:
     models = {name: Target("local", backend, name, "homeport", local=True) for name, backend in held.items()}
     wildcards: list[Target] = []
+    retries = {name: _retries(upstream) for name, upstream in settings.upstreams.items()}
+
+    def target(upstream: str, model: str) -> Target:
+        return Target(upstream, upstreams[upstream], model, upstream, retries=retries[upstream])
+
     for name, upstream in settings.upstreams.items():
         for model in upstream.models:
             if model == "*":
-                wildcards.append(Target(name, upstreams[name], "*", name))
+                wildcards.append(target(name, model))
             else:
-                models.setdefault(model, Target(name, upstreams[name], model, name))
+                models.setdefault(model, target(name, model))
+    routes: dict[str, list[Share]] = {}
+    for name, route in settings.routes.items():
+        if name in settings.aliases:
+            raise SettingsError(f"{name!r} is both an alias and a route. Put the alias's names into [routes.{name!r}].")
+        for one in route.targets:
+            if one.upstream is not None and one.upstream not in upstreams:
+                raise SettingsError(f"routes.{name}: there is no upstream {one.upstream!r}. {_known(upstreams)}")
+        routes[name] = [
+            Share(target(one.upstream, one.model or name) if one.upstream else one.model or name, one.weight)
+            for one in route.targets
+        ]
     aliases = {alias: (to,) if isinstance(to, str) else to for alias, to in settings.aliases.items()}
     for name, model_settings in settings.models.items():
         for alias in model_settings.aliases:
@@ -206,4 +234,12 @@ def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str
     real = (name for name, model in local_models(settings).items() if model.engine != "echo")
     default = next(real, next(iter(held), None))
     defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
-    return Router(models=models, aliases=aliases, wildcards=wildcards, defaults=defaults)
+    return Router(models=models, aliases=aliases, routes=routes, wildcards=wildcards, defaults=defaults)
+
+
+def _retries(upstream: Upstream) -> Retries:
+    return Retries(most=upstream.retries, longest=upstream.wait_seconds, within=upstream.retry_within_seconds)
+
+
+def _known(upstreams: Mapping[str, Any]) -> str:
+    return f"There are: {', '.join(upstreams)}." if upstreams else "There is none: set [upstreams.NAME]."

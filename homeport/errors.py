@@ -20,6 +20,7 @@
     |- TooManyHeaders                 431
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
+    |- NotCached                      504 code not_cached: the request wants to be answered from the cache alone
     |- UpstreamFailed                 503: the upstream is dead, slow, or answered nonsense
     |- UpstreamRefused                the upstream's own error object and status, passed on
     SettingsError                     never reaches a client: the command line prints it and ends
@@ -43,6 +44,8 @@ class HomeportError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = None
+    #: Seconds after which who raised it may be asked the same again, 0 where nobody knows; None: that does not help.
+    again: float | None = None
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, headers: Headers = ()
@@ -171,6 +174,12 @@ class Unavailable(HomeportError):
 
 class ModelNotReady(Unavailable):
     default_code = "model_not_ready"
+
+
+class NotCached(HomeportError):
+    status = 504
+    type = "invalid_request_error"
+    default_code = "not_cached"
 
 
 class UpstreamFailed(HomeportError):

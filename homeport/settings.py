@@ -19,6 +19,7 @@ from msgspec import Meta
 from homeport.errors import SettingsError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
 #: Names of OpenAI's documentation that the local model answers to, unless a model, an alias or an upstream claims them.
 DEFAULT_ALIASES = (
     "gpt-4",
@@ -38,6 +39,7 @@ TEST_PREFIX = "HOMEPORT_TEST_"
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Limit = Annotated[int, Meta(ge=0)]
+Limited = Annotated[float, Meta(ge=0)]
 
 
 def _doc(text: str) -> Any:
@@ -83,9 +85,15 @@ class Upstream(_Section, frozen=True):
 
     kind: Annotated[Literal["openai", "azure"], _doc("`openai` is anything OpenAI-compatible.")] = "openai"
     base_url: Annotated[str, _doc("Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`.")] = (
-        "https://api.openai.com/v1"
+        DEFAULT_BASE_URL
     )
+    base_urls: Annotated[
+        tuple[str, ...], _doc("In its place, several that answer alike, used as one: docs/upstreams.md.")
+    ] = ()
     api_key: Annotated[str | None, _doc("Its key. Better in the environment than in the file.")] = None
+    api_keys: Annotated[
+        tuple[str, ...], _doc("More of them, used as one: the one with the most room; with `base_urls` one for each.")
+    ] = ()
     bearer_token: Annotated[str | None, _doc("azure: an Entra token instead of a key.")] = None
     api_version: Annotated[str, _doc("azure: the `api-version` that is asked for.")] = "2024-10-21"
     organization: Annotated[str | None, _doc("Sent as `OpenAI-Organization`.")] = None
@@ -96,12 +104,58 @@ class Upstream(_Section, frozen=True):
     usage_in_streams: Annotated[
         bool, _doc("Ask for token counts in streams. False for servers that refuse `stream_options`.")
     ] = True
-    connections: Annotated[Positive, _doc("Connections at once.")] = 256
+    connections: Annotated[
+        Positive, _doc("Connections to an address at once, each with one request: the most that is in flight.")
+    ] = 256
+    queue: Annotated[
+        Limit, _doc("Requests that may wait for a connection, and for a rate limit; the next one gets 503, or 429.")
+    ] = 1024
+    queue_seconds: Annotated[Seconds, _doc("A request waits this long for a connection.")] = 10.0
+    wait_seconds: Annotated[
+        Limited,
+        _doc("The longest wait that the upstream may impose: `Retry-After`, or until its rate limit has room."),
+    ] = 10.0
+    retries: Annotated[
+        Limit,
+        _doc("Times it is asked again before the first byte: no connection, 408, 409, 429, 5xx; docs/upstreams.md."),
+    ] = 2
+    retry_unanswered: Annotated[
+        bool, _doc("Also when a request was sent and nothing came back. It may then be done, and charged, twice.")
+    ] = False
+    retry_within_seconds: Annotated[Seconds, _doc("Not later than this after the request came.")] = 60.0
+    failures: Annotated[
+        Limit, _doc("In a row, after which it is left alone for a moment (503 at once). 0: it is always asked.")
+    ] = 5
+    rest_seconds: Annotated[
+        Seconds, _doc("The longest that a failing address, a refused key or a used-up limit is left alone.")
+    ] = 60.0
     connect_seconds: Annotated[Seconds, _doc("Until connected.")] = 10.0
     first_byte_seconds: Annotated[Seconds, _doc("From the request to the first byte of the answer.")] = 300.0
     idle_seconds: Annotated[Seconds, _doc("Between two pieces of an answer.")] = 60.0
     total_seconds: Annotated[Seconds, _doc("For the whole answer.")] = 900.0
     ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
+
+
+class RouteTarget(_Section, frozen=True):
+    """One of the targets of a route."""
+
+    upstream: Annotated[str | None, _doc("An upstream of the settings. Without it: whoever `model` leads to.")] = None
+    model: Annotated[str | None, _doc("Its name for it (azure: the deployment); the route's own by default.")] = None
+    weight: Annotated[
+        float, Meta(ge=0, description="Its share of the requests. 0: it stands in for others that fail, in order.")
+    ] = 0.0
+
+
+class Route(_Section, frozen=True):
+    """A name with several targets: `[routes.NAME]`."""
+
+    targets: Annotated[
+        tuple[RouteTarget, ...],
+        _doc(
+            "`{ upstream, model, weight }` each. One is picked by its weight; when it fails before its first byte, the "
+            "others follow in this order, those without a weight last."
+        ),
+    ]
 
 
 class Limits(_Section, frozen=True):
@@ -133,12 +187,32 @@ class Tier(_Section, frozen=True):
     max_concurrent_requests: Annotated[Limit | None, _doc("Requests at once.")] = None
 
 
-class Cache(_Section, frozen=True):
-    """Answers kept in memory, for requests that are the same in every parameter."""
+class Semantic(_Section, frozen=True):
+    """Answers to questions that only mean the same, where the cache is used: docs/cache.md."""
 
-    enabled: Annotated[bool, _doc("Off unless asked for: two equal requests may want two answers.")] = False
+    enabled: Annotated[bool, _doc("Off unless asked for: what means the same to a model need not to you.")] = False
+    model: Annotated[str | None, _doc("A model of this machine that makes the vectors. Without it: the first.")] = None
+    threshold: Annotated[float, Meta(gt=0, le=1, description="Cosine that two questions must have at least.")] = 0.95
+    max_entries: Annotated[Positive, _doc("Questions that are remembered; the oldest go first.")] = 10_000
+    max_temperature: Annotated[float, Meta(ge=0, le=2, description="Requests with a higher one want variety.")] = 1.0
+
+
+class Cache(_Section, frozen=True):
+    """Answers that are given again to the same request: docs/cache.md."""
+
+    enabled: Annotated[bool, _doc("For every request. Off: two equal requests may want two answers.")] = False
+    models: Annotated[tuple[str, ...], _doc("For requests for these models; `*` stands for any characters.")] = ()
+    projects: Annotated[tuple[str, ...], _doc("For requests of these projects: their ids, or `*`.")] = ()
+    by_request: Annotated[bool, _doc("For requests that ask for it, too: `x-homeport-cache: on`.")] = True
     ttl_seconds: Annotated[Seconds, _doc("How long an answer may be used again.")] = 3600.0
-    max_mb: Annotated[Positive, _doc("Memory for answers; the oldest go first.")] = 64
+    ttl_by_model: Annotated[
+        dict[str, Seconds], _doc("Model, `*` allowed -> seconds; the first that fits goes before `ttl_seconds`.")
+    ] = msgspec.field(default_factory=dict)
+    max_mb: Annotated[Positive, _doc("Memory for answers; those that nobody asks for go first.")] = 64
+    process_seconds: Annotated[
+        Seconds, _doc("With Redis: how long an answer is given again without looking there.")
+    ] = 30.0
+    semantic: Semantic = Semantic()
 
 
 class Price(_Section, frozen=True):
@@ -191,6 +265,7 @@ class Settings(_Section, frozen=True):
         dict[str, str | tuple[str, ...]],
         _doc("Name -> model, or several: the next is tried when one fails before its first byte."),
     ] = msgspec.field(default_factory=dict)
+    routes: dict[str, Route] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()
     tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
     prices: dict[str, Price] = msgspec.field(default_factory=dict)
@@ -337,10 +412,17 @@ def _set_from_variable(table: dict[str, Any], name: str, value: str) -> None:
         inner = rest[len(section) + 1 :]
         known = fields(nested.section)
         if not nested.names:
-            if inner in known:
-                table.setdefault(section, {})[inner] = _read(value, known[inner])
+            where, path = table.setdefault(section, {}), section
+            for below, its_kind in known.items():
+                deeper = _table_in(its_kind)
+                if deeper is not None and inner.startswith(below + "_"):
+                    where, path, inner = where.setdefault(below, {}), f"{path}_{below}", inner[len(below) + 1 :]
+                    known = fields(deeper.section)
+                    break
+            if inner in known and _is_plain(known[inner]):
+                where[inner] = _read(value, known[inner])
                 return
-            raise SettingsError(f"Unknown variable {name}.{_nearest_variable(section, inner, nested.section)}")
+            raise SettingsError(f"Unknown variable {name}.{_nearest_variable(path, inner, known)}")
         for field in sorted(known, key=len, reverse=True):
             if inner.endswith("_" + field) and len(inner) > len(field) + 1:
                 named = _name_in_table(table.setdefault(section, {}), inner[: -len(field) - 1])
@@ -355,8 +437,8 @@ def _is_plain(kind: Any) -> bool:
     return get_origin(base) is not dict and _table_in(base) is None
 
 
-def _nearest_variable(section: str, inner: str, nested: type[msgspec.Struct]) -> str:
-    close = difflib.get_close_matches(inner, fields(nested), n=1, cutoff=0.5)
+def _nearest_variable(section: str, inner: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(inner, known, n=1, cutoff=0.5)
     return f" Did you mean {PREFIX}{section.upper()}_{close[0].upper()}?" if close else ""
 
 

@@ -28,6 +28,7 @@ def test_the_environment_lies_on_top_of_the_file(tmp_path: Path) -> None:
             "HOMEPORT_UPSTREAMS_MY_FARM_API_KEY": "k",
             "HOMEPORT_UPSTREAMS_MY_FARM_MODELS": "a, b",
             "HOMEPORT_CACHE_ENABLED": "true",
+            "HOMEPORT_CACHE_SEMANTIC_MAX_ENTRIES": "7",
             "HOMEPORT_API_KEY": "not a setting",
         },
     )
@@ -35,6 +36,7 @@ def test_the_environment_lies_on_top_of_the_file(tmp_path: Path) -> None:
     assert loaded.upstreams["my-farm"].api_key == "k"
     assert loaded.upstreams["my-farm"].models == ("a", "b")
     assert loaded.cache.enabled is True
+    assert loaded.cache.semantic.max_entries == 7
 
 
 @pytest.mark.parametrize(

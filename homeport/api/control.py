@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from homeport.api import admin_usage
+from homeport.api import admin_usage, cache
 from homeport.api.admin import routes as admin
 from homeport.api.openai import bearer_of
 from homeport.api.receipts import Find, Receipts
@@ -13,6 +13,7 @@ from homeport.control.changes import Actor, Changes
 from homeport.control.rate_limits import Tiers
 from homeport.control.spend_limits import Reached
 from homeport.control.usage import Usage
+from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import SCOPES
 from homeport.gateway.keyring import Keyring
 
@@ -26,6 +27,7 @@ def routes(
     usage: Usage,
     find: Find,
     organization: str,
+    kept: Cache | None = None,
 ) -> Sequence[BaseRoute]:
     async def authorize(request: Request) -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
@@ -38,5 +40,6 @@ def routes(
             changes, authorize, tiers=tiers, scopes=SCOPES, reached=reached, organization=f"org-{organization}"
         ),
         *admin_usage.routes(usage, authorize),
+        *cache.routes(kept, authorize),
         Route("/v1/homeport/receipts/{request_id}", Receipts(keyring, find).retrieve, methods=["GET"]),
     ]

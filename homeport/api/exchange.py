@@ -170,7 +170,7 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
     model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
-    return Call(
+    call = Call(
         route.endpoint.name,
         request_id,
         model,
@@ -181,6 +181,9 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
         include_usage=include_usage,
         headers=seen.custom,
     )
+    if seen.cache or seen.cache_control:
+        call.cache = seen.cache, seen.cache_control
+    return call
 
 
 class _KeepAlive:

@@ -38,6 +38,8 @@ class Seen:
     content_type = b""
     content_encoding = b""
     idempotency_key = b""
+    cache = b""
+    cache_control = b""
     custom: tuple[Header, ...] = ()
 
     @property
@@ -56,6 +58,8 @@ _READ = {
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"idempotency-key": "idempotency_key",
+    b"x-homeport-cache": "cache",
+    b"cache-control": "cache_control",
 }
 
 

@@ -6,6 +6,7 @@ broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
 from collections.abc import AsyncGenerator
+from math import inf
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -96,6 +97,8 @@ class Call:
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
+    cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -105,6 +108,7 @@ class Call:
         "_fields",
         "_typed",
         "body",
+        "cache",
         "choices",
         "endpoint",
         "headers",
@@ -112,6 +116,7 @@ class Call:
         "max_tokens",
         "model",
         "name",
+        "patience",
         "request_id",
         "stream",
         "told",
@@ -141,6 +146,8 @@ class Call:
         self.include_usage = include_usage
         self.headers = headers
         self.model = model
+        self.cache: tuple[bytes, bytes] | None = None
+        self.patience = inf
         self.told: list[bytes] = []
         self._fields: dict[str, msgspec.Raw] | None = None
         self._typed: object = None

@@ -183,7 +183,7 @@ class Ledger:
             usage = _uncounted(entry, outcome)
         if usage is not None:
             row = ending.row(usage, estimated=entry.usage is None and outcome == "completed")
-            entry.grant.settle(used=usage.prompt + usage.completion, cost=nano(row.cost_pico))
+            entry.grant.settle(used=_generated(entry, usage), cost=nano(row.cost_pico))
             if row.cost_pico is not None:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
             self._journal.close(slot, _record(row))
@@ -195,7 +195,7 @@ class Ledger:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
             usage = _counted(entry)
             row = ending.row(usage, estimated=True)
-            settle(usage.prompt + usage.completion, nano(row.cost_pico))
+            settle(_generated(entry, usage), nano(row.cost_pico))
             return row
 
         self._log.put(slot, counted, written)
@@ -335,6 +335,11 @@ def _bill(price: Price | None, used: Units, *, service_tier: str = DEFAULT_TIER,
     if cache_hit:
         return _Bill(0, cost.pico, None, price.rule)
     return _Bill(cost.pico, None, cost.lines, price.rule)
+
+
+def _generated(entry: Entry, usage: Usage) -> int:
+    """Tokens that the limits are charged: an answer from the cache takes none."""
+    return 0 if entry.cache_hit else usage.prompt + usage.completion
 
 
 def _uncounted(entry: Entry, outcome: str) -> Usage:

@@ -5,28 +5,20 @@ trial, 1, 2, 3, 4, 5    OpenAI's, each qualified for by what was paid and since 
 any other name          the operator's own: `[tiers.NAME.default]`
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from functools import lru_cache
 from importlib import resources
 from typing import Any
 
 from homeport.errors import SettingsError
+from homeport.wire.models import family as family
 
 HOME = "home"
 #: From the lowest on. Tiers that are not among them may use every model.
 LADDER = ("trial", "1", "2", "3", "4", "5")
 DEFAULT = "default"
-_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
-
-
-@lru_cache(maxsize=1024)
-def family(model: str) -> str:
-    """Dated snapshots share their model's limits: gpt-4o-2024-08-06 -> gpt-4o, gpt-4-0613 -> gpt-4."""
-    return _DATE.sub("", model)
 
 
 def pool(model: str) -> str:

@@ -30,6 +30,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from homeport import clock, ids
 from homeport.errors import SettingsError, Unavailable
+from homeport.store.redis_kept import KeptInRedis, within
 from homeport.store.redis_scripts import (
     BEAT,
     EXPECT,
@@ -62,6 +63,8 @@ _REMEMBERED = 10_000
 #: Names of joins without an answer that the next join ends. Those of long ago cannot be waiting in a socket any more.
 _FORMER = 10
 _FAILURES = (RedisError, OSError, TimeoutError)
+#: The part of the deadline that kept bytes are waited for: a request goes on without them.
+_READING = 0.2
 
 
 class _Step(NamedTuple):
@@ -124,6 +127,7 @@ class RedisShared:
         self._queue: deque[_Take | _Give | _Ask] = deque()
         self._wake = asyncio.Event()
         self._pumping: asyncio.Task[None] | None = None
+        self._kept = KeptInRedis(self._client, self._prefix + "cache:", deadline=deadline * _READING, pause=pause)
         self._beating: asyncio.TimerHandle | None = None
         #: Away: it is not asked. Joined: it knows this session. Joining while it is away is how one finds out.
         self._away = True
@@ -159,12 +163,14 @@ class RedisShared:
         await self._join()
         loop = asyncio.get_running_loop()
         self._pumping = loop.create_task(self._pump(), name="redis")
+        self._kept.start()
         self._beating = loop.call_later(HEARTBEAT_SECONDS, self._beat)
 
     async def close(self) -> None:
         """What was given before is settled, if Redis is there."""
         if self._beating is not None:
             self._beating.cancel()
+        await self._kept.close()
         if self._pumping is not None:
             if not self._away:
                 with suppress(TimeoutError, Unavailable):
@@ -248,11 +254,15 @@ class RedisShared:
                 await listening.aclose()  # type: ignore[no-untyped-call]
 
     async def get(self, key: str) -> bytes | None:
-        value: bytes | None = await self._try(self._client.get(self._prefix + "cache:" + key))
-        return value
+        return await self._kept.get(key) if not self._away else None
 
     async def set(self, key: str, value: bytes, ttl: float) -> None:
-        await self._try(self._client.set(self._prefix + "cache:" + key, value, px=max(1, round(ttl * 1000))))
+        if not self._away:
+            await self._kept.set(key, value, ttl)
+
+    async def clear(self, prefix: str) -> None:
+        if self._away or not await self._kept.clear(prefix):
+            raise Unavailable("Redis cannot be reached, so what is kept there stays. Try again soon.")
 
     # The queue, and the one task that empties it.
 
@@ -355,21 +365,9 @@ class RedisShared:
             self.give(item.charges, item.amounts, [0] * len(item.amounts), taken.session)
 
     async def _execute(self, steps: Sequence[_Step], *, load: bool = False) -> list[Any]:
-        """One pipeline within the deadline. A loop that was busy is not mistaken for a Redis that is slow: answers that
-        have arrived by then are read."""
-        asking = asyncio.get_running_loop().create_task(self._pipeline(steps, load))
-        try:
-            await asyncio.wait({asking}, timeout=self._deadline)
-            for _ in range(3):
-                if not asking.done():
-                    await asyncio.sleep(0)
-            if not asking.done():
-                raise TimeoutError(f"no answer within {self._deadline} s")
-            return asking.result()
-        finally:
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait({asking})
+        """One pipeline within the deadline."""
+        replies: list[Any] = await within(self._deadline, self._pipeline(steps, load))
+        return replies
 
     async def _pipeline(self, steps: Sequence[_Step], load: bool) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)

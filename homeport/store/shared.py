@@ -105,6 +105,10 @@ class Shared(Protocol):
         """Keep for `ttl` seconds, memory permitting."""
         ...
 
+    async def clear(self, prefix: str) -> None:
+        """Keep nothing any more whose key begins so. Raises Unavailable."""
+        ...
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -303,6 +307,10 @@ class MemoryShared:
         self._kept_bytes += len(value)
         while self._kept_bytes > self._cache_bytes:
             self._drop(next(iter(self._kept)))
+
+    async def clear(self, prefix: str) -> None:
+        for key in [key for key in self._kept if key.startswith(prefix)]:
+            self._drop(key)
 
     def _drop(self, key: str) -> None:
         dropped = self._kept.pop(key, None)

@@ -19,7 +19,7 @@ QUICK: Any = {"first_byte_seconds": 0.3, "idle_seconds": 0.3, "connect_seconds":
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     names = faults.all_behaviours()
     aliases = {f"{name}-or": (name, "well") for name in (*names, "refused")}
-    dead = {"base_url": f"http://127.0.0.1:{dead_port()}/v1", "models": ["dead", "dead-2"]}
+    dead = {"base_url": f"http://127.0.0.1:{dead_port()}/v1", "models": ["dead", "dead-2"], "retries": 0, "failures": 0}
     more = {"dead-or-local": ("dead", "echo"), "dead-or-dead": ("dead", "dead-2"), "three": ("dead", "silence", "well")}
     settings = {"aliases": {**aliases, **more}, "upstreams": {"dead": dead}}
     with relaying(tmp_path_factory.mktemp("fallbacks"), settings, **QUICK) as made:

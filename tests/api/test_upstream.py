@@ -197,7 +197,7 @@ def test_no_more_connections_than_the_settings_allow(tmp_path: Path) -> None:
 
 
 def test_when_all_connections_are_busy_for_too_long_it_is_said(tmp_path: Path) -> None:
-    with relaying(tmp_path, connections=1, connect_seconds=0.2) as relay:
+    with relaying(tmp_path, connections=1, queue_seconds=0.2) as relay:
         relay.fake.by_model["silent"] = faults.silence
         with raw.connect(relay.homeport) as holding:
             holding.sendall(raw.request_bytes(body("silent")))

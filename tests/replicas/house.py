@@ -147,6 +147,7 @@ def housed(
         lines = [f'{name} = "{value}"' for name, value in top.items() if value is not None]
         lines += ["[models.echo]", 'engine = "echo"', "[upstreams.far]"]
         lines += [f'base_url = "{fake.base_url}"', f'api_key = "{UPSTREAM_KEY}"', settings]
+        lines.insert(-1, "retries = 0\nfailures = 0\nrest_seconds = 0.001")
         for model in PRICED:
             lines += [f"[prices.{model}]", f"input = {INPUT}", f"output = {OUTPUT}"]
         made = [Replica(folder / f"replica-{number}", environment) for number in range(replicas)]

@@ -305,6 +305,26 @@ def test_bytes_are_kept_for_their_time(store: Store) -> None:
     run(store, test)
 
 
+def test_bytes_that_are_wanted_together_each_find_their_asker(store: Store) -> None:
+    async def test(shared: Shared) -> None:
+        for number in range(0, 100, 2):
+            await shared.set(str(number), b"%d" % number, 60)
+        found = await asyncio.gather(*(shared.get(str(number)) for number in range(100)))
+        assert found == [None if number % 2 else b"%d" % number for number in range(100)]
+
+    run(store, test)
+
+
+def test_bytes_are_cleared_by_their_prefix(store: Store) -> None:
+    async def test(shared: Shared) -> None:
+        await asyncio.gather(*(shared.set(f"answers:{number}", b"x", 60) for number in range(2500)))
+        await shared.set("else", b"x", 60)
+        await shared.clear("answers:")
+        assert [await shared.get(key) for key in ("answers:0", "answers:2499", "else")] == [None, None, b"x"]
+
+    run(store, test)
+
+
 Step = tuple[str, int, int, int]
 STEPS = st.lists(
     st.tuples(st.sampled_from(["take", "give", "forget"]), *(st.integers(0, 60) for _ in range(3))), max_size=25

@@ -57,9 +57,11 @@ def _together(row: dict[str, Any]) -> dict[str, int]:
 def relaying(
     data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True, **upstream: Any
 ) -> Iterator[Relay]:
-    """upstream: settings of `[upstreams.far]`, whose base_url and api_key are given."""
+    """upstream: settings of `[upstreams.far]`, whose base_url and api_key are given. It is asked once, whatever it has
+    done before, unless they say otherwise."""
     with fake_upstream() as fake:
-        far = {"base_url": fake.base_url, "api_key": UPSTREAM_KEY, **upstream}
+        once = {"retries": 0, "failures": 0, "rest_seconds": 0.001}
+        far = {"base_url": fake.base_url, "api_key": UPSTREAM_KEY, **once, **upstream}
         table = {**(settings or {}), "upstreams": {"far": far, **(settings or {}).get("upstreams", {})}}
         with running(data, table, lane=lane) as homeport:
             yield Relay(fake, homeport)

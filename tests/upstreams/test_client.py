@@ -21,7 +21,7 @@ LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_even
 
 def run(work: Work, *, loop: Any = uvloop.new_event_loop, **arguments: Any) -> None:
     with fake_upstream() as fake, asyncio.Runner(loop_factory=loop) as runner:
-        client = Client(fake.base_url, **{"deadlines": QUICK, **arguments})
+        client = Client(fake.base_url, **{"deadlines": QUICK, "line_seconds": 0.3, **arguments})
 
         async def whole_life() -> None:
             try:

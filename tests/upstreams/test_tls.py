@@ -61,7 +61,8 @@ def fake(pem: Path) -> Iterator[FakeUpstream]:
 
 
 def ask(folder: Path, *bodies: dict[str, Any], **upstream: Any) -> list[raw.Answer]:
-    with running(folder, {"upstreams": {"far": {"connect_seconds": 1, **upstream}}}) as homeport:
+    far = {"connect_seconds": 1, "retries": 0, "failures": 0, **upstream}
+    with running(folder, {"upstreams": {"far": far}}) as homeport:
         return [raw.ask(homeport, body=body) for body in bodies]
 
 

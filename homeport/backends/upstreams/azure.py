@@ -13,10 +13,10 @@ from homeport.settings import Upstream
 class AzureUpstream(OpenAIUpstream):
     """base_url is the resource's address; the model's name is the deployment's."""
 
-    def _credentials(self, settings: Upstream) -> list[Header]:
+    def _credentials(self, settings: Upstream, key: str | None) -> list[Header]:
         if settings.bearer_token:
             return [(b"authorization", b"Bearer " + settings.bearer_token.encode())]
-        return [(b"api-key", settings.api_key.encode())] if settings.api_key else []
+        return [(b"api-key", key.encode())] if key else []
 
     def _path(self, path: str, call: Call) -> str:
         return f"/openai/deployments/{quote(call.model, safe='')}{path}?api-version={quote(self._settings.api_version)}"

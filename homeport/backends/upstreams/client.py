@@ -4,6 +4,7 @@ Measured (docs/performance.md): a general-purpose client costs 80 to 3,400 us of
 """
 
 import asyncio
+import copy
 import re
 import ssl
 from collections.abc import Coroutine, Sequence
@@ -42,6 +43,10 @@ class Response:
         if self._headers is None:
             self._headers, self._top = headers_of(self._top), b""
         return self._headers
+
+    def mentions(self, part: bytes) -> bool:
+        """Whether there may be such a header. Costs nothing to speak of, before `headers` is read."""
+        return part in self._top
 
     def header(self, name: bytes) -> bytes:
         """b"" when it is not there."""
@@ -88,9 +93,14 @@ class Client:
         headers: Sequence[Header] = (),
         ca_file: str | None = None,
         connections: int = 256,
+        line: int = 1024,
+        line_seconds: float = 10.0,
         deadlines: Deadlines | None = None,
     ) -> None:
-        """Raises ValueError for an address or a header that cannot be used."""
+        """line: requests that may wait for a connection, and how long.
+
+        Raises ValueError for an address or a header that cannot be used.
+        """
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(base_url):
             raise ValueError(f"{base_url!r} is no http or https address")
@@ -105,9 +115,23 @@ class Client:
             tls=_trust(ca_file) if tls else None,
             most=connections,
             connect_seconds=self._deadlines.connect,
+            line=line,
+            line_seconds=line_seconds,
         )
         self._starts: dict[tuple[str, str], bytes] = {}
-        self._static = _lines([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity"), *headers])
+        self._common = _lines([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity")])
+        self._static = self._common + _lines(headers)
+
+    def sibling(self, headers: Sequence[Header]) -> "Client":
+        """The same connections, for requests with other headers. Raises ValueError as the first."""
+        other = copy.copy(self)
+        other._starts, other._static = {}, self._common + _lines(headers)
+        return other
+
+    @property
+    def load(self) -> int:
+        """Requests under way, and in line."""
+        return self._pool.load
 
     async def request(self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"") -> Response:
         """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header.

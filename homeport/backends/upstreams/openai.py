@@ -10,11 +10,15 @@ from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.upstreams import failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
+from homeport.backends.upstreams.doors import Doors, State, Way
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
-from homeport.settings import Upstream
+from homeport.errors import HomeportError
+from homeport.settings import DEFAULT_BASE_URL, Upstream
 
 _LARGEST_LIST = 4 * 2**20
+#: Of `x-ratelimit-remaining-...`, as everybody spells it.
+_LIMITS = b"emaining-"
 
 
 class _Listed(msgspec.Struct):
@@ -31,11 +35,45 @@ class OpenAIUpstream:
     def __init__(self, name: str, settings: Upstream) -> None:
         self.name = name
         self._settings = settings
-        self._client = Client(
-            settings.base_url,
-            headers=self._credentials(settings),
+        self._doors = Doors(name, self._clients(settings), settings)
+        self._calm = self._doors.calm
+
+    def _clients(self, settings: Upstream) -> list[Client]:
+        """One a door: every address with every key, or the n-th address with the n-th key. Doors of the same address
+        share its connections."""
+        keys = _keys(settings)
+        addresses = settings.base_urls or (settings.base_url,)
+        if settings.base_urls and settings.base_url != DEFAULT_BASE_URL:
+            raise ValueError("base_url and base_urls are both set: put all addresses into base_urls")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("an address stands in base_urls twice")
+        if len(addresses) > 1 and len(keys) not in (1, len(addresses)):
+            raise ValueError(
+                f"{len(keys)} keys for {len(addresses)} addresses: set one key for all of base_urls, or one for each, "
+                "in the same order"
+            )
+        if len(keys) == 1 or len(addresses) == 1:
+            pairs = [(address, key) for address in addresses for key in keys]
+        else:
+            pairs = list(zip(addresses, keys, strict=True))
+        first: dict[str, Client] = {}
+        clients: list[Client] = []
+        for address, key in pairs:
+            headers = self._credentials(settings, key)
+            if address not in first:
+                clients.append(first.setdefault(address, self._client(settings, address, headers)))
+            else:
+                clients.append(first[address].sibling(headers))
+        return clients
+
+    def _client(self, settings: Upstream, address: str, headers: list[Header]) -> Client:
+        return Client(
+            address,
+            headers=headers,
             ca_file=settings.ca_file,
             connections=settings.connections,
+            line=settings.queue,
+            line_seconds=settings.queue_seconds,
             deadlines=Deadlines(
                 connect=settings.connect_seconds,
                 first_byte=settings.first_byte_seconds,
@@ -44,10 +82,10 @@ class OpenAIUpstream:
             ),
         )
 
-    def _credentials(self, settings: Upstream) -> list[Header]:
+    def _credentials(self, settings: Upstream, key: str | None) -> list[Header]:
         headers: list[Header] = []
-        if settings.api_key:
-            headers.append((b"authorization", b"Bearer " + settings.api_key.encode()))
+        if key:
+            headers.append((b"authorization", b"Bearer " + key.encode()))
         if settings.organization:
             headers.append((b"openai-organization", settings.organization.encode()))
         if settings.project:
@@ -58,7 +96,12 @@ class OpenAIUpstream:
         """Nothing is asked of the network before somebody asks for an answer."""
 
     async def close(self) -> None:
-        await self._client.close()
+        for client in self._doors.clients:
+            await client.close()
+
+    def states(self) -> list[State]:
+        """How each door is, for every family of models that was asked for."""
+        return self._doors.states()
 
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/chat/completions", call)
@@ -70,9 +113,18 @@ class OpenAIUpstream:
         return path
 
     async def models(self) -> list[str]:
-        """What the upstream lists. Raises HomeportError."""
+        """What the upstream lists: the first of its doors that tells. Raises HomeportError."""
+        *others, last = self._doors.clients
+        for client in others:
+            try:
+                return await self._listed(client)
+            except HomeportError:
+                continue
+        return await self._listed(last)
+
+    async def _listed(self, client: Client) -> list[str]:
         try:
-            with closing(await self._client.request("GET", "/models")) as response:
+            with closing(await client.request("GET", "/models")) as response:
                 if response.status != 200:
                     raise await failures.refusal(response, self.name)
                 listed = msgspec.json.decode(await response.read(_LARGEST_LIST), type=_List)
@@ -83,23 +135,38 @@ class OpenAIUpstream:
         return [one.id for one in listed.data]
 
     async def _answer(self, path: str, call: Call) -> Answer:
+        doors = self._doors
+        way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
         ask_usage = self._settings.usage_in_streams
         body = relay.body_for(call, ask_usage=ask_usage)
-        try:
-            response = await self._client.request("POST", self._path(path, call), relay.passed_on(call), body)
-        except TransferError as error:
-            raise failures.failure(error, self.name) from None
-        if call.stream:
-            events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
-            return await Answer.begun(self._frames(response, events), stream=True)
-        try:
-            if response.status != 200:
-                raise await failures.refusal(response, self.name)
-            return Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
-        except TransferError as error:
-            raise failures.failure(error, self.name) from None
-        finally:
-            response.close()
+        path, headers = self._path(path, call), relay.passed_on(call)
+        tried: list[Way] = []
+        while True:
+            try:
+                response = await way.door.client.request("POST", path, headers, body)
+                if response.mentions(_LIMITS):
+                    doors.learn(way, response.headers)
+                if call.stream:
+                    events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
+                    answer = await Answer.begun(self._frames(response, events), stream=True)
+                else:
+                    try:
+                        if response.status != 200:
+                            raise await failures.refusal(response, self.name)
+                        answer = Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
+                    finally:
+                        response.close()
+            except TransferError as error:
+                way = doors.another(way, call, self._failure(error), tried)
+            except HomeportError as error:
+                way = doors.another(way, call, error, tried)
+            else:
+                if way.shaken:
+                    doors.succeeded(way)
+                return answer
+
+    def _failure(self, error: TransferError) -> HomeportError:
+        return failures.failure(error, self.name, again_unanswered=self._settings.retry_unanswered)
 
     async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
         try:
@@ -115,4 +182,10 @@ class OpenAIUpstream:
                 events.end()
                 await response.settle()
         except TransferError as error:
-            raise failures.failure(error, self.name) from None
+            raise self._failure(error) from None
+
+
+def _keys(settings: Upstream) -> tuple[str | None, ...]:
+    """Each once."""
+    keys = tuple(dict.fromkeys(key for key in (settings.api_key, *settings.api_keys) if key))
+    return keys or (None,)

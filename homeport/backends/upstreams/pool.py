@@ -19,12 +19,25 @@ class Pool:
     later is served earlier.
     """
 
-    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None, most: int, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        most: int,
+        connect_seconds: float,
+        line: int,
+        line_seconds: float,
+    ) -> None:
+        """line: how many may wait in it, and how long."""
         self._host = host
         self._port = port
         self._tls = tls
         self._most = most
         self._seconds = connect_seconds
+        self._longest_line = line
+        self._line_seconds = line_seconds
         self._open: set[Connection] = set()
         self._opening = 0
         self._idle: deque[Connection] = deque()
@@ -64,14 +77,23 @@ class Pool:
                 return connection
         return None
 
+    @property
+    def load(self) -> int:
+        """Connections that are busy or being opened, and those who wait for one."""
+        return len(self._open) + self._opening - len(self._idle) + len(self._line)
+
     async def _opened_or_handed(self) -> Connection:
         in_line = False
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds) as patience:
                 while len(self._open) + self._opening >= self._most:
+                    if len(self._line) >= self._longest_line:
+                        raise AllBusy(f"all {self._most} connections are busy and {len(self._line)} requests wait")
                     in_line = True
+                    patience.reschedule(asyncio.get_running_loop().time() + self._line_seconds)
                     handed = await self._turn()
                     in_line = False
+                    patience.reschedule(asyncio.get_running_loop().time() + self._seconds)
                     if handed is None:
                         return await self._dial()
                     if handed.alive:
@@ -80,7 +102,7 @@ class Pool:
                 return await self._dial()
         except TimeoutError:
             if in_line:
-                raise AllBusy(f"all {self._most} connections were busy for {self._seconds:g} s") from None
+                raise AllBusy(f"all {self._most} connections were busy for {self._line_seconds:g} s") from None
             raise ConnectFailed(f"no connection within {self._seconds:g} s") from None
         except OSError as error:
             raise ConnectFailed(_reason(error)) from None

@@ -7,6 +7,7 @@
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,13 @@ from homeport.gateway.entra import Entra
 from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
 from homeport.gateway.pipeline import Step, StraightLine
+from homeport.gateway.recording import Played, Recorder
+from homeport.gateway.recordings import Recordings
+from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
-from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream
+from homeport.gateway.scrub import Scrub
+from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream, admin_key, first_key
 
 if TYPE_CHECKING:
     from homeport.books import Books
@@ -56,6 +61,7 @@ class App:
     upstreams: Sequence[Any]
     books: "Books"
     cache: Cache | None
+    recorder: Recorder | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -85,6 +91,8 @@ class App:
             await backend.close()
         if self.cache is not None:
             await self.cache.close()
+        if self.recorder is not None:
+            log.info("%s", self.recorder.told())
         await self.books.close()
 
 
@@ -96,16 +104,17 @@ def build(settings: Settings) -> App:
     organization = settings.server.organization
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
-    held = {name: _local(name, model, settings.data / "models") for name, model in local_models(settings).items()}
-    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
-    router = _router(settings, held, upstreams)
-    cache = _cache(settings, attempts.answer, books)
+    held, upstreams, router = _backends(settings)
+    recorder = _recorder(settings, attempts.answer)
+    ask = recorder.answer if recorder is not None else attempts.answer
+    cache = _cache(settings, ask, books) if recorder is None else None
+    answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,
         budgets=books.budgets,
         limits=books.limits,
         ledger=books.ledger,
-        answer=cache.answer if cache is not None else attempts.answer,
+        answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
     exchange = Exchange(line, books.idempotency, organization=organization)
     keyring = Keyring(lambda: books.accounts.snapshot)
@@ -134,7 +143,7 @@ def build(settings: Settings) -> App:
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder)
 
 
 def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
@@ -146,6 +155,36 @@ def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
     max_bytes = settings.cache.max_mb * 2**20
     store = Store(max_bytes=max_bytes, shared=shared, process_seconds=settings.cache.process_seconds)
     return Cache(ask, policy, store, Configurations(settings).of)
+
+
+def _recorder(settings: Settings, ask: Step) -> Recorder | None:
+    """The step before `ask`, where answers are recorded or replayed. Raises SettingsError."""
+    chosen = settings.recording
+    if chosen.record is None and chosen.replay is None:
+        return None
+    known = [secret for one in settings.upstreams.values() for secret in (one.api_key, *one.api_keys, one.bearer_token)]
+    try:
+        scrub = Scrub([*known, first_key(), admin_key()], chosen.secrets)
+    except re.error as error:
+        raise SettingsError(f"recording.secrets: {error.pattern!r} is no regular expression: {error}.") from None
+    if chosen.replay is not None and chosen.record is None and not Path(chosen.replay).expanduser().is_dir():
+        raise SettingsError(
+            f"There is no folder {chosen.replay!r} to replay. Record it first: --record {chosen.replay}"
+        )
+    record, replay = (Recordings(Path(one).expanduser()) if one else None for one in (chosen.record, chosen.replay))
+    return Recorder(ask, scrub, record=record, replay=replay, ignore=chosen.ignore, speed=chosen.speed)
+
+
+def _backends(settings: Settings) -> tuple[dict[str, Held], dict[str, Any], Router]:
+    """The models of this machine, the upstreams, and the way to them. In replay there is nothing behind a name."""
+    if settings.recording.replay is not None and settings.recording.record is None:
+        played = Played(Recordings(Path(settings.recording.replay).expanduser()))
+        upstreams: dict[str, Any] = dict.fromkeys(settings.upstreams, played)
+        return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
+    models = local_models(settings)
+    held = {name: _local(name, model, settings.data / "models") for name, model in models.items()}
+    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    return held, upstreams, _router(settings, held, upstreams)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -202,7 +241,10 @@ def _upstream(name: str, upstream: Upstream) -> Any:
         raise SettingsError(f"upstreams.{name}: {error}") from None
 
 
-def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any]) -> Router:
+def _router(
+    settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any], anything: Sequence[Target] = ()
+) -> Router:
+    """anything: targets for every name, after those of the settings. Raises SettingsError."""
     models = {name: Target("local", backend, name, "homeport", local=True) for name, backend in held.items()}
     wildcards: list[Target] = []
     retries = {name: _retries(upstream) for name, upstream in settings.upstreams.items()}
@@ -234,7 +276,7 @@ def _router(settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str
     real = (name for name, model in local_models(settings).items() if model.engine != "echo")
     default = next(real, next(iter(held), None))
     defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
-    return Router(models=models, aliases=aliases, routes=routes, wildcards=wildcards, defaults=defaults)
+    return Router(models=models, aliases=aliases, routes=routes, wildcards=[*wildcards, *anything], defaults=defaults)
 
 
 def _retries(upstream: Upstream) -> Retries:

@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key)")
     serve.add_argument("--port", type=int, help="port (default 8000; 0 takes a free one)")
+    serve.add_argument(
+        "--record", metavar="DIR", help="write every answer down there, streams with their timing, without secrets"
+    )
+    serve.add_argument(
+        "--replay",
+        metavar="DIR",
+        help="answer from there and ask nobody; with --record: ask for what is not there, and write it down",
+    )
+    serve.add_argument(
+        "--replay-speed", type=float, metavar="N", help="of replayed streams: 1 as they were (default), 0 at once"
+    )
     serve.set_defaults(run=_serve)
 
     pull = _command(
@@ -78,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     _add_keys(commands)
+    _add_recordings(commands)
 
     doctor = _command(
         commands,
@@ -127,6 +139,27 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     revoke.set_defaults(run=_keys_revoke)
 
 
+def _add_recordings(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    recordings = _command(
+        commands,
+        "recordings",
+        "list and show what `homeport serve --record` has written down",
+        """\
+        A folder of recordings holds one JSON file for each question, with the answers that it got. The files are made
+        to be read, compared and kept beside the tests that need them.
+        """,
+    )
+    actions = recordings.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listed = _command(
+        actions, "list", "list the recordings of a folder", "One line a recording. Ends with 1 if one is broken."
+    )
+    listed.add_argument("folder", metavar="DIR", type=Path)
+    listed.set_defaults(run=_recordings_list)
+    show = _command(actions, "show", "show a recording: its question, and what was answered", "")
+    show.add_argument("file", metavar="FILE", type=Path)
+    show.set_defaults(run=_recordings_show)
+
+
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, description: str
 ) -> argparse.ArgumentParser:
@@ -146,7 +179,13 @@ def _settings(options: argparse.Namespace) -> Settings:
 
     loaded = settings.load(options.config)
     given = {name: value for name in ("host", "port", "data") if (value := getattr(options, name, None)) is not None}
-    return msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, **given))
+    told = {"record": "record", "replay": "replay", "replay_speed": "speed"}
+    recording = {name: value for option, name in told.items() if (value := getattr(options, option, None)) is not None}
+    return msgspec.structs.replace(
+        loaded,
+        server=msgspec.structs.replace(loaded.server, **given),
+        recording=msgspec.structs.replace(loaded.recording, **recording),
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -222,6 +261,23 @@ def _keys_revoke(options: argparse.Namespace) -> int:
     from homeport import keys
 
     print(f"{options.id} {keys.revoke(_settings(options), options.id)} is revoked.")
+    return 0
+
+
+def _recordings_list(options: argparse.Namespace) -> int:
+    from homeport.records import lines
+
+    broken = False
+    for line in lines(options.folder):
+        print(line.text, file=sys.stderr if line.broken else sys.stdout)
+        broken = broken or line.broken
+    return 1 if broken else 0
+
+
+def _recordings_show(options: argparse.Namespace) -> int:
+    from homeport.records import shown
+
+    print(shown(options.file))
     return 0
 
 

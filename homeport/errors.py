@@ -8,6 +8,7 @@
     |  |- MissingKey                  401, code null
     |- PermissionDenied               403
     |- ModelNotFound                  404 code model_not_found
+    |- RecordingNotFound              404 code recording_not_found: answers come from recordings alone
     |- NotFound                       404: no such project, key, user, ...; `param` names the part of the path
     |- UnknownURL                     404
     |- MethodNotAllowed               405
@@ -21,6 +22,7 @@
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
     |- NotCached                      504 code not_cached: the request wants to be answered from the cache alone
+    |- ConnectionCut                  no status: the connection ends here, as the request asked for
     |- UpstreamFailed                 503: the upstream is dead, slow, or answered nonsense
     |- UpstreamRefused                the upstream's own error object and status, passed on
     SettingsError                     never reaches a client: the command line prints it and ends
@@ -93,6 +95,15 @@ class ModelNotFound(HomeportError):
     @classmethod
     def named(cls, model: str) -> "ModelNotFound":
         return cls(f"The model `{model}` does not exist or you do not have access to it.")
+
+
+class RecordingNotFound(HomeportError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "recording_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=(("x-should-retry", "false"),))
 
 
 class NotFound(HomeportError):
@@ -180,6 +191,13 @@ class NotCached(HomeportError):
     status = 504
     type = "invalid_request_error"
     default_code = "not_cached"
+
+
+class ConnectionCut(HomeportError):
+    """A rehearsed fault: the client gets no word of it."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection is cut, as x-homeport-fault asked for.")
 
 
 class UpstreamFailed(HomeportError):

@@ -97,6 +97,7 @@ def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None
         state = f" [{held.reason}]" if held is not None and held.state == "missing" else ""
         lines.append(f"  {model}{state}" + (f"  <-  {', '.join(aliases)}" if aliases else ""))
     lines += [f"  every other name  ->  {wild.name}" for wild in built.router.wildcards]
+    lines += [f"  {line}" for line in _recording_lines(built)]
     first = next((one for one in built.router.listed() if _answers(one, built)), None)
     if first is not None:
         lines += [
@@ -107,6 +108,19 @@ def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None
             f'    -d \'{{"model": "{first.id}", "messages": [{{"role": "user", "content": "Say hello."}}]}}\'',
         ]
     print("\n".join([*lines, ""]), flush=True)
+
+
+def _recording_lines(built: app.App) -> list[str]:
+    recorder = built.recorder
+    if recorder is None:
+        return []
+    record, replay = recorder.record, recorder.replay
+    if record is None:
+        assert replay is not None
+        return ["", f"Replaying {replay.folder} (recordings: {len(replay.files())}). Nothing else is asked."]
+    if replay is None:
+        return ["", f"Recording into {record.folder}."]
+    return ["", f"Replaying {replay.folder}; what is not there is asked for and recorded into {record.folder}."]
 
 
 def _answers(listed: Listed, built: app.App) -> bool:

@@ -215,6 +215,30 @@ class Cache(_Section, frozen=True):
     semantic: Semantic = Semantic()
 
 
+class Recording(_Section, frozen=True):
+    """Answers that are written down, and given again without asking anybody: docs/record-and-replay.md."""
+
+    record: Annotated[str | None, _doc("Folder that answers are written to. Not for production.")] = None
+    replay: Annotated[
+        str | None, _doc("Folder that answers come from. Without `record` nobody else is asked, and no model loaded.")
+    ] = None
+    speed: Annotated[
+        float, Meta(ge=0, description="Of replayed streams: 1 as they were, 2 twice as fast, 0 at once.")
+    ] = 1.0
+    ignore: Annotated[
+        tuple[str, ...], _doc("Parameters that make no other question: requests that differ in them share a recording.")
+    ] = ()
+    secrets: Annotated[
+        tuple[str, ...], _doc("Regular expressions of more that is never written down, beside keys and tokens.")
+    ] = ()
+
+
+class Faults(_Section, frozen=True):
+    """Faults that a client may ask for, to rehearse them: docs/record-and-replay.md."""
+
+    allowed: Annotated[bool, _doc("Whether `x-homeport-fault` is obeyed; else it is refused with 403.")] = False
+
+
 class Price(_Section, frozen=True):
     """What a model costs in US dollars: `[prices.NAME]`. Goes before every list."""
 
@@ -271,6 +295,8 @@ class Settings(_Section, frozen=True):
     prices: dict[str, Price] = msgspec.field(default_factory=dict)
     alerts: Alerts = Alerts()
     cache: Cache = Cache()
+    recording: Recording = Recording()
+    faults: Faults = Faults()
     entra: Entra = Entra()
 
     @property

@@ -20,6 +20,7 @@ class AsgiReply:
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
+        self._started = False
 
     @property
     def paused(self) -> bool:
@@ -31,6 +32,7 @@ class AsgiReply:
         self.close()
 
     def start(self, status: int, head: bytes) -> None:
+        self._started = True
         self._put({"type": "http.response.start", "status": status, "headers": http_headers.pairs(head)})
 
     def write(self, data: bytes) -> None:
@@ -48,6 +50,12 @@ class AsgiReply:
         while self.paused:
             self._room.clear()
             await self._room.wait()
+
+    def abort(self) -> None:
+        """A server closes the connection of an answer that is not brought to its end."""
+        if not self._started:
+            self.start(200, b"content-length: 1\r\n")
+        self.close()
 
     async def pump(self, send: Send) -> None:
         while (message := await self._messages.get()) is not None:

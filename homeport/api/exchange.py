@@ -14,7 +14,7 @@ from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
 from homeport.backends.capabilities import Call, Header
-from homeport.errors import HomeportError
+from homeport.errors import ConnectionCut, HomeportError
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
@@ -55,6 +55,10 @@ class Reply(Protocol):
     def finish(self) -> None: ...
 
     async def drain(self) -> None: ...
+
+    def abort(self) -> None:
+        """End the connection, wherever the answer is."""
+        ...
 
 
 class Dialect(Protocol):
@@ -133,7 +137,9 @@ class Exchange:
                 reply.failed = True
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
             body = route.dialect.error(error)
-            if started:
+            if isinstance(error, ConnectionCut):
+                reply.abort()
+            elif started:
                 reply.write(sse.event(body))
                 reply.finish()
             else:
@@ -183,6 +189,8 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     )
     if seen.cache or seen.cache_control:
         call.cache = seen.cache, seen.cache_control
+    if seen.fault:
+        call.fault = seen.fault
     return call
 
 

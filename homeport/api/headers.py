@@ -40,6 +40,7 @@ class Seen:
     idempotency_key = b""
     cache = b""
     cache_control = b""
+    fault = b""
     custom: tuple[Header, ...] = ()
 
     @property
@@ -60,6 +61,7 @@ _READ = {
     b"idempotency-key": "idempotency_key",
     b"x-homeport-cache": "cache",
     b"cache-control": "cache_control",
+    b"x-homeport-fault": "fault",
 }
 
 

@@ -31,6 +31,8 @@ class Reply(Protocol):
 
     async def drain(self) -> None: ...
 
+    def abort(self) -> None: ...
+
 
 def replayed(kept: "Kept") -> bytes:
     """Header lines of an answer that is given again."""
@@ -79,6 +81,9 @@ class OnceReply:
 
     async def drain(self) -> None:
         await self._reply.drain()
+
+    def abort(self) -> None:
+        self._reply.abort()
 
     async def settle(self) -> None:
         """Keep the answer or give the claim up, and send the end."""

@@ -108,6 +108,10 @@ class LaneCycle:
         await self.protocol.flow.drain()
         self.paused = False
 
+    def abort(self) -> None:
+        self.keep_alive = False
+        self._complete()
+
     def _start(self, status: int, head: bytes) -> bytes:
         """Status line and headers."""
         start = self.protocol.status_line(status) + head

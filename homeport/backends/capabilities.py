@@ -99,6 +99,7 @@ class Call:
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
+    fault: the value of its `x-homeport-fault`, empty where it has none.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -111,6 +112,7 @@ class Call:
         "cache",
         "choices",
         "endpoint",
+        "fault",
         "headers",
         "include_usage",
         "max_tokens",
@@ -147,6 +149,7 @@ class Call:
         self.headers = headers
         self.model = model
         self.cache: tuple[bytes, bytes] | None = None
+        self.fault = b""
         self.patience = inf
         self.told: list[bytes] = []
         self._fields: dict[str, msgspec.Raw] | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_upstream import dead_port
 from tests.model_files import FOLDER
 from tests.server import KEY, Running
 
@@ -44,16 +45,29 @@ def test_there_are_five() -> None:
 
 
 @pytest.mark.parametrize("title", examples())
-def test_an_example(title: str, real_server: Running, axios: Path) -> None:
+def test_an_example(title: str, real_server: Running, axios: Path, tmp_path: Path) -> None:
     language, code = examples()[title]
+    folder = tmp_path if language == "sh" else axios
+    if ":8001/" in code:
+        code = code.replace("8001", str(dead_port())).replace("/tmp/replay", str(tmp_path / "data"))
     command = {"sh": ["bash", "-ec"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}[language]
     done = subprocess.run(
         [*command, code],
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=axios,
-        env={**os.environ, "OPENAI_BASE_URL": real_server.base_url, "OPENAI_API_KEY": KEY},
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OPENAI_BASE_URL": real_server.base_url,
+            "OPENAI_API_KEY": KEY,
+        },
     )
     assert done.returncode == 0, done.stderr
-    assert ("ping" if "echo" in code else "Paris") in done.stdout
+    if "--replay" not in code:
+        assert "Paris" in done.stdout
+        return
+    recorded, replayed = [line for line in done.stdout.splitlines() if line.startswith('{"id"')]
+    assert "ping" in recorded
+    assert replayed == recorded

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from homeport.backends.capabilities import Usage
 from homeport.gateway.cache_key import Question
@@ -23,7 +24,8 @@ MOST_ANSWERS = 100
 #: Differences that are named.
 MOST_NAMED = 5
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder().encode
+_sorted = msgspec.json.Encoder(order="sorted").encode
 _canonical = msgspec.msgpack.Encoder(order="sorted").encode
 
 
@@ -103,7 +105,8 @@ class Recordings:
         return found
 
     def write(self, file: str, recording: Recording) -> None:
-        """Whole, or not at all. Raises OSError."""
+        """Whole, or not at all; the question in an order of its own, answers as they came. Raises OSError."""
+        recording = replace(recording, request=msgspec.json.decode(_sorted(recording.request)))
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")

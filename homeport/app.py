@@ -72,6 +72,10 @@ class App:
         """
         return await self.books.open(preset, admin, refuse_without_key=refuse_without_key)
 
+    async def join(self) -> None:
+        """In place of open(), in a process beside one that has opened."""
+        await self.books.join()
+
     async def start(self) -> None:
         for upstream in self.upstreams:
             await upstream.start()

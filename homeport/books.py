@@ -96,13 +96,20 @@ class Books:
         await migrate(self.database, "state")
         await migrate(self.usage_database, "usage")
         made = await bootstrap.prepare(self.changes, Presets(preset, admin), refuse_without_key=refuse_without_key)
+        await self.join()
+        return made
+
+    async def join(self) -> None:
+        """As one of several processes, of which another has opened: no table is touched, and no key is made.
+
+        What a killed one left is taken over, whoever it was. Raises Unavailable.
+        """
         await self.accounts.load()
         await self.shared.start()
         await self._recover()
         if self._graduation is not None:
             await self._graduation.look()
         self._log.start()
-        return made
 
     async def _recover(self) -> None:
         """What a killed process left becomes rows, and its money is counted anew from them."""

@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key)")
     serve.add_argument("--port", type=int, help="port (default 8000; 0 takes a free one)")
     serve.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes on the port (default 1; more need redis_url)"
+    )
+    serve.add_argument(
         "--record", metavar="DIR", help="write every answer down there, streams with their timing, without secrets"
     )
     serve.add_argument(
@@ -178,7 +181,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     from homeport import settings
 
     loaded = settings.load(options.config)
-    given = {name: value for name in ("host", "port", "data") if (value := getattr(options, name, None)) is not None}
+    names = ("host", "port", "workers", "data")
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     told = {"record": "record", "replay": "replay", "replay_speed": "speed"}
     recording = {name: value for option, name in told.items() if (value := getattr(options, option, None)) is not None}
     return msgspec.structs.replace(
@@ -188,10 +192,22 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
 def _serve(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings.server.workers > 1:
+        from homeport import workers
+
+        return workers.serve(settings)
     from homeport.serving import serve
 
-    return serve(_settings(options))
+    return serve(settings)
 
 
 def _pull(options: argparse.Namespace) -> int:

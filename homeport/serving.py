@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import socket
 import sys
 
 from homeport import app, settings
@@ -13,33 +14,37 @@ from homeport.settings import Settings
 
 def serve(chosen: Settings) -> int:
     """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
+    log_to_stderr(chosen)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(chosen))
+    return 0
+
+
+def log_to_stderr(chosen: Settings, process: str = "") -> None:
+    """process: its name in every line, where there are several."""
     logging.basicConfig(
         stream=sys.stderr,
         level=chosen.server.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        format=f"%(asctime)s %(levelname)s {process and f'[{process}] '}%(name)s: %(message)s",
     )
     for chatty in ("uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(chosen))
-    return 0
 
 
 async def _serve(chosen: Settings) -> None:
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:
-        made = await built.open(preset, admin=admin, refuse_without_key=_refusal(chosen.server.host))
+        made = await built.open(preset, admin=admin, refuse_without_key=refusal(chosen.server.host))
         listener = server.bind(chosen.server.host, chosen.server.port)
     except BaseException:
         await built.close()
         raise
-    host, port = listener.getsockname()[:2]
-    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, admin), made, built)
+    print(welcome(listener, key_line(made, preset, admin), made, built), flush=True)
     await server.server(built.asgi, built.http, chosen.server).serve_while(listener, built)
 
 
-def _refusal(host: str) -> str | None:
+def refusal(host: str) -> str | None:
     if _is_loopback(host):
         return None
     return (
@@ -47,7 +52,7 @@ def _refusal(host: str) -> str | None:
     )
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     try:
         import uvloop
     except ImportError:
@@ -69,7 +74,7 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _key_line(made: str | None, preset: str | None, admin: str | None) -> str:
+def key_line(made: str | None, preset: str | None, admin: str | None) -> str:
     if made is not None:
         return f"{made}   (shown this once; only its hash is kept)"
     if preset is not None:
@@ -79,8 +84,10 @@ def _key_line(made: str | None, preset: str | None, admin: str | None) -> str:
     return "as shown at the first start; another: homeport keys create"
 
 
-def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None:
+def welcome(listener: socket.socket, key: str, made: str | None, built: app.App) -> str:
     """Base URL, key, which model answers to which name, and a command to try: it runs as it is while the key is new."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{_shown(host)}:{port}"
     lines = [
         "",
         f"  Homeport is listening.   base_url  {url}/v1",
@@ -107,7 +114,7 @@ def _print_welcome(url: str, key: str, made: str | None, built: app.App) -> None
             f'    -H "Authorization: Bearer {made or "$OPENAI_API_KEY"}" \\',
             f'    -d \'{{"model": "{first.id}", "messages": [{{"role": "user", "content": "Say hello."}}]}}\'',
         ]
-    print("\n".join([*lines, ""]), flush=True)
+    return "\n".join([*lines, ""])
 
 
 def _recording_lines(built: app.App) -> list[str]:

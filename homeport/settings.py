@@ -55,6 +55,7 @@ class Server(_Section, frozen=True):
 
     host: Annotated[str, _doc("Address to listen on. Anything but loopback needs at least one key.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one and prints it.")] = 8000
+    workers: Annotated[Positive, _doc("Processes on the port. More than one need `redis_url`: docs/workers.md.")] = 1
     data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
     organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
     max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32

@@ -21,12 +21,47 @@ BACKLOG = 2048
 
 def bind(host: str, port: int) -> socket.socket:
     """Take the port, or raise SettingsError that says what to do."""
+    return _taken(host, port, listen=True)
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Take the port for several processes, each of which listens on a socket of its own (`beside`). As bind.
+
+    Nobody is connected to the one that is returned: it only keeps the port. It is taken before it may be shared, or a
+    second `homeport serve` of the same user would share it unasked.
+    """
+    reserved = _taken(host, port, listen=False)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return reserved
+
+
+def beside(reserved: socket.socket) -> socket.socket:
+    """One more socket for the same port; it takes its share of the connections as soon as it listens.
+
+    Why not one listening socket for all: whoever wakes first takes all that wait. Of 64 connections that came at once
+    two processes had 62 and 2, or 0 and 64; with a socket each, among which the kernel spreads them by a hash of the
+    client's address, 31 and 33, or 26 and 38 (docs/workers.md).
+    """
+    listener = socket.socket(reserved.family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(reserved.getsockname())
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _taken(host: str, port: int, *, listen: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(BACKLOG)
+        if listen:
+            listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise SettingsError(
@@ -47,7 +82,17 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again."""
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again.
+
+    listening: called once the port answers.
+    """
+
+    listening: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.listening is not None:
+            self.listening()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit and sig == signal.SIGINT:

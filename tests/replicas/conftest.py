@@ -6,6 +6,7 @@ a database that is new and a number of Redis that nobody else has.
 
 from collections.abc import Iterator
 from itertools import count
+from typing import TypedDict
 
 import pytest
 
@@ -27,7 +28,12 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-def stores(postgres: PostgresServer, redis: RedisServer) -> dict[str, str]:
+class Stores(TypedDict, total=False):
+    database_url: str
+    redis_url: str
+
+
+def stores(postgres: PostgresServer, redis: RedisServer) -> Stores:
     """New ones: what `housed` wants to know of them."""
     number = next(_numbers)
     return {

@@ -136,6 +136,7 @@ def housed(
     folder: Path,
     *,
     replicas: int = 1,
+    workers: int = 1,
     database_url: str | None = None,
     redis_url: str | None = None,
     settings: str = "",
@@ -150,7 +151,9 @@ def housed(
         lines.insert(-1, "retries = 0\nfailures = 0\nrest_seconds = 0.001")
         for model in PRICED:
             lines += [f"[prices.{model}]", f"input = {INPUT}", f"output = {OUTPUT}"]
-        made = [Replica(folder / f"replica-{number}", environment) for number in range(replicas)]
+        if workers > 1:
+            lines += ["[server]", f"workers = {workers}"]
+        made = [Replica(folder / f"replica-{number}", environment, workers) for number in range(replicas)]
         try:
             for one in made:
                 one.folder.mkdir()

@@ -27,6 +27,7 @@ class Replica:
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
     url: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _client: openai.OpenAI | None = None
@@ -103,7 +104,9 @@ class Replica:
         return ask(self.port, method, path, body, key=key, headers=headers)
 
     def knows(self, key: str) -> bool:
-        return self.ask("GET", "/v1/models", key=key).status == 200
+        """All of its workers do, as far as many connections can tell."""
+        asked = 1 if self.workers == 1 else 10 * self.workers
+        return all(self.ask("GET", "/v1/models", key=key).status == 200 for _ in range(asked))
 
     def make(self, path: str, body: Any) -> dict[str, Any]:
         """By the Admin API, which must go well."""

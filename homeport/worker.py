@@ -1,0 +1,90 @@
+"""A child of `homeport serve --workers N` (workers.py): `python -m homeport.worker LEASH LISTENER`, numbers of sockets.
+
+The parent holds the other end of the leash. Over it come the orders, so that no secret is in an argument or a variable,
+and a child that is started later serves by the same settings as its siblings whatever became of homeport.toml; over it
+the child says that it listens. When the leash ends the parent has gone, however it went, and the child drains as after
+SIGTERM: nobody serves without an owner.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import msgspec
+
+from homeport import app, serving
+from homeport.api import server
+from homeport.errors import HomeportError, SettingsError
+from homeport.settings import Settings
+
+log = logging.getLogger("homeport")
+
+#: Seconds beyond `drain_seconds` that the end of a process may take: its last rows are written.
+ENDING_SECONDS = 15.0
+#: Bytes that say how many bytes of orders follow.
+LENGTH = 4
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """name: of this process, in the log."""
+
+    name: str
+    settings: Settings
+
+    def packed(self) -> bytes:
+        packed = msgspec.msgpack.encode(self)
+        return len(packed).to_bytes(LENGTH, "big") + packed
+
+
+def main() -> int:
+    leash, listener = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    with leash.makefile("rb") as taken:
+        length = taken.read(LENGTH)
+        packed = taken.read(int.from_bytes(length, "big"))
+    try:
+        orders = msgspec.msgpack.decode(packed, type=Orders)
+    except msgspec.DecodeError:
+        return 1  # the parent went before it had said all
+    serving.log_to_stderr(orders.settings, orders.name)
+    patience = orders.settings.server.drain_seconds + ENDING_SECONDS
+    threading.Thread(target=_follow, args=(leash, patience), name="leash", daemon=True).start()
+    try:
+        with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
+            runner.run(_serve(orders, leash, listener))
+    except SettingsError as error:
+        print(f"homeport: {error}", file=sys.stderr)
+        return 2
+    except HomeportError as error:
+        log.error("%s", error.message)
+        return 1
+    return 0
+
+
+async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
+    built = app.build(orders.settings)
+    try:
+        await built.join()
+    except BaseException:
+        await built.close()
+        raise
+    serve = server.server(built.asgi, built.http, orders.settings.server)
+    serve.listening = lambda: leash.sendall(b"!")
+    await serve.serve_while(listener, built)
+
+
+def _follow(leash: socket.socket, patience: float) -> None:
+    """In a thread: a loop that is blocked must not keep an orphan alive."""
+    while leash.recv(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(patience)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

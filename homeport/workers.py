@@ -1,0 +1,226 @@
+"""`homeport serve --workers N`: N processes on one port, and this one, their parent, which serves nobody.
+
+    parent    checks the settings, brings the tables up to date, makes the first key, takes the port, says the welcome
+    worker    all of Homeport (worker.py): its own event loop, journal and name in Redis, its own socket on the port
+
+A child is a new interpreter, not a fork: the parent has had an event loop, database drivers and threads, and what a
+fork would copy of them is in no state that anybody promises. A worker that was started a week later begins as the first
+one did.
+
+    started --- listens ---> serving --- dies ---> started again: after 0.1 s, and up to 10 s while it keeps dying
+            --- dies before any welcome ---> nothing is served, and its status is this one's
+
+A child that was killed has lost nothing: its successor finds its journal, as any next start does. When the parent ends,
+however it does, its children see their leash end and drain.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from homeport import app, clock, serving, settings
+from homeport.api import server
+from homeport.errors import SettingsError
+from homeport.settings import Settings
+from homeport.worker import ENDING_SECONDS, Orders
+
+log = logging.getLogger("homeport")
+
+#: Seconds until a child that died is started again: the first time, at most, and after how long a life it is the first
+#: time anew.
+FIRST_REST = 0.1
+LONGEST_REST = 10.0
+STEADY_SECONDS = 30.0
+
+
+class NotStarted(Exception):
+    """A child ended before it had ever listened. status: with which; negative: by which signal."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+def serve(chosen: Settings) -> int:
+    """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
+    check(chosen)
+    serving.log_to_stderr(chosen, "parent")
+    with asyncio.Runner() as runner:
+        status = 1
+        try:
+            status = runner.run(_serve(chosen))
+        except* NotStarted as group:
+            status = max(status, *(error.status for error in group.exceptions if isinstance(error, NotStarted)))
+    return status
+
+
+def check(chosen: Settings) -> None:
+    """Raises SettingsError for what several processes cannot do."""
+    number = chosen.server.workers
+    if chosen.redis_url is None:
+        raise SettingsError(
+            f"{number} workers need redis_url: each would count requests, tokens and money for itself, and no limit "
+            'would be a limit. Set redis_url = "redis://HOST:6379/0", or serve with one worker.'
+        )
+    if chosen.recording.record is not None or chosen.recording.replay is not None:
+        raise SettingsError("Recordings are written and replayed by one process: leave --workers out.")
+    bounded = {"server.max_connections": chosen.server.max_connections, "cache.max_mb": chosen.cache.max_mb}
+    bounded |= {f"upstreams.{name}.connections": one.connections for name, one in chosen.upstreams.items()}
+    for setting, most in bounded.items():
+        if most < number:
+            raise SettingsError(f"{setting} = {most} cannot be shared by {number} workers: each needs one at least.")
+
+
+def share(chosen: Settings, index: int) -> Settings:
+    """The settings of one worker. What they allow at once, all workers together have: no more and no less.
+
+    index: from 0.
+    """
+    number = chosen.server.workers
+
+    def part(whole: int) -> int:
+        return (whole + index) // number
+
+    return replace(
+        chosen,
+        server=replace(chosen.server, max_connections=part(chosen.server.max_connections)),
+        cache=replace(chosen.cache, max_mb=part(chosen.cache.max_mb)),
+        upstreams={
+            name: replace(one, connections=part(one.connections), queue=part(one.queue))
+            for name, one in chosen.upstreams.items()
+        },
+    )
+
+
+async def _serve(chosen: Settings) -> int:
+    preset, admin = settings.first_key(), settings.admin_key()
+    host, port = chosen.server.host, chosen.server.port
+    built = app.build(chosen)
+    try:
+        made = await built.open(preset, admin=admin, refuse_without_key=serving.refusal(host))
+    finally:
+        await built.close()
+    with server.reserve(host, port) as reserved:
+        welcome = serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
+        workers = [
+            Child(Orders(f"worker {index + 1}", share(chosen, index)), lambda: server.beside(reserved))
+            for index in range(chosen.server.workers)
+        ]
+        del built
+        return await _kept(workers, welcome)
+
+
+async def _kept(children: Sequence["Child"], welcome: str) -> int:
+    """Until a signal: the children live. A second SIGINT ends what is in flight. Raises NotStarted, in a group."""
+    stopping = asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            for child in children:
+                child.signal(signal.SIGINT)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    async with asyncio.TaskGroup() as group:
+        lives = [group.create_task(child.live()) for child in children]
+        greeting = group.create_task(_greet(children, welcome))
+        await stopping.wait()
+        greeting.cancel()
+        for child in children:
+            child.stop()
+    return max(life.result() for life in lives)
+
+
+async def _greet(children: Sequence["Child"], welcome: str) -> None:
+    """Once all listen: a command that is copied from it works."""
+    for child in children:
+        await child.listens.wait()
+    print(welcome, flush=True)
+
+
+class Child:
+    """One process after the other, each of which gets the same orders and a listener of its own.
+
+    listens: the first one does, or did.
+    """
+
+    def __init__(self, orders: Orders, listener: Callable[[], socket.socket]) -> None:
+        """listener: makes one that is not listening yet."""
+        self._orders = orders
+        self._listener = listener
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self.listens = asyncio.Event()
+
+    async def live(self) -> int:
+        """Until stop(); 0 when the last one ended well. Raises NotStarted."""
+        rest = FIRST_REST
+        while True:
+            began = clock.monotonic()
+            status = await self._life()
+            if self._stopping.is_set():
+                return 0 if status == 0 or (status == -signal.SIGTERM and not self.listens.is_set()) else 1
+            if not self.listens.is_set():
+                raise NotStarted(status)
+            if clock.monotonic() - began > STEADY_SECONDS:
+                rest = FIRST_REST
+            log.error("%s %s; another is started in %g s", self._orders.name, _ending(status), rest)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), rest)
+                return 0
+            rest = min(rest * 2, LONGEST_REST)
+
+    def stop(self) -> None:
+        """It drains, or is killed when that takes longer than it may."""
+        self._stopping.set()
+        self.signal(signal.SIGTERM)
+        patience = self._orders.settings.server.drain_seconds + ENDING_SECONDS
+        asyncio.get_running_loop().call_later(patience, self.signal, signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _life(self) -> int:
+        """Of one process. Its status; negative: the signal that ended it."""
+        leash, its_end = socket.socketpair()
+        with leash:
+            with its_end, self._listener() as listener:
+                self._process = process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "homeport.worker", str(its_end.fileno()), str(listener.fileno())),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(its_end.fileno(), listener.fileno()),
+                    start_new_session=True,  # Ctrl-C is for the parent, which tells its children
+                )
+            try:
+                if self._stopping.is_set():
+                    process.terminate()
+                await self._hold(leash)
+                return await process.wait()
+            except BaseException:
+                process.kill()
+                await process.wait()
+                raise
+            finally:
+                self._process = None
+
+    async def _hold(self, leash: socket.socket) -> None:
+        """Give the orders, and wait until the child listens, or has died."""
+        loop = asyncio.get_running_loop()
+        leash.setblocking(False)
+        with suppress(OSError):
+            await loop.sock_sendall(leash, self._orders.packed())
+            if await loop.sock_recv(leash, 1):
+                self.listens.set()
+
+
+def _ending(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -1,0 +1,322 @@
+"""`homeport serve --workers 2`: two processes on one port, which are one Homeport to whoever asks."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import openai
+import pytest
+
+from homeport import workers
+from homeport.api import server
+from homeport.errors import SettingsError
+from homeport.settings import Settings
+from homeport.worker import Orders
+from tests.api.raw import CHAT, Answer
+from tests.fake_upstream import until
+from tests.replicas.conftest import stores
+from tests.replicas.house import Gate, House, housed
+from tests.replicas.http import Client, at_once, chat, sent
+from tests.replicas.processes import KEY, Replica
+from tests.store.servers import PostgresServer, RedisServer
+
+WORKERS = 2
+#: Connections that are opened to meet both: all of them find the same one once in a million times.
+MANY = 20
+PATIENCE = 30.0
+SLOW = chat("slow", stream=True)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pair(
+    request: pytest.FixtureRequest,
+    postgres: PostgresServer,
+    redis: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[House]:
+    """One Homeport of two workers, which nobody breaks."""
+    given = stores(postgres, redis)
+    if request.param == "sqlite":
+        del given["database_url"]
+    with housed(tmp_path_factory.mktemp("pair"), workers=WORKERS, **given) as house:
+        yield house
+
+
+@pytest.fixture
+def fragile(redis: RedisServer, postgres: PostgresServer, tmp_path: Path) -> Iterator[House]:
+    """One of a test's own, on SQLite: two processes write into the same files."""
+    with housed(tmp_path, workers=WORKERS, redis_url=stores(postgres, redis)["redis_url"]) as house:
+        yield house
+
+
+def children(parent: int) -> set[int]:
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return {int(pid) for pid in text.split()}
+
+
+def pids(replica: Replica) -> set[int]:
+    assert replica.process is not None
+    return children(replica.process.pid)
+
+
+def alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def connections(replica: Replica) -> dict[int, int]:
+    """Port of the client -> the worker that has the other end."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{line[9]}]": int(line[2][9:], 16) for line in lines if int(line[1][9:], 16) == replica.port}
+    return {ours[file]: pid for pid in pids(replica) for file in open_files(pid) & ours.keys()}
+
+
+def open_files(pid: int) -> set[str]:
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            found.add(os.readlink(file))
+    return found
+
+
+def local_port(client: Client) -> int:
+    port: int = client.writer.get_extra_info("sockname")[1]
+    return port
+
+
+def hold(gate: Gate, house: House) -> None:
+    house.fake.by_model["slow"] = gate.behave
+
+
+def test_streams_of_the_sdk_are_spread_over_the_workers(pair: House) -> None:
+    gate = Gate()
+    hold(gate, pair)
+
+    async def ask() -> tuple[Counter[int], list[str]]:
+        async with openai.AsyncOpenAI(base_url=f"{pair.first.url}/v1", api_key=KEY, max_retries=0) as client:
+            streams = [
+                await client.chat.completions.create(
+                    model="slow", messages=[{"role": "user", "content": "hello"}], stream=True
+                )
+                for _ in range(MANY)
+            ]
+            held = Counter(connections(pair.first).values())
+            gate.open()
+            return held, ["".join([chunk.choices[0].delta.content or "" async for chunk in one]) for one in streams]
+
+    held, texts = asyncio.run(ask())
+    assert held.keys() >= pids(pair.first)
+    assert held.total() >= MANY
+    assert texts == [texts[0]] * MANY
+    assert texts[0]
+
+
+def test_a_limit_holds_over_both(pair: House) -> None:
+    project = pair.new_project()
+    pair.rate_limit(project, "counted", max_requests_per_1_day=10)
+    answers = at_once(pair.ports, project.key, chat("counted"), 4 * MANY)
+    assert Counter(answer.status for answer in answers) == {200: 10, 429: 4 * MANY - 10}
+    assert len(pair.fake.received_for("counted")) == 10
+    assert len(pair.rows(project, 10)) == 10
+
+
+def test_a_change_of_keys_is_seen_by_both(pair: House) -> None:
+    project = pair.new_project()
+    made = pair.new_key(project.id)
+    assert until(lambda: pair.first.knows(made["value"]), PATIENCE)
+    pair.first.admin.projects.api_keys.delete(made["id"], project_id=project.id)
+    statuses: list[int] = []
+
+    def refused_by_both() -> bool:
+        statuses[:] = [pair.first.ask("GET", "/v1/models", key=made["value"]).status for _ in range(MANY)]
+        return set(statuses) == {401}
+
+    assert until(refused_by_both, PATIENCE), statuses
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "x-homeport-cache"])
+def test_what_one_has_answered_the_other_answers_alike(pair: House, header: str) -> None:
+    answers = [pair.first.ask("POST", CHAT, chat(header), headers={header: "on"}) for _ in range(MANY)]
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    assert len(pair.fake.received_for(header)) == 1
+
+
+def test_a_killed_worker_comes_back_and_its_requests_are_in_the_ledger(fragile: House) -> None:
+    project = fragile.new_project()
+    gate = Gate()
+    hold(gate, fragile)
+    before = pids(fragile.first)
+
+    async def kill_one() -> tuple[int, list[Client], list[Client], list[Answer]]:
+        async with sent(fragile.ports, project.key, SLOW, MANY) as streams:
+            for stream in streams:
+                await stream.head()
+                await stream.reader.readuntil(b"\n\n")
+            owner = connections(fragile.first)
+            owners = {stream.request_id: owner[local_port(stream)] for stream in streams}
+            victim = owners[streams[0].request_id]
+            os.kill(victim, signal.SIGKILL)
+            lost = [stream for stream in streams if owners[stream.request_id] == victim]
+            kept = [stream for stream in streams if owners[stream.request_id] != victim]
+            for stream in lost:
+                assert b"[DONE]" not in await stream.rest()
+            meanwhile = await asyncio.to_thread(answered, fragile, project.key)
+            gate.open()
+            for stream in kept:
+                assert b"[DONE]" in await stream.rest()
+            return victim, lost, kept, meanwhile
+
+    victim, lost, kept, meanwhile = asyncio.run(kill_one())
+    assert until(lambda: len(pids(fragile.first)) == WORKERS, PATIENCE)
+    assert until(lambda: "in the ledger now" in fragile.first.log.read_text(), PATIENCE)
+    assert victim not in pids(fragile.first)
+    assert len(before & pids(fragile.first)) == WORKERS - 1
+    rows = fragile.rows(project, len(lost) + len(kept) + len(meanwhile))
+    outcomes = {row["request_id"]: row["outcome"] for row in rows}
+    assert len(outcomes) == len(rows) == MANY + len(meanwhile)
+    assert {outcomes[stream.request_id] for stream in lost} == {"killed"}
+    assert {outcomes[stream.request_id] for stream in kept} == {"completed"}
+    assert "was ended by SIGKILL" in fragile.first.log.read_text()
+
+
+def answered(house: House, key: str) -> list[Answer]:
+    """By whoever lives: a connection that waited for the dead one is refused, and the next is not."""
+    found: list[Answer] = []
+
+    def all_there() -> bool:
+        with suppress(OSError):
+            found.append(house.first.ask("POST", CHAT, chat("echo"), key=key))
+        return len(found) == MANY
+
+    assert until(all_there, PATIENCE)
+    assert {answer.status for answer in found} == {200}
+    return found
+
+
+def test_sigterm_drains_both(fragile: House) -> None:
+    project = fragile.new_project()
+    gate = Gate()
+    hold(gate, fragile)
+    before = pids(fragile.first)
+
+    async def drain() -> list[bytes]:
+        async with sent(fragile.ports, project.key, SLOW, MANY) as streams:
+            for stream in streams:
+                await stream.head()
+            assert fragile.first.process is not None
+            fragile.first.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(until, lambda: refused(fragile.first), PATIENCE)
+            gate.open()
+            return [await stream.rest() for stream in streams]
+
+    bodies = asyncio.run(drain())
+    assert all(b"[DONE]" in body for body in bodies)
+    fragile.first.stop()
+    assert not any(map(alive, before))
+    assert {row["outcome"] for row in fragile.rows(project, MANY)} == {"completed"}
+    assert list((fragile.first.data / "journal").iterdir()) == []
+
+
+def refused(replica: Replica) -> bool:
+    try:
+        replica.ask("GET", "/healthz")
+    except OSError:
+        return True
+    return False
+
+
+def test_workers_do_not_outlive_their_parent(fragile: House) -> None:
+    project = fragile.new_project()
+    gate = Gate()
+    hold(gate, fragile)
+    before = pids(fragile.first)
+
+    async def kill_the_parent() -> list[bytes]:
+        async with sent(fragile.ports, project.key, SLOW, MANY) as streams:
+            for stream in streams:
+                await stream.head()
+            fragile.first.kill()
+            gate.open()
+            return [await stream.rest() for stream in streams]
+
+    bodies = asyncio.run(kill_the_parent())
+    assert all(b"[DONE]" in body for body in bodies)
+    assert until(lambda: not any(map(alive, before)), PATIENCE)
+    assert {row["outcome"] for row in fragile.rows(project, MANY)} == {"completed"}
+
+
+def test_a_port_that_workers_have_is_not_shared_with_others(pair: House, tmp_path: Path) -> None:
+    text = pair.first.folder.joinpath("homeport.toml").read_text()
+    (tmp_path / "homeport.toml").write_text(text)
+    for number in ("1", "2"):
+        process = started(tmp_path, "--port", str(pair.first.port), "--workers", number)
+        assert process.returncode == 2
+        assert "Cannot listen on" in process.stderr
+
+
+def started(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "homeport", "serve", "--data", str(folder / "d"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**inherited, "HOMEPORT_API_KEY": KEY},
+        timeout=PATIENCE,
+    )
+
+
+def test_workers_without_redis_are_refused(tmp_path: Path) -> None:
+    process = started(tmp_path, "--port", "0", "--workers", "2")
+    assert process.returncode == 2
+    assert process.stderr.startswith("homeport: 2 workers need redis_url")
+    assert process.stdout == ""
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"recording": {"record": "r"}}, "Recordings"),
+        ({"recording": {"replay": "r"}}, "Recordings"),
+        ({"server": {"workers": 3, "max_connections": 2}}, "server.max_connections = 2"),
+        ({"upstreams": {"far": {"connections": 1}}}, "upstreams.far.connections = 1"),
+    ],
+)
+def test_what_several_cannot_do_is_refused(settings: dict[str, object], words: str) -> None:
+    table = {"redis_url": "redis://127.0.0.1:1/0", "server": {"workers": 2}, **settings}
+    with pytest.raises(SettingsError, match=words):
+        workers.check(msgspec.convert(table, Settings))
+
+
+@pytest.mark.parametrize("number", [2, 3, 7])
+def test_what_the_settings_allow_all_workers_have_together(number: int) -> None:
+    upstream = {"connections": 256, "queue": 5, "api_key": "sk-1"}
+    table = {"server": {"workers": number, "max_connections": 1000}, "upstreams": {"far": upstream}}
+    whole = msgspec.convert(table, Settings)
+    shares = [workers.share(whole, index) for index in range(number)]
+    assert sum(one.server.max_connections for one in shares) == 1000
+    assert sum(one.upstreams["far"].connections for one in shares) == 256
+    assert sum(one.upstreams["far"].queue for one in shares) == 5
+    assert sum(one.cache.max_mb for one in shares) == whole.cache.max_mb
+    assert {one.upstreams["far"].api_key for one in shares} == {"sk-1"}
+
+
+def test_a_worker_that_cannot_start_is_not_tried_again(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = {"redis_url": "redis://127.0.0.1:1/0", "limits": {"tier": "none"}, "server": {"data": str(tmp_path)}}
+    orders = Orders("worker 1", msgspec.convert(table, Settings))
+    with server.reserve("127.0.0.1", 0) as reserved:
+        child = workers.Child(orders, lambda: server.beside(reserved))
+        with pytest.raises(workers.NotStarted) as caught:
+            asyncio.run(child.live())
+    assert caught.value.status == 2
+    assert "there is no tier 'none'" in capfd.readouterr().err

@@ -6,16 +6,18 @@
     database -> changes -> the control plane ----------> the Admin API's routes
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.types import ASGIApp
 
 from homeport import clock
+from homeport.api import engine_room
 from homeport.api.application import application, lane_routes
 from homeport.api.azure import AzureDialect
 from homeport.api.exchange import Exchange
@@ -25,7 +27,8 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends import models as model_files
 from homeport.backends import registry
-from homeport.backends.held import Held
+from homeport.backends.engine_room import EngineRoom, Lent
+from homeport.backends.held import MISSING, Held
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
@@ -57,11 +60,12 @@ class App:
     asgi: ASGIApp
     http: type[LaneProtocol]
     router: Router
-    held: Mapping[str, Held]
+    held: Mapping[str, Held | Lent]
     upstreams: Sequence[Any]
     books: "Books"
     cache: Cache | None
     recorder: Recorder | None
+    room: EngineRoom | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -79,20 +83,19 @@ class App:
     async def start(self) -> None:
         for upstream in self.upstreams:
             await upstream.start()
-        for name, held in self.held.items():
-            began = clock.monotonic()
-            await held.start()
-            if held.state == "ready":
-                log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
-            else:
-                log.warning("%s", held.reason)
+        await _load(self.held)
 
     async def watch(self) -> None:
-        await self.books.watch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.books.watch())
+            if self.room is not None:
+                group.create_task(self.room.watch())
 
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
             await backend.close()
+        if self.room is not None:
+            await self.room.close()
         if self.cache is not None:
             await self.cache.close()
         if self.recorder is not None:
@@ -100,15 +103,63 @@ class App:
         await self.books.close()
 
 
-def build(settings: Settings) -> App:
-    """Raises SettingsError. Touches no network and loads no model."""
+@dataclass
+class Engines:
+    """What runs in the engine room: the models of this machine, and nothing else of Homeport."""
+
+    asgi: ASGIApp
+    http: type[LaneProtocol]
+    held: Mapping[str, Held]
+
+    async def start(self) -> None:
+        await _load(self.held)
+
+    async def watch(self) -> None:
+        """Nothing of theirs changes by itself."""
+
+    async def close(self) -> None:
+        for held in self.held.values():
+            await held.close()
+
+
+async def _load(models: Mapping[str, Held | Lent]) -> None:
+    for name, held in models.items():
+        began = clock.monotonic()
+        await held.start()
+        if held.state == "ready":
+            log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
+        else:
+            log.warning("%s", held.reason)
+
+
+def build_engines(settings: Settings, names: Sequence[str]) -> Engines:
+    """names: of the models. Raises SettingsError."""
+    models = local_models(settings)
+    held = {name: _local(name, models[name], settings.data / "models") for name in names}
+    http = engine_room.lane(held, largest_body=settings.server.max_body_mb * 2**20)
+    return Engines(engine_room.application(held), http, held)
+
+
+class Room(NamedTuple):
+    """The engine room of another process: its socket, and the names of the models that it holds, which may be none."""
+
+    socket: Path
+    models: Sequence[str]
+
+
+def build(settings: Settings, *, room: Room | None = None) -> App:
+    """room: where this process holds no model with weights.
+
+    Raises SettingsError. Touches no network and loads no model.
+    """
     from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
     from homeport.books import Books, TiersShown
 
     organization = settings.server.organization
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
-    held, upstreams, router = _backends(settings)
+    engines = EngineRoom(room.socket) if room is not None and room.models else None
+    held, upstreams, router = _backends(settings, room, engines)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books) if recorder is None else None
@@ -147,7 +198,7 @@ def build(settings: Settings) -> App:
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, engines)
 
 
 def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
@@ -179,14 +230,24 @@ def _recorder(settings: Settings, ask: Step) -> Recorder | None:
     return Recorder(ask, scrub, record=record, replay=replay, ignore=chosen.ignore, speed=chosen.speed)
 
 
-def _backends(settings: Settings) -> tuple[dict[str, Held], dict[str, Any], Router]:
+def _backends(
+    settings: Settings, room: Room | None, engines: EngineRoom | None
+) -> tuple[dict[str, Held | Lent], dict[str, Any], Router]:
     """The models of this machine, the upstreams, and the way to them. In replay there is nothing behind a name."""
     if settings.recording.replay is not None and settings.recording.record is None:
         played = Played(Recordings(Path(settings.recording.replay).expanduser()))
         upstreams: dict[str, Any] = dict.fromkeys(settings.upstreams, played)
         return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
     models = local_models(settings)
-    held = {name: _local(name, model, settings.data / "models") for name, model in models.items()}
+    folder = settings.data / "models"
+    held: dict[str, Held | Lent] = {}
+    for name, model in models.items():
+        if room is None or model.engine == "echo":
+            held[name] = _local(name, model, folder)
+        elif engines is not None and name in room.models:
+            held[name] = engines.model(name)
+        else:
+            held[name] = _missing(name)
     upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
     return held, upstreams, _router(settings, held, upstreams)
 
@@ -196,23 +257,43 @@ def local_models(settings: Settings) -> dict[str, Model]:
     return settings.models or {DEFAULT_MODEL: Model(), "echo": Model(engine="echo")}
 
 
+def heavy_models(settings: Settings) -> list[str]:
+    """Names of those with weights, which are here. Raises SettingsError: one of them could not be loaded."""
+    found = []
+    for name, model in local_models(settings).items():
+        if model.engine != "echo" and _file(name, model, settings.data / "models") is not None:
+            for engine in _engines_for(name, model):
+                registry.check(engine)
+            found.append(name)
+    return found
+
+
+def _file(name: str, model: Model, folder: Path) -> Path | None:
+    """Of a model with weights. None: it was not pulled. Raises SettingsError."""
+    if model.path is None:
+        return model_files.find(name, folder)
+    path = Path(model.path).expanduser()
+    if not path.is_file():
+        raise SettingsError(f"models.{name}.path: there is no file {str(path)!r}.")
+    return path
+
+
 def _local(name: str, model: Model, folder: Path) -> Held:
     """A local model behind the Chat and Complete protocols, not loaded yet."""
     if model.engine == "echo":
         echo = registry.engine_class("echo")(context_length=model.context_length, delay=model.delay)
         return Held(name, _local_text(name, echo))
-    if model.path is not None:
-        path: Path | None = Path(model.path).expanduser()
-        if path is not None and not path.is_file():
-            raise SettingsError(f"models.{name}.path: there is no file {str(path)!r}.")
-    else:
-        path = model_files.find(name, folder)
+    path = _file(name, model, folder)
     if path is None:
-        return Held(name, None, missing=f"The model `{name}` is not on this machine. Run `homeport pull {name}`.")
+        return _missing(name)
     engines = [_engine(engine, path, model) for engine in _engines_for(name, model)]
     if len(engines) == 1:
         return Held(name, _local_text(name, engines[0]))
     return Held(name, _local_text(name, registry.load("homeport.backends.engines.preferred:Preferred")(engines)))
+
+
+def _missing(name: str) -> Held:
+    return Held(name, None, missing=MISSING.format(name))
 
 
 def _engines_for(name: str, model: Model) -> Sequence[str]:
@@ -246,7 +327,7 @@ def _upstream(name: str, upstream: Upstream) -> Any:
 
 
 def _router(
-    settings: Settings, held: Mapping[str, Held], upstreams: Mapping[str, Any], anything: Sequence[Target] = ()
+    settings: Settings, held: Mapping[str, Held | Lent], upstreams: Mapping[str, Any], anything: Sequence[Target] = ()
 ) -> Router:
     """anything: targets for every name, after those of the settings. Raises SettingsError."""
     models = {name: Target("local", backend, name, "homeport", local=True) for name, backend in held.items()}

@@ -85,9 +85,13 @@ class Upstream(_Section, frozen=True):
     """A server that answers for us: `[upstreams.NAME]`."""
 
     kind: Annotated[Literal["openai", "azure"], _doc("`openai` is anything OpenAI-compatible.")] = "openai"
-    base_url: Annotated[str, _doc("Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`.")] = (
-        DEFAULT_BASE_URL
-    )
+    base_url: Annotated[
+        str,
+        _doc(
+            "Up to and with `/v1`; for azure the resource, `https://NAME.openai.azure.com`. A Unix socket: "
+            "`http+unix://%2Frun%2Fvllm.sock/v1`."
+        ),
+    ] = DEFAULT_BASE_URL
     base_urls: Annotated[
         tuple[str, ...], _doc("In its place, several that answer alike, used as one: docs/upstreams.md.")
     ] = ()

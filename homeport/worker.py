@@ -1,9 +1,9 @@
-"""A child of `homeport serve --workers N` (workers.py): `python -m homeport.worker LEASH LISTENER`, numbers of sockets.
+"""A child of `homeport serve --workers N` (workers.py): `python -m homeport.worker NAME LEASH LISTENER`.
 
-The parent holds the other end of the leash. Over it come the orders, so that no secret is in an argument or a variable,
-and a child that is started later serves by the same settings as its siblings whatever became of homeport.toml; over it
-the child says that it listens. When the leash ends the parent has gone, however it went, and the child drains as after
-SIGTERM: nobody serves without an owner.
+NAME is for `ps` and the log, the others are numbers of sockets. The parent holds the other end of the leash. Over it
+come the orders, so that no secret is in an argument or a variable, and a child that is started later serves by the same
+settings as its siblings whatever became of homeport.toml; over it the child says that it listens. When the leash ends
+the parent has gone, however it went, and the child drains as after SIGTERM: nobody serves without an owner.
 """
 
 import asyncio
@@ -14,8 +14,10 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from homeport import app, serving
 from homeport.api import server
@@ -26,15 +28,20 @@ log = logging.getLogger("homeport")
 
 #: Seconds beyond `drain_seconds` that the end of a process may take: its last rows are written.
 ENDING_SECONDS = 15.0
+#: A worker's connection to the engine room may be idle so long: longer than the worker keeps it.
+KEPT_SECONDS = 300.0
 #: Bytes that say how many bytes of orders follow.
 LENGTH = 4
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """name: of this process, in the log."""
+    """room: the engine room's socket. models: those that the room holds, whatever was pulled since. holds: this process
+    is the room."""
 
-    name: str
     settings: Settings
+    room: str
+    models: tuple[str, ...] = ()
+    holds: bool = False
 
     def packed(self) -> bytes:
         packed = msgspec.msgpack.encode(self)
@@ -42,7 +49,8 @@ class Orders(msgspec.Struct, frozen=True):
 
 
 def main() -> int:
-    leash, listener = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    name, *numbers = sys.argv[1:]
+    leash, listener = (socket.socket(fileno=int(number)) for number in numbers)
     with leash.makefile("rb") as taken:
         length = taken.read(LENGTH)
         packed = taken.read(int.from_bytes(length, "big"))
@@ -50,12 +58,12 @@ def main() -> int:
         orders = msgspec.msgpack.decode(packed, type=Orders)
     except msgspec.DecodeError:
         return 1  # the parent went before it had said all
-    serving.log_to_stderr(orders.settings, orders.name)
+    serving.log_to_stderr(orders.settings, name)
     patience = orders.settings.server.drain_seconds + ENDING_SECONDS
     threading.Thread(target=_follow, args=(leash, patience), name="leash", daemon=True).start()
     try:
         with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
-            runner.run(_serve(orders, leash, listener))
+            runner.run((_hold if orders.holds else _serve)(orders, leash, listener))
     except SettingsError as error:
         print(f"homeport: {error}", file=sys.stderr)
         return 2
@@ -66,13 +74,21 @@ def main() -> int:
 
 
 async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
-    built = app.build(orders.settings)
+    built = app.build(orders.settings, room=app.Room(Path(orders.room), orders.models))
     try:
         await built.join()
     except BaseException:
         await built.close()
         raise
     serve = server.server(built.asgi, built.http, orders.settings.server)
+    serve.listening = lambda: leash.sendall(b"!")
+    await serve.serve_while(listener, built)
+
+
+async def _hold(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
+    """The engine room."""
+    built = app.build_engines(orders.settings, orders.models)
+    serve = server.server(built.asgi, built.http, replace(orders.settings.server, keep_alive_seconds=KEPT_SECONDS))
     serve.listening = lambda: leash.sendall(b"!")
     await serve.serve_while(listener, built)
 

@@ -2,6 +2,8 @@
 
     parent    checks the settings, brings the tables up to date, makes the first key, takes the port, says the welcome
     worker    all of Homeport (worker.py): its own event loop, journal and name in Redis, its own socket on the port
+    engines   where a model of this machine has weights: one process that holds them all, and that the workers ask over
+              a Unix socket (backends/engine_room.py), so they are loaded once and batch the requests of all workers
 
 A child is a new interpreter, not a fork: the parent has had an event loop, database drivers and threads, and what a
 fork would copy of them is in no state that anybody promises. A worker that was started a week later begins as the first
@@ -19,8 +21,10 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -98,25 +102,48 @@ def share(chosen: Settings, index: int) -> Settings:
 
 
 async def _serve(chosen: Settings) -> int:
+    with tempfile.TemporaryDirectory(prefix="homeport-") as folder:
+        return await _serve_beside(chosen, Path(folder) / "engines.sock")
+
+
+async def _serve_beside(chosen: Settings, room: Path) -> int:
+    """room: where the engine room's socket shall be, in a folder that is nobody else's."""
     preset, admin = settings.first_key(), settings.admin_key()
     host, port = chosen.server.host, chosen.server.port
-    built = app.build(chosen)
+    models = tuple(app.heavy_models(chosen))
+    built = app.build(chosen, room=app.Room(room, models))
     try:
         made = await built.open(preset, admin=admin, refuse_without_key=serving.refusal(host))
     finally:
         await built.close()
     with server.reserve(host, port) as reserved:
-        welcome = serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
         workers = [
-            Child(Orders(f"worker {index + 1}", share(chosen, index)), lambda: server.beside(reserved))
+            Child(
+                f"worker-{index + 1}", Orders(share(chosen, index), str(room), models), lambda: server.beside(reserved)
+            )
             for index in range(chosen.server.workers)
         ]
+        engines = (
+            [Child("engines", Orders(chosen, str(room), models, holds=True), lambda: _anew(room))] if models else []
+        )
+        welcome = serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
         del built
-        return await _kept(workers, welcome)
+        return await _kept(workers, engines, welcome)
 
 
-async def _kept(children: Sequence["Child"], welcome: str) -> int:
-    """Until a signal: the children live. A second SIGINT ends what is in flight. Raises NotStarted, in a group."""
+def _anew(room: Path) -> socket.socket:
+    """The socket of an engine room. While there is none, workers are refused at once and can say so to their clients;
+    on one that is kept from room to room they would wait."""
+    room.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(room))
+    return listener
+
+
+async def _kept(workers: Sequence["Child"], engines: Sequence["Child"], welcome: str) -> int:
+    """Until a signal: the children live, and the engines as long as a worker does. A second SIGINT ends what is in
+    flight. Raises NotStarted, in a group."""
+    children = (*engines, *workers)
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
@@ -129,13 +156,16 @@ async def _kept(children: Sequence["Child"], welcome: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     async with asyncio.TaskGroup() as group:
-        lives = [group.create_task(child.live()) for child in children]
+        lives = {child: group.create_task(child.live()) for child in children}
         greeting = group.create_task(_greet(children, welcome))
         await stopping.wait()
         greeting.cancel()
-        for child in children:
-            child.stop()
-    return max(life.result() for life in lives)
+        for some in (workers, engines):
+            for child in some:
+                child.stop()
+            for child in some:
+                await lives[child]
+    return max(life.result() for life in lives.values())
 
 
 async def _greet(children: Sequence["Child"], welcome: str) -> None:
@@ -151,8 +181,9 @@ class Child:
     listens: the first one does, or did.
     """
 
-    def __init__(self, orders: Orders, listener: Callable[[], socket.socket]) -> None:
+    def __init__(self, name: str, orders: Orders, listener: Callable[[], socket.socket]) -> None:
         """listener: makes one that is not listening yet."""
+        self._name = name
         self._orders = orders
         self._listener = listener
         self._process: asyncio.subprocess.Process | None = None
@@ -171,7 +202,7 @@ class Child:
                 raise NotStarted(status)
             if clock.monotonic() - began > STEADY_SECONDS:
                 rest = FIRST_REST
-            log.error("%s %s; another is started in %g s", self._orders.name, _ending(status), rest)
+            log.error("%s %s; another is started in %g s", self._name, _ending(status), rest)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), rest)
                 return 0
@@ -195,7 +226,14 @@ class Child:
         with leash:
             with its_end, self._listener() as listener:
                 self._process = process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "homeport.worker", str(its_end.fileno()), str(listener.fileno())),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "homeport.worker",
+                        self._name,
+                        str(its_end.fileno()),
+                        str(listener.fileno()),
+                    ),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(its_end.fileno(), listener.fileno()),
                     start_new_session=True,  # Ctrl-C is for the parent, which tells its children

@@ -5,6 +5,7 @@ is an error event in the stream. Written once for every server: the fast lane an
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -13,11 +14,10 @@ from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
-from homeport.backends.capabilities import Call, Header
+from homeport.backends.capabilities import Call, Frame, Header
 from homeport.errors import ConnectionCut, HomeportError
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
-from homeport.gateway.pipeline import StraightLine
 from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
 
@@ -77,6 +77,14 @@ class Dialect(Protocol):
         ...
 
 
+class Line(Protocol):
+    """What answers: gateway/pipeline.py, or in the engine room the models themselves."""
+
+    async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame: ...
+
+    def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An endpoint at one of its addresses. model: fixed by the path (Azure's deployments), or None."""
@@ -87,7 +95,8 @@ class Route:
 
 
 class Exchange:
-    def __init__(self, line: StraightLine, idempotency: "Idempotency", *, organization: str) -> None:
+    def __init__(self, line: Line, idempotency: "Idempotency | None", *, organization: str) -> None:
+        """idempotency: None where no client asks for it."""
         self._line = line
         self._idempotency = idempotency
         self._standard = http_headers.Standard(organization)
@@ -103,8 +112,8 @@ class Exchange:
             seen = http_headers.read(inbound.headers)
             custom = seen.custom
             principal = await route.dialect.principal(seen)
-            if seen.idempotency_key and not isinstance(reply, OnceReply):
-                claim = await self._claim(route, principal, seen, inbound.body)
+            if seen.idempotency_key and self._idempotency is not None and not isinstance(reply, OnceReply):
+                claim = await self._claim(self._idempotency, route, principal, seen, inbound.body)
                 if isinstance(claim, tuple):
                     reply.send(200, self._head(request_id, began, told, custom) + replayed(claim), claim.body)
                 else:
@@ -153,9 +162,16 @@ class Exchange:
         finally:
             await reply.settle()
 
-    async def _claim(self, route: Route, principal: Principal, seen: http_headers.Seen, body: bytes) -> "Claim | Kept":
+    async def _claim(
+        self,
+        idempotency: "Idempotency",
+        route: Route,
+        principal: Principal,
+        seen: http_headers.Seen,
+        body: bytes,
+    ) -> "Claim | Kept":
         path = f"{type(route.dialect).__name__} {route.endpoint.path} {route.model or ''}"
-        return await self._idempotency.claim(
+        return await idempotency.claim(
             principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
         )
 

@@ -9,6 +9,9 @@ from homeport.errors import ModelNotReady
 log = logging.getLogger("homeport.backends")
 
 State = Literal["missing", "loading", "ready", "failed"]
+MISSING = "The model `{0}` is not on this machine. Run `homeport pull {0}`."
+LOADING = "The model `{}` is still being loaded. Try again in a few seconds."
+FAILED = "The model `{}` could not be loaded. The server's log says why; see `homeport doctor`."
 
 
 class Held:
@@ -19,7 +22,7 @@ class Held:
         self.name = name
         self._backend = backend
         self.state: State = "loading" if missing is None else "missing"
-        self.reason = missing or f"The model `{name}` is still being loaded. Try again in a few seconds."
+        self.reason = missing or LOADING.format(name)
 
     async def start(self) -> None:
         """Never raises: a model that cannot be loaded must not take the others down."""
@@ -30,9 +33,7 @@ class Held:
         except Exception as error:
             log.error("%s could not be loaded: %s: %s", self.name, type(error).__name__, error)
             self.state = "failed"
-            self.reason = (
-                f"The model `{self.name}` could not be loaded. The server's log says why; see `homeport doctor`."
-            )
+            self.reason = FAILED.format(self.name)
         else:
             self.state = "ready"
 

@@ -25,12 +25,17 @@ def installed(engine: str) -> bool:
     return needs is None or find_spec(needs) is not None
 
 
-def engine_class(engine: str) -> Any:
+def check(engine: str) -> None:
     """Raises SettingsError with the install line when the engine's library is missing."""
-    path, _, extra = ENGINES[engine]
     if not installed(engine):
+        extra = ENGINES[engine][2]
         raise SettingsError(f"The engine {engine!r} is not installed. Install it: pip install 'homeport[{extra}]'.")
-    return load(path)
+
+
+def engine_class(engine: str) -> Any:
+    """Loads its library. Raises SettingsError as check."""
+    check(engine)
+    return load(ENGINES[engine][0])
 
 
 def load(path: str) -> Any:

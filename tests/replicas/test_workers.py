@@ -313,9 +313,9 @@ def test_what_the_settings_allow_all_workers_have_together(number: int) -> None:
 
 def test_a_worker_that_cannot_start_is_not_tried_again(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table = {"redis_url": "redis://127.0.0.1:1/0", "limits": {"tier": "none"}, "server": {"data": str(tmp_path)}}
-    orders = Orders("worker 1", msgspec.convert(table, Settings))
+    orders = Orders(msgspec.convert(table, Settings), "")
     with server.reserve("127.0.0.1", 0) as reserved:
-        child = workers.Child(orders, lambda: server.beside(reserved))
+        child = workers.Child("worker-1", orders, lambda: server.beside(reserved))
         with pytest.raises(workers.NotStarted) as caught:
             asyncio.run(child.live())
     assert caught.value.status == 2

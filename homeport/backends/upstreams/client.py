@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from homeport.backends.capabilities import Header
 from homeport.backends.upstreams.connection import Connection, Deadlines, headers_of
@@ -23,6 +23,10 @@ SETTLE_SECONDS = 0.5
 MOST_STARTS = 1000
 _UNSAFE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _PATH = re.compile(r"[!-~]*")
+#: A socket of this machine in place of host and port, as requests-unixsocket and HTTPie write it.
+_UNIX = "http+unix"
+#: Bytes that Linux takes of a socket's path.
+_LONGEST_SOCKET = 107
 
 
 class Response:
@@ -84,7 +88,8 @@ class Response:
 
 
 class Client:
-    """base_url: scheme, host, port and a path that every request's path is put behind."""
+    """base_url: scheme, host, port and a path that every request's path is put behind. In place of host and port a
+    socket's path: `http+unix://%2Frun%2Fvllm.sock/v1`."""
 
     def __init__(
         self,
@@ -102,16 +107,18 @@ class Client:
         Raises ValueError for an address or a header that cannot be used.
         """
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(base_url):
+        if parts.scheme not in ("http", "https", _UNIX) or not parts.hostname or not _PATH.fullmatch(base_url):
             raise ValueError(f"{base_url!r} is no http or https address")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError("an address has no credentials, query or fragment: set api_key")
         tls = parts.scheme == "https"
         self._path = parts.path.rstrip("/").encode()
         self._deadlines = deadlines or Deadlines()
+        unix = _socket(parts) if parts.scheme == _UNIX else None
         self._pool = Pool(
             parts.hostname,
-            parts.port or (443 if tls else 80),
+            parts.port or (443 if tls else 80) if unix is None else 0,
+            unix=unix,
             tls=_trust(ca_file) if tls else None,
             most=connections,
             connect_seconds=self._deadlines.connect,
@@ -119,7 +126,8 @@ class Client:
             line_seconds=line_seconds,
         )
         self._starts: dict[tuple[str, str], bytes] = {}
-        self._common = _lines([(b"host", parts.netloc.encode()), (b"accept-encoding", b"identity")])
+        host = parts.netloc if unix is None else "localhost"
+        self._common = _lines([(b"host", host.encode()), (b"accept-encoding", b"identity")])
         self._static = self._common + _lines(headers)
 
     def sibling(self, headers: Sequence[Header]) -> "Client":
@@ -185,6 +193,16 @@ def _lines(headers: Sequence[Header]) -> bytes:
     if _UNSAFE.search(lines) or lines.count(b"\n") != len(headers):
         raise ValueError("a header has control characters")
     return lines
+
+
+def _socket(parts: SplitResult) -> str:
+    """Raises ValueError."""
+    path = unquote(parts.netloc)
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("write the whole path of a socket, with %2F for /: http+unix://%2Frun%2Fvllm.sock/v1")
+    if len(path.encode()) > _LONGEST_SOCKET:
+        raise ValueError(f"a socket's path has {_LONGEST_SOCKET} bytes at most")
+    return path
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:

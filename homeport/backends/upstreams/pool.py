@@ -24,15 +24,17 @@ class Pool:
         host: str,
         port: int,
         *,
+        unix: str | None = None,
         tls: ssl.SSLContext | None,
         most: int,
         connect_seconds: float,
         line: int,
         line_seconds: float,
     ) -> None:
-        """line: how many may wait in it, and how long."""
+        """unix: the path of a socket, in place of host and port. line: how many may wait in it, and how long."""
         self._host = host
         self._port = port
+        self._unix = unix
         self._tls = tls
         self._most = most
         self._seconds = connect_seconds
@@ -129,13 +131,16 @@ class Pool:
         """Open a connection in a place that is counted in `_opening`."""
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
-                lambda: Connection(loop, self._lost),
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls else None,
-            )
+            if self._unix is not None:
+                _, connection = await loop.create_unix_connection(lambda: Connection(loop, self._lost), self._unix)
+            else:
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self._lost),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
             if not connection.alive:
                 raise ConnectFailed("it closes the connection at once")
         except BaseException:
@@ -177,4 +182,6 @@ def _reason(error: OSError) -> str:
         return "it does not speak TLS"
     if isinstance(error, socket.gaierror):
         return "its name is not known"
+    if isinstance(error, FileNotFoundError):
+        return "its socket is not there"
     return "refused" if isinstance(error, ConnectionRefusedError) else "the network does not reach it"

@@ -1,0 +1,91 @@
+"""The engine room: the process of `homeport serve --workers N` that holds the models of this machine.
+
+Its clients are the workers (backends/engine_room.py), over a Unix socket in a folder that only its owner may enter; so
+it asks for no key. Limits and records are the workers' part. It speaks OpenAI's API, with the exchange and the fast
+lane that every other request passes: what a model says and refuses is the same bytes as in one process.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from homeport.api import rendering
+from homeport.api.application import lane_routes
+from homeport.api.exchange import Exchange
+from homeport.api.headers import Seen
+from homeport.api.lane import LaneProtocol, lane_protocol
+from homeport.api.middleware import Envelope
+from homeport.api.ops import Ops
+from homeport.backends.capabilities import Call, Frame
+from homeport.backends.held import Held
+from homeport.errors import HomeportError, ModelNotFound
+from homeport.gateway.endpoints import Endpoint
+from homeport.gateway.keyring import Principal
+
+_WORKER = Principal("", "", "")
+#: A worker adds a few bytes to what its client sent: another name of the model, a wish for the counts.
+_MORE_BODY = 64 * 1024
+#: Workers keep their connections.
+MOST_CONNECTIONS = 100_000
+
+
+def application(held: Mapping[str, Held]) -> ASGIApp:
+    """Which models there are, and how they are."""
+    ops = Ops(lambda: {name: one.state for name, one in held.items()})
+    return Envelope(Router([Route("/readyz", ops.readyz, methods=["GET"])]), organization="homeport")
+
+
+def lane(held: Mapping[str, Held], *, largest_body: int) -> type[LaneProtocol]:
+    """largest_body: of the workers' clients."""
+    exchange = Exchange(_Models(held), None, organization="homeport")
+    return lane_protocol(
+        exchange,
+        lane_routes(_Workers()),
+        largest_body=largest_body + _MORE_BODY,
+        most_connections=MOST_CONNECTIONS,
+    )
+
+
+class _Models:
+    """An `exchange.Line` with nothing on it but the model."""
+
+    def __init__(self, held: Mapping[str, Held]) -> None:
+        self._held = held
+
+    async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame:
+        return (await endpoint.answer(self._model(call), call)).first
+
+    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
+        answer = await endpoint.answer(self._model(call), call)
+        try:
+            yield answer.first
+            if answer.rest is not None:
+                async for frame in answer.rest:
+                    yield frame
+        finally:
+            await answer.aclose()
+
+    def _model(self, call: Call) -> Any:
+        call.model = call.name
+        try:
+            return self._held[call.name]
+        except KeyError:
+            raise ModelNotFound.named(call.name) from None
+
+
+class _Workers:
+    """The dialect of those who were let in: OpenAI's, without keys."""
+
+    async def principal(self, seen: Seen) -> Principal:
+        return _WORKER
+
+    def error(self, error: HomeportError) -> bytes:
+        return rendering.openai_object(error)
+
+    def prelude(self, call: Call) -> bytes:
+        return b""
+
+    def render(self, data: bytes, *, stream: bool) -> bytes:
+        return data

@@ -1,0 +1,150 @@
+"""The models of this machine as a process sees them that does not hold them (api/engine_room.py does).
+
+What goes over and what comes back is OpenAI's format, as with any upstream, but nobody is asked twice, nothing is left
+alone, and no time is too long: an engine that has much to do says so itself.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from homeport import clock
+from homeport.backends.capabilities import Answer, Call, Frame, Header
+from homeport.backends.held import FAILED, LOADING, MISSING, State
+from homeport.backends.upstreams import failures, relay
+from homeport.backends.upstreams.client import Client, Response
+from homeport.backends.upstreams.connection import Deadlines
+from homeport.backends.upstreams.errors import TransferError
+from homeport.backends.upstreams.events import Events
+from homeport.errors import ModelNotReady
+
+#: How often one looks whether the models are there: while one is being loaded, and when all are.
+LOADING_SECONDS = 0.1
+LOOK_SECONDS = 2.0
+#: No deadline of ours: a long prompt on a slow machine takes as long as it takes.
+_A_DAY = 86_400.0
+_DEADLINES = Deadlines(first_byte=_A_DAY, idle=_A_DAY, total=_A_DAY)
+_MOST_CONNECTIONS = 100_000
+_LARGEST_LIST = 2**20
+_JSON: list[Header] = [(b"content-type", b"application/json")]
+
+
+class _Ready(msgspec.Struct):
+    """Of `/readyz`."""
+
+    models: dict[str, State]
+
+
+class EngineRoom:
+    def __init__(self, socket: Path) -> None:
+        self._client = Client(
+            f"http+unix://{quote(str(socket), safe='')}", connections=_MOST_CONNECTIONS, deadlines=_DEADLINES
+        )
+        self._states: Mapping[str, State] = {}
+        self._looked = asyncio.Event()
+
+    def model(self, name: str) -> "Lent":
+        return Lent(name, self)
+
+    def state(self, name: str) -> State | None:
+        """None: one does not know, because nobody has looked yet or the room is not there."""
+        return self._states.get(name)
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._look()
+            self._looked.set()
+            self._looked = asyncio.Event()
+            loading = not self._states or "loading" in self._states.values()
+            await clock.sleep(LOADING_SECONDS if loading else LOOK_SECONDS)
+
+    async def looked(self) -> None:
+        """Once more than before."""
+        await self._looked.wait()
+
+    async def _look(self) -> None:
+        try:
+            with closing(await self._client.request("GET", "/readyz")) as response:
+                self._states = msgspec.json.decode(await response.read(_LARGEST_LIST), type=_Ready).models
+        except (TransferError, msgspec.DecodeError):
+            self._states = {}
+
+    async def request(self, path: str, body: bytes) -> Response:
+        """Raises TransferError."""
+        return await self._client.request("POST", path, _JSON, body)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class Lent:
+    """A model that another process holds. As `Held` to everybody else."""
+
+    def __init__(self, name: str, room: EngineRoom) -> None:
+        self.name = name
+        self._room = room
+
+    @property
+    def state(self) -> State:
+        """While the room is not there, another one is being made ready."""
+        return self._room.state(self.name) or "loading"
+
+    @property
+    def reason(self) -> str:
+        return {"failed": FAILED, "missing": MISSING}.get(self.state, LOADING).format(self.name)
+
+    async def start(self) -> None:
+        """Once it has been loaded, or has failed."""
+        while self.state == "loading":
+            await self._room.looked()
+
+    async def close(self) -> None:
+        """It is another process's."""
+
+    def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/chat/completions", call)
+
+    def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/completions", call)
+
+    async def _answer(self, path: str, call: Call) -> Answer:
+        if self._room.state(self.name) not in ("ready", None):
+            raise self._not_ready()  # at once: a room that loads a model is slow to answer
+        try:
+            response = await self._room.request(path, relay.body_for(call, ask_usage=True))
+            if call.stream:
+                events = Events(self.name, hide_usage=not call.include_usage)
+                return await Answer.begun(self._frames(response, events), stream=True)
+            with closing(response):
+                if response.status != 200:
+                    raise await failures.refusal(response, self.name)
+                return Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
+        except TransferError:
+            raise self._gone() from None
+
+    async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
+        try:
+            with closing(response):
+                if response.status != 200:
+                    raise await failures.refusal(response, self.name)
+                while not events.over and (chunk := await response.chunk()):
+                    frame = events.feed(chunk)
+                    if frame is not None:
+                        yield frame
+                events.end()
+                await response.settle()
+        except TransferError:
+            raise self._gone() from None
+
+    def _not_ready(self) -> ModelNotReady:
+        return ModelNotReady(self.reason, headers=(("retry-after", "2"),) if self.state == "loading" else ())
+
+    def _gone(self) -> ModelNotReady:
+        """The room has ended; another one is being made ready (workers.py)."""
+        return ModelNotReady(LOADING.format(self.name), headers=(("retry-after", "2"),))

@@ -1,0 +1,258 @@
+"""A model that another process holds answers, counts and refuses as one of this process does."""
+
+import asyncio
+import json
+import re
+import socket
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from homeport import app
+from homeport.api import engine_room, server
+from homeport.backends.capabilities import Answer, Call
+from homeport.backends.engine_room import EngineRoom, Lent
+from homeport.backends.engines.echo import Echo
+from homeport.backends.generation import LocalText
+from homeport.backends.held import Held
+from homeport.backends.text import Constraint, Piece, Sampling
+from homeport.errors import HomeportError, ModelNotReady
+from homeport.gateway.endpoints import CHAT, ENDPOINTS, Endpoint
+from homeport.settings import Server
+from homeport.wire.envelope import open_envelope
+from tests.fake_upstream import until
+
+LARGEST_BODY = 2**20
+HELLO = [{"role": "user", "content": 'hello brave "usage":null world'}]
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+Work = Callable[[EngineRoom], Awaitable[None]]
+
+
+class Watched(Echo):
+    """generating: how many generations are under way. loaded: set when it may be."""
+
+    def __init__(self, *, delay: float = 0.0) -> None:
+        super().__init__(delay=delay)
+        self.generating = 0
+        self.loaded = threading.Event()
+        self.loaded.set()
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.loaded.wait)
+
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+    ) -> AsyncGenerator[Piece, None]:
+        self.generating += 1
+        try:
+            async for piece in super().generate(prompt, sampling, constraint):
+                yield piece
+        finally:
+            self.generating -= 1
+
+
+@contextmanager
+def room(path: Path, engine: Watched) -> Iterator[Callable[[], None]]:
+    """An engine room in a thread. Yields what ends it."""
+    held = {"echo": Held("echo", LocalText("echo", engine))}
+    http = engine_room.lane(held, largest_body=LARGEST_BODY)
+    built = app.Engines(engine_room.application(held), http, held)
+    serving = server.server(built.asgi, http, Server(drain_seconds=0.1))
+    listens = threading.Event()
+    serving.listening = listens.set
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving.serve_while(listener, built))
+
+    thread = threading.Thread(target=serve, name="engine-room")
+    thread.start()
+
+    def end() -> None:
+        engine.loaded.set()
+        serving.should_exit = True
+        thread.join(timeout=30)
+
+    assert listens.wait(30)
+    try:
+        yield end
+    finally:
+        end()
+    assert not thread.is_alive()
+
+
+def run(path: Path, work: Work) -> None:
+    """As a worker: one event loop with a client of the room."""
+
+    async def whole_life() -> None:
+        seen = EngineRoom(path)
+        watching = asyncio.ensure_future(seen.watch())
+        try:
+            await work(seen)
+        finally:
+            watching.cancel()
+            await seen.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(whole_life())
+
+
+def call_of(endpoint: Endpoint, request: dict[str, Any]) -> Call:
+    """As the exchange makes one, for an alias of the model."""
+    opened = open_envelope(json.dumps({"model": "gpt-4o", **request}).encode())
+    return Call(
+        endpoint.name,
+        "req_1",
+        opened.model,
+        opened.body,
+        stream=opened.stream,
+        max_tokens=opened.max_tokens,
+        choices=opened.choices,
+        include_usage=opened.include_usage,
+        model="echo",
+    )
+
+
+async def said(backend: Any, endpoint: Endpoint, request: dict[str, Any]) -> list[Any]:
+    """What the client would see, and what the ledger: bytes without ids and seconds, usage, model; or the refusal."""
+    try:
+        answer: Answer = await endpoint.answer(backend, call_of(endpoint, request))
+    except HomeportError as error:
+        return [engine_room.rendering.status_of(error), engine_room.rendering.openai_object(error)]
+    frames = [frame async for frame in answer.frames()]
+    data = b"".join([frame.data for frame in frames])
+    same = re.sub(rb'"(id|created|obfuscation)":("[^"]*"|\d+)', b"", data)
+    return [same, [frame.usage for frame in frames if frame.usage], frames[0].model]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("room") / "s"
+    with room(path, Watched()):
+        yield path
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"n": 2, "max_tokens": 5},
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": True}},
+        {"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": True}},
+        {"stream": True, "n": 2, "logprobs": True},
+        {"temperature": 7},
+        {"stream": True, "temperature": 7},
+        {"max_tokens": 10_000},
+        {"unknown": 1},
+        {"stop": ["b"], "logprobs": 1},
+        {"logit_bias": {"65": 1}},
+        {"stream": True, "stream_options": "all"},
+        {"response_format": {"type": "json_object"}},
+        {"stream": True, "tools": [WEATHER], "tool_choice": "required"},
+    ],
+    ids=str,
+)
+def test_the_same_is_said(shared: Path, endpoint: Endpoint, request_: dict[str, Any]) -> None:
+    asked = {**({"messages": HELLO} if endpoint is CHAT else {"prompt": HELLO[0]["content"]}), **request_}
+
+    async def work(seen: EngineRoom) -> None:
+        here = LocalText("echo", Echo())
+        await here.start()
+        lent = seen.model("echo")
+        await lent.start()
+        assert lent.state == "ready"
+        assert await said(lent, endpoint, asked) == await said(here, endpoint, asked)
+
+    if request_.get("stream_options") == "all":  # what is refused before any model is asked
+        with pytest.raises(HomeportError):
+            call_of(endpoint, asked)
+    else:
+        run(shared, work)
+
+
+def test_a_body_as_large_as_is_taken(shared: Path) -> None:
+    """The context is full long before; it is the model that says so."""
+    text = "x" * (LARGEST_BODY - 200)
+
+    async def work(seen: EngineRoom) -> None:
+        status, body = await said(seen.model("echo"), CHAT, {"messages": [{"role": "user", "content": text}]})
+        assert (status, json.loads(body)["error"]["code"]) == (400, "context_length_exceeded")
+
+    run(shared, work)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_leaves_ends_the_work(tmp_path: Path, stream: bool) -> None:
+    engine = Watched(delay=0.05)
+    request = {"messages": [{"role": "user", "content": "word " * 500}], "stream": stream}
+
+    async def work(seen: EngineRoom) -> None:
+        lent = seen.model("echo")
+        asking = asyncio.ensure_future(CHAT.answer(lent, call_of(CHAT, request)))
+        if stream:
+            await (await asking).aclose()
+        else:
+            assert await asyncio.to_thread(until, lambda: engine.generating == 1, 30.0)
+            asking.cancel()
+        assert await asyncio.to_thread(until, lambda: engine.generating == 0, 10.0)
+
+    with room(tmp_path / "s", engine):
+        run(tmp_path / "s", work)
+
+
+def test_while_it_is_loaded(tmp_path: Path) -> None:
+    engine = Watched()
+    engine.loaded.clear()
+
+    async def work(seen: EngineRoom) -> None:
+        lent = seen.model("echo")
+        await refused(lent)
+        starting = asyncio.ensure_future(lent.start())
+        await seen.looked()
+        await refused(lent)
+        assert not starting.done()
+        engine.loaded.set()
+        await starting
+        assert lent.state == "ready"
+        assert (await said(lent, CHAT, {"messages": HELLO}))[2] == "echo"
+
+    with room(tmp_path / "s", engine):
+        run(tmp_path / "s", work)
+
+
+def test_when_the_room_ends_in_the_middle(tmp_path: Path) -> None:
+    engine = Watched(delay=0.05)
+    request = {"messages": [{"role": "user", "content": "word " * 500}], "stream": True}
+
+    async def work(seen: EngineRoom) -> None:
+        lent = seen.model("echo")
+        await lent.start()
+        answer = await CHAT.answer(lent, call_of(CHAT, request))
+        ending = asyncio.ensure_future(asyncio.to_thread(end))
+        with pytest.raises(HomeportError):
+            async for _ in answer.frames():
+                pass
+        await ending
+        await refused(lent)
+        while lent.state == "ready":
+            await seen.looked()
+        await refused(lent)
+        assert lent.state == "loading"
+
+    with room(tmp_path / "s", engine) as end:
+        run(tmp_path / "s", work)
+
+
+async def refused(lent: Lent) -> None:
+    with pytest.raises(ModelNotReady) as caught:
+        await CHAT.answer(lent, call_of(CHAT, {"messages": HELLO}))
+    assert caught.value.headers == (("retry-after", "2"),)

@@ -15,6 +15,7 @@ import uvloop
 
 from homeport import app
 from homeport.api import engine_room, server
+from homeport.api.rendering import openai_object, status_of
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.engine_room import EngineRoom, Lent
 from homeport.backends.engines.echo import Echo
@@ -25,7 +26,7 @@ from homeport.errors import HomeportError, ModelNotReady
 from homeport.gateway.endpoints import CHAT, ENDPOINTS, Endpoint
 from homeport.settings import Server
 from homeport.wire.envelope import open_envelope
-from tests.fake_upstream import until
+from tests.fake_upstream import STREAM_HEAD, chunked, event, until, whole
 
 LARGEST_BODY = 2**20
 HELLO = [{"role": "user", "content": 'hello brave "usage":null world'}]
@@ -125,7 +126,7 @@ async def said(backend: Any, endpoint: Endpoint, request: dict[str, Any]) -> lis
     try:
         answer: Answer = await endpoint.answer(backend, call_of(endpoint, request))
     except HomeportError as error:
-        return [engine_room.rendering.status_of(error), engine_room.rendering.openai_object(error)]
+        return [status_of(error), openai_object(error)]
     frames = [frame async for frame in answer.frames()]
     data = b"".join([frame.data for frame in frames])
     same = re.sub(rb'"(id|created|obfuscation)":("[^"]*"|\d+)', b"", data)
@@ -229,30 +230,53 @@ def test_while_it_is_loaded(tmp_path: Path) -> None:
         run(tmp_path / "s", work)
 
 
-def test_when_the_room_ends_in_the_middle(tmp_path: Path) -> None:
-    engine = Watched(delay=0.05)
-    request = {"messages": [{"role": "user", "content": "word " * 500}], "stream": True}
-
+def test_when_the_room_has_ended(tmp_path: Path) -> None:
     async def work(seen: EngineRoom) -> None:
         lent = seen.model("echo")
         await lent.start()
-        answer = await CHAT.answer(lent, call_of(CHAT, request))
-        ending = asyncio.ensure_future(asyncio.to_thread(end))
-        with pytest.raises(HomeportError):
-            async for _ in answer.frames():
-                pass
-        await ending
+        await asyncio.to_thread(end)
         await refused(lent)
         while lent.state == "ready":
             await seen.looked()
         await refused(lent)
         assert lent.state == "loading"
 
-    with room(tmp_path / "s", engine) as end:
+    with room(tmp_path / "s", Watched()) as end:
         run(tmp_path / "s", work)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_when_the_room_ends_in_the_middle(tmp_path: Path, stream: bool) -> None:
+    chunk = event({"model": "echo", "choices": [{"index": 0, "delta": {"content": "hel"}}]})
+    half = STREAM_HEAD + chunked(chunk) if stream else whole(b"{" * 100)[:-50]
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(half)
+        writer.close()
+
+    heard: list[bytes] = []
+
+    async def ask(lent: Lent) -> None:
+        answer = await CHAT.answer(lent, call_of(CHAT, {"messages": HELLO, "stream": stream}))
+        async for frame in answer.frames():
+            heard.append(frame.data)
+
+    async def whole_life() -> None:
+        seen = EngineRoom(tmp_path / "s")
+        async with await asyncio.start_unix_server(cut, tmp_path / "s"):
+            with pytest.raises(ModelNotReady, match="being loaded"):
+                await ask(seen.model("echo"))
+        await seen.close()
+
+    asyncio.run(whole_life())
+    assert heard == ([chunk] if stream else [])
+
+
 async def refused(lent: Lent) -> None:
-    with pytest.raises(ModelNotReady) as caught:
+    """By this process or by the room: to the client it is the same."""
+    with pytest.raises(HomeportError) as caught:
         await CHAT.answer(lent, call_of(CHAT, {"messages": HELLO}))
-    assert caught.value.headers == (("retry-after", "2"),)
+    assert status_of(caught.value) == 503
+    assert json.loads(openai_object(caught.value))["error"]["code"] == "model_not_ready"
+    assert ("retry-after", "2") in caught.value.headers

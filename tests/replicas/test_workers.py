@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -252,6 +253,58 @@ def test_workers_do_not_outlive_their_parent(fragile: House) -> None:
     assert all(b"[DONE]" in body for body in bodies)
     assert until(lambda: not any(map(alive, before)), PATIENCE)
     assert {row["outcome"] for row in fragile.rows(project, MANY)} == {"completed"}
+
+
+def test_a_model_is_loaded_once_for_all_workers(
+    redis: RedisServer, postgres: PostgresServer, tmp_path: Path, smollm2_file: Path
+) -> None:
+    """It answers through each of them, also after whoever holds it was killed; the ledger knows what it said."""
+    pytest.importorskip("xllamacpp")
+    settings = f"""
+        [models.smollm2]
+        path = "{smollm2_file}"
+        engine = "llama_cpp"
+        threads = 1
+        context_length = 1024
+        aliases = ["gpt-4o"]
+    """
+    given = stores(postgres, redis)["redis_url"]
+    with housed(tmp_path, workers=WORKERS, redis_url=given, settings=textwrap.dedent(settings)) as house:
+        project = house.new_project()
+        asked = chat("gpt-4o", max_tokens=8, temperature=0)
+
+        def say() -> list[Answer]:
+            return [house.first.ask("POST", CHAT, asked, key=project.key) for _ in range(MANY)]
+
+        before = say()
+        assert {answer.status for answer in before} == {200}
+        (text,) = {answer.json["choices"][0]["message"]["content"] for answer in before}
+        assert text
+        (holder,) = (pid for pid in pids(house.first) if smollm2_file.name in Path(f"/proc/{pid}/maps").read_text())
+        assert len(pids(house.first)) == WORKERS + 1
+
+        async def kill_while_it_speaks() -> tuple[bytes, str]:
+            long = chat("gpt-4o", stream=True, max_tokens=900, logit_bias={"2": -100})  # no end of the text
+            async with sent(house.ports, project.key, long, 1) as (stream,):
+                await stream.head()
+                await stream.reader.readuntil(b"\n\n")
+                os.kill(holder, signal.SIGKILL)
+                return await stream.rest(), stream.request_id
+
+        rest, cut = asyncio.run(kill_while_it_speaks())
+        assert b"model_not_ready" in rest
+        assert until(lambda: {answer.status for answer in say()} == {200}, PATIENCE)
+        assert until(lambda: house.first.ask("GET", "/readyz").json["models"]["smollm2"] == "ready", PATIENCE)
+        assert holder not in pids(house.first)
+        rows = {row["request_id"]: row for row in house.rows(project, 2 * MANY + 1)}
+        assert (rows[cut]["outcome"], rows[cut]["status"]) == ("failed", 503)
+        for answer in before:
+            row = rows[answer.headers["x-request-id"]]
+            usage = answer.json["usage"]
+            assert (row["outcome"], row["ran"], row["backend"]) == ("completed", "smollm2", "local")
+            assert row["input_tokens"] + row["cached_tokens"] == usage["prompt_tokens"]
+            assert row["output_tokens"] == usage["completion_tokens"]
+            assert not row["estimated"]
 
 
 def test_a_port_that_workers_have_is_not_shared_with_others(pair: House, tmp_path: Path) -> None:

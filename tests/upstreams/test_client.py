@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import uvloop
@@ -345,9 +347,39 @@ def test_early_close_and_settle() -> None:
     run(work, deadlines=Deadlines())
 
 
+@LOOPS
+def test_a_socket_of_this_machine(loop: Any, tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(whole(b"well"))
+        writer.close()
+
+    async def work() -> None:
+        client = Client(f"http+unix://{quote(str(tmp_path / 'So cket'), safe='')}/v1", deadlines=QUICK)
+        with pytest.raises(ConnectFailed, match="its socket is not there"):
+            await get(client)
+        async with await asyncio.start_unix_server(serve, tmp_path / "So cket"):
+            assert [await get(client) for _ in range(3)] == [b"well"] * 3
+            await client.close()
+        await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(work())
+    assert {head.splitlines()[0] for head in heads} == {b"GET /v1/models HTTP/1.1"}
+    assert {head.splitlines()[1] for head in heads} == {b"host: localhost"}
+
+
 @pytest.mark.parametrize(
     "address",
     [
+        "http+unix:///run/vllm.sock/v1",
+        "http+unix://run%2Fvllm.sock/v1",
+        "http+unix://%2Frun%2F%00/v1",
+        f"http+unix://%2F{107 * 'x'}/v1",
         "far.example/v1",
         "ftp://far.example",
         "http://",

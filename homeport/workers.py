@@ -66,6 +66,8 @@ def serve(chosen: Settings) -> int:
 def check(chosen: Settings) -> None:
     """Raises SettingsError for what several processes cannot do."""
     number = chosen.server.workers
+    if sys.platform != "linux":
+        raise SettingsError("Several workers need Linux, which spreads the connections of a port over its listeners.")
     if chosen.redis_url is None:
         raise SettingsError(
             f"{number} workers need redis_url: each would count requests, tokens and money for itself, and no limit "
@@ -102,33 +104,32 @@ def share(chosen: Settings, index: int) -> Settings:
 
 
 async def _serve(chosen: Settings) -> int:
-    with tempfile.TemporaryDirectory(prefix="homeport-") as folder:
-        return await _serve_beside(chosen, Path(folder) / "engines.sock")
-
-
-async def _serve_beside(chosen: Settings, room: Path) -> int:
-    """room: where the engine room's socket shall be, in a folder that is nobody else's."""
-    preset, admin = settings.first_key(), settings.admin_key()
-    host, port = chosen.server.host, chosen.server.port
     models = tuple(app.heavy_models(chosen))
-    built = app.build(chosen, room=app.Room(room, models))
-    try:
-        made = await built.open(preset, admin=admin, refuse_without_key=serving.refusal(host))
-    finally:
-        await built.close()
-    with server.reserve(host, port) as reserved:
+    with (
+        tempfile.TemporaryDirectory(prefix="homeport-") as folder,  # nobody else may enter it
+        server.reserve(chosen.server.host, chosen.server.port) as reserved,
+    ):
+        room = Path(folder) / "engines.sock"
+        welcome = await _prepared(chosen, app.Room(room, models), reserved)
         workers = [
             Child(
                 f"worker-{index + 1}", Orders(share(chosen, index), str(room), models), lambda: server.beside(reserved)
             )
             for index in range(chosen.server.workers)
         ]
-        engines = (
-            [Child("engines", Orders(chosen, str(room), models, holds=True), lambda: _anew(room))] if models else []
-        )
-        welcome = serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
-        del built
-        return await _kept(workers, engines, welcome)
+        holder = Child("engines", Orders(chosen, str(room), models, holds=True), lambda: _anew(room))
+        return await _kept(workers, [holder] if models else [], welcome)
+
+
+async def _prepared(chosen: Settings, room: app.Room, reserved: socket.socket) -> str:
+    """What comes once, before all workers: tables, keys, what a killed process left. Returns the welcome."""
+    preset, admin = settings.first_key(), settings.admin_key()
+    built = app.build(chosen, room=room)
+    try:
+        made = await built.open(preset, admin=admin, refuse_without_key=serving.refusal(chosen.server.host))
+    finally:
+        await built.close()
+    return serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
 
 
 def _anew(room: Path) -> socket.socket:
@@ -149,7 +150,7 @@ async def _kept(workers: Sequence["Child"], engines: Sequence["Child"], welcome:
     def stop(number: signal.Signals) -> None:
         if stopping.is_set() and number == signal.SIGINT:
             for child in children:
-                child.signal(signal.SIGINT)
+                child.tell(signal.SIGINT)
         stopping.set()
 
     loop = asyncio.get_running_loop()
@@ -178,7 +179,7 @@ async def _greet(children: Sequence["Child"], welcome: str) -> None:
 class Child:
     """One process after the other, each of which gets the same orders and a listener of its own.
 
-    listens: the first one does, or did.
+    listens: the first one does, or did. name: for `ps` and the log.
     """
 
     def __init__(self, name: str, orders: Orders, listener: Callable[[], socket.socket]) -> None:
@@ -187,6 +188,7 @@ class Child:
         self._orders = orders
         self._listener = listener
         self._process: asyncio.subprocess.Process | None = None
+        self._listening = False
         self._stopping = asyncio.Event()
         self.listens = asyncio.Event()
 
@@ -195,9 +197,13 @@ class Child:
         rest = FIRST_REST
         while True:
             began = clock.monotonic()
-            status = await self._life()
+            try:
+                status = await self._life()
+            except OSError as error:
+                log.error("%s cannot be started: %s", self._name, error.strerror)
+                status = 1
             if self._stopping.is_set():
-                return 0 if status == 0 or (status == -signal.SIGTERM and not self.listens.is_set()) else 1
+                return 0 if status == 0 or (status == -signal.SIGTERM and not self._listening) else 1
             if not self.listens.is_set():
                 raise NotStarted(status)
             if clock.monotonic() - began > STEADY_SECONDS:
@@ -211,53 +217,50 @@ class Child:
     def stop(self) -> None:
         """It drains, or is killed when that takes longer than it may."""
         self._stopping.set()
-        self.signal(signal.SIGTERM)
+        self.tell(signal.SIGTERM)
         patience = self._orders.settings.server.drain_seconds + ENDING_SECONDS
-        asyncio.get_running_loop().call_later(patience, self.signal, signal.SIGKILL)
+        asyncio.get_running_loop().call_later(patience, self.tell, signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
+    def tell(self, number: signal.Signals) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     async def _life(self) -> int:
         """Of one process. Its status; negative: the signal that ended it."""
+        self._listening = False
         leash, its_end = socket.socketpair()
         with leash:
             with its_end, self._listener() as listener:
+                passed = (its_end.fileno(), listener.fileno())
                 self._process = process = await asyncio.create_subprocess_exec(
-                    *(
-                        sys.executable,
-                        "-m",
-                        "homeport.worker",
-                        self._name,
-                        str(its_end.fileno()),
-                        str(listener.fileno()),
-                    ),
+                    *(sys.executable, "-m", "homeport.worker", self._name, *map(str, passed)),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(its_end.fileno(), listener.fileno()),
+                    pass_fds=passed,
                     start_new_session=True,  # Ctrl-C is for the parent, which tells its children
                 )
             try:
                 if self._stopping.is_set():
-                    process.terminate()
-                await self._hold(leash)
+                    self.tell(signal.SIGTERM)
+                await self._order(leash)
                 return await process.wait()
             except BaseException:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    process.terminate()
                 await process.wait()
                 raise
             finally:
                 self._process = None
 
-    async def _hold(self, leash: socket.socket) -> None:
+    async def _order(self, leash: socket.socket) -> None:
         """Give the orders, and wait until the child listens, or has died."""
         loop = asyncio.get_running_loop()
         leash.setblocking(False)
         with suppress(OSError):
             await loop.sock_sendall(leash, self._orders.packed())
-            if await loop.sock_recv(leash, 1):
-                self.listens.set()
+            self._listening = await loop.sock_recv(leash, 1) != b""
+        if self._listening:
+            self.listens.set()
 
 
 def _ending(status: int) -> str:

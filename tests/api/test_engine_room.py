@@ -247,7 +247,7 @@ def test_when_the_room_has_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_when_the_room_ends_in_the_middle(tmp_path: Path, stream: bool) -> None:
-    chunk = event({"model": "echo", "choices": [{"index": 0, "delta": {"content": "hel"}}]})
+    chunk = event({"model": "echo", "choices": [{"index": 0, "delta": {"content": "hello"}}]})
     half = STREAM_HEAD + chunked(chunk) if stream else whole(b"{" * 100)[:-50]
 
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

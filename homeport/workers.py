@@ -1,7 +1,7 @@
 """`homeport serve --workers N`: N processes on one port, and this one, their parent, which serves nobody.
 
     parent    checks the settings, brings the tables up to date, makes the first key, takes the port, says the welcome
-    worker    all of Homeport (worker.py): its own event loop, journal and name in Redis, its own socket on the port
+    worker    all of Homeport (child.py): its own event loop, journal and name in Redis, its own socket on the port
     engines   where a model of this machine has weights: one process that holds them all, and that the workers ask over
               a Unix socket (backends/engine_room.py), so they are loaded once and batch the requests of all workers
 
@@ -30,9 +30,9 @@ from msgspec.structs import replace
 
 from homeport import app, clock, serving, settings
 from homeport.api import server
+from homeport.child import ENDING_SECONDS, Orders
 from homeport.errors import SettingsError
 from homeport.settings import Settings
-from homeport.worker import ENDING_SECONDS, Orders
 
 log = logging.getLogger("homeport")
 
@@ -234,7 +234,7 @@ class Child:
             with its_end, self._listener() as listener:
                 passed = (its_end.fileno(), listener.fileno())
                 self._process = process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "homeport.worker", self._name, *map(str, passed)),
+                    *(sys.executable, "-m", "homeport.child", self._name, *map(str, passed)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=passed,
                     start_new_session=True,  # Ctrl-C is for the parent, which tells its children

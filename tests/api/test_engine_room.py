@@ -23,7 +23,7 @@ from homeport.backends.generation import LocalText
 from homeport.backends.held import Held
 from homeport.backends.text import Constraint, Piece, Sampling
 from homeport.errors import HomeportError, ModelNotReady
-from homeport.gateway.endpoints import CHAT, ENDPOINTS, Endpoint
+from homeport.gateway.endpoints import CHAT, COMPLETIONS, Endpoint
 from homeport.settings import Server
 from homeport.wire.envelope import open_envelope
 from tests.fake_upstream import STREAM_HEAD, chunked, event, until, whole
@@ -140,7 +140,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
+def test_what_a_held_model_can_a_lent_one_can() -> None:
+    """Whoever teaches Held another capability has to teach Lent."""
+    public = {name for name in (*vars(Held), *vars(Held("", None))) if not name.startswith("_")}
+    assert public <= {*dir(Lent), *vars(Lent("", EngineRoom(Path("/s"))))}
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS], ids=lambda one: one.name)
 @pytest.mark.parametrize(
     "request_",
     [

@@ -17,9 +17,9 @@ import pytest
 
 from homeport import workers
 from homeport.api import server
+from homeport.child import Orders
 from homeport.errors import SettingsError
 from homeport.settings import Settings
-from homeport.worker import Orders
 from tests.api.raw import CHAT, Answer
 from tests.fake_upstream import until
 from tests.replicas.conftest import stores

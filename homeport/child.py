@@ -1,4 +1,4 @@
-"""A child of `homeport serve --workers N` (workers.py): `python -m homeport.worker NAME LEASH LISTENER`.
+"""A child of `homeport serve --workers N` (workers.py): `python -m homeport.child NAME LEASH LISTENER`.
 
 NAME is for `ps` and the log, the others are numbers of sockets. The parent holds the other end of the leash. Over it
 come the orders, so that no secret is in an argument or a variable, and a child that is started later serves by the same

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -81,7 +82,7 @@ async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) 
         await built.close()
         raise
     serve = server.server(built.asgi, built.http, orders.settings.server)
-    serve.listening = lambda: leash.sendall(b"!")
+    serve.listening = lambda: _tell(leash)
     await serve.serve_while(listener, built)
 
 
@@ -89,14 +90,21 @@ async def _hold(orders: Orders, leash: socket.socket, listener: socket.socket) -
     """The engine room."""
     built = app.build_engines(orders.settings, orders.models)
     serve = server.server(built.asgi, built.http, replace(orders.settings.server, keep_alive_seconds=KEPT_SECONDS))
-    serve.listening = lambda: leash.sendall(b"!")
+    serve.listening = lambda: _tell(leash)
     await serve.serve_while(listener, built)
+
+
+def _tell(leash: socket.socket) -> None:
+    """That the child listens."""
+    with suppress(OSError):  # the parent has gone, which the other thread sees
+        leash.sendall(b"!")
 
 
 def _follow(leash: socket.socket, patience: float) -> None:
     """In a thread: a loop that is blocked must not keep an orphan alive."""
-    while leash.recv(1):
-        pass
+    with suppress(OSError):  # the parent went before it had read what was told
+        while leash.recv(1):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(patience)
     os._exit(1)

@@ -23,7 +23,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -106,7 +106,7 @@ def share(chosen: Settings, index: int) -> Settings:
 async def _serve(chosen: Settings) -> int:
     models = tuple(app.heavy_models(chosen))
     with (
-        tempfile.TemporaryDirectory(prefix="homeport-") as folder,  # nobody else may enter it
+        _private_folder() if models else nullcontext("") as folder,
         server.reserve(chosen.server.host, chosen.server.port) as reserved,
     ):
         room = Path(folder) / "engines.sock"
@@ -119,6 +119,11 @@ async def _serve(chosen: Settings) -> int:
         ]
         holder = Child("engines", Orders(chosen, str(room), models, holds=True), lambda: _anew(room))
         return await _kept(workers, [holder] if models else [], welcome)
+
+
+def _private_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Nobody else may enter it. Its path is short: one of a socket has 107 bytes at most."""
+    return tempfile.TemporaryDirectory(prefix="homeport-")
 
 
 async def _prepared(chosen: Settings, room: app.Room, reserved: socket.socket) -> str:

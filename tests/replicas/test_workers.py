@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,7 +17,7 @@ import msgspec
 import openai
 import pytest
 
-from homeport import workers
+from homeport import app, workers
 from homeport.api import server
 from homeport.child import Orders
 from homeport.errors import SettingsError
@@ -375,3 +377,29 @@ def test_a_worker_that_cannot_start_is_not_tried_again(capfd: pytest.CaptureFixt
             asyncio.run(child.live())
     assert caught.value.status == 2
     assert "there is no tier 'none'" in capfd.readouterr().err
+
+
+def test_a_worker_whose_parent_went_before_it_was_ready_ends(redis: RedisServer, tmp_path: Path) -> None:
+    """It has said that it listens, and nobody has read that."""
+    table = {"redis_url": redis.url, "models": {"echo": {"engine": "echo"}}, "server": {"data": str(tmp_path)}}
+    orders = Orders(msgspec.convert(table, Settings), "")
+    asyncio.run(prepared(orders.settings))
+    leash, its_end = socket.socketpair()
+    with server.reserve("127.0.0.1", 0) as reserved, server.beside(reserved) as listener:
+        with its_end:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "homeport.child", "worker-1", str(its_end.fileno()), str(listener.fileno())],
+                pass_fds=(its_end.fileno(), listener.fileno()),
+            )
+        with leash:
+            leash.sendall(orders.packed())
+            assert select.select([leash], [], [], PATIENCE)[0]
+        assert process.wait(PATIENCE) == 0
+
+
+async def prepared(settings: Settings) -> None:
+    built = app.build(settings)
+    try:
+        await built.open(KEY)
+    finally:
+        await built.close()

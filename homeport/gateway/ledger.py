@@ -74,6 +74,7 @@ class Entry:
         "endpoint",
         "first_at",
         "grant",
+        "kept",
         "principal",
         "produced",
         "ran",
@@ -110,6 +111,7 @@ class Entry:
         self.service_tier: str | None = None
         self.usage: Usage | None = None
         self.cache_hit = False
+        self.kept: Usage | None = None
         self.produced = Produced()
 
     def __enter__(self) -> "Entry":
@@ -134,7 +136,7 @@ class Entry:
             self.first_at = clock.monotonic()
             self.ran, self.service_tier = frame.model, frame.service_tier
         if frame.usage is not None:
-            self.usage = frame.usage
+            self.usage, self.kept = frame.usage, frame.kept
         elif frame.data:
             self.produced.take(frame.data)
 
@@ -262,7 +264,8 @@ class _Ending(NamedTuple):
         entry, used, tier = self.entry, units(usage), short(self.entry.service_tier or DEFAULT_TIER)
         call, principal, target = entry.call, entry.principal, entry.target
         first = entry.first_at if entry.first_at is not None else self.ended
-        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit)
+        kept = None if entry.kept is None else units(entry.kept)
+        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
@@ -327,14 +330,22 @@ class _Bill(NamedTuple):
 _NO_PRICE = _Bill(None, None, None, None)
 
 
-def _bill(price: Price | None, used: Units, *, service_tier: str = DEFAULT_TIER, cache_hit: bool = False) -> _Bill:
-    """An answer from the cache costs nothing, and what it would have cost is saved."""
+def _bill(
+    price: Price | None,
+    used: Units,
+    *,
+    service_tier: str = DEFAULT_TIER,
+    cache_hit: bool = False,
+    kept: Units | None = None,
+) -> _Bill:
+    """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
     cost = price.cost(used, service_tier=service_tier) if price is not None else None
     if price is None or cost is None:
         return _NO_PRICE
+    saved = price.cost(kept, service_tier=service_tier) if kept is not None else None
     if cache_hit:
-        return _Bill(0, cost.pico, None, price.rule)
-    return _Bill(cost.pico, None, cost.lines, price.rule)
+        return _Bill(0, cost.pico + (saved.pico if saved is not None else 0), None, price.rule)
+    return _Bill(cost.pico, saved.pico if saved is not None else None, cost.lines, price.rule)
 
 
 def _generated(entry: Entry, usage: Usage) -> int:

@@ -62,7 +62,9 @@ def duration(value: bytes) -> float | None:
     """Seconds of `1m26.4s`, of `120ms`, or of a plain number; None for what is neither."""
     if _NUMBER.fullmatch(value):
         return float(value)
-    text = value[:_LONGEST_VALUE].decode("utf-8", "replace")
+    if len(value) > _LONGEST_VALUE:
+        return None
+    text = value.decode("utf-8", "replace")
     parts = _PART.findall(text)
     if not parts or sum(len(number) + len(unit) for number, unit in parts) != len(text):
         return None

@@ -148,7 +148,7 @@ class Doors:
             self._waiting -= 1
             room.owe(tokens, times=-1)
             if not free:
-                room.take(-tokens)
+                room.give_back(tokens)
         return free
 
     def learn(self, way: Way, headers: Sequence[Header]) -> None:

@@ -139,6 +139,11 @@ class Room:
         self.requests.take(1)
         self.tokens.take(tokens)
 
+    def give_back(self, tokens: int) -> None:
+        """It waited, and does not go."""
+        self.requests.take(-1)
+        self.tokens.take(-tokens)
+
     def owe(self, tokens: int, *, times: int) -> None:
         """times: 1 when a request begins to wait, -1 when it goes, or does not want to any more."""
         self.requests.owed += times

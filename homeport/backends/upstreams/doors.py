@@ -154,7 +154,7 @@ class Doors:
     def learn(self, way: Way, headers: Sequence[Header]) -> None:
         """What an answer tells of the limits."""
         if way.room is None:
-            way.room = Room()
+            way.room = Room(self._settings.rest_seconds)
             self._think_about(way)
         way.room.told(headers, clock.monotonic())
 

@@ -163,7 +163,7 @@ class Doors:
         now = clock.monotonic()
         way.breaker.succeeded()
         way.door.refused = False
-        way.shaken = way.rests_until > now or way.avoid_until > now
+        way.shaken = not way.breaker.well or way.rests_until > now or way.avoid_until > now
 
     def _think_about(self, way: Way) -> None:
         for model in [model for model, calm in self.calm.items() if calm is way]:

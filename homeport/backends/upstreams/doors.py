@@ -54,17 +54,19 @@ class State(NamedTuple):
 class Way:
     """Through one door, for one family of models.
 
-    rests_until: the upstream has asked to be left alone. avoid_until: others are asked first. shaken: something of that
-    is to be looked at when a request has succeeded. turn: grows with each request, so that equals take turns.
+    rests_until: the upstream has asked to be left alone; away: not for a limit, but because it is not available.
+    avoid_until: others are asked first. shaken: something of that is to be looked at when a request has succeeded.
+    turn: grows with each request, so that equals take turns.
     """
 
-    __slots__ = ("avoid_until", "breaker", "door", "rests_until", "room", "shaken", "turn")
+    __slots__ = ("avoid_until", "away", "breaker", "door", "rests_until", "room", "shaken", "turn")
 
     def __init__(self, door: Door, breaker: Breaker) -> None:
         self.door = door
         self.breaker = breaker
         self.room: Room | None = None
         self.rests_until = 0.0
+        self.away = False
         self.avoid_until = 0.0
         self.shaken = False
         self.turn = 0
@@ -123,8 +125,10 @@ class Doors:
             way = min(ways, key=lambda way: (way.breaker.wait(now) > 0, way.wait(tokens, now)))
             wait = way.wait(tokens, now)
             if way.breaker.wait(now) > 0:
-                raise self._left_alone(min(way.breaker.wait(now) for way in ways))
+                raise self._left_alone("keeps failing", min(way.breaker.wait(now) for way in ways))
             if now + wait > latest or (wait > 0 and self._waiting >= self._settings.queue):
+                if way.away and way.rests_until - now >= wait:
+                    raise self._left_alone("is not available", wait)
                 raise self._limited(way, call, wait, now)
             went = await self._wait(way, tokens, wait)
             now = clock.monotonic()
@@ -198,6 +202,7 @@ class Doors:
         probed = way.breaker.open_until is not None
         if problem.again and status:
             way.rests_until = now + min(problem.again, self._settings.rest_seconds)
+            way.away = status != 429
         if status == 429:
             way.breaker.succeeded()
             seconds = self._settings.rest_seconds if problem.again is None else AVOID_SECONDS
@@ -259,9 +264,9 @@ class Doors:
         way.turn = self._turns
         return way
 
-    def _left_alone(self, wait: float) -> UpstreamFailed:
+    def _left_alone(self, why: str, wait: float) -> UpstreamFailed:
         return UpstreamFailed(
-            f"The upstream {self._upstream!r} keeps failing and is left alone for now. You can retry your request.",
+            f"The upstream {self._upstream!r} {why} and is left alone for now. You can retry your request.",
             headers=_retry_after(wait),
         )
 

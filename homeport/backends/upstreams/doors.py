@@ -88,6 +88,13 @@ class Way:
         return closed, avoided, -round(share * 10), self.door.client.load, self.turn
 
 
+class Tried(NamedTuple):
+    """A way that a request has gone, and how that ended."""
+
+    way: Way
+    problem: HomeportError
+
+
 class Doors:
     """calm: model -> the way of an upstream's only door, as long as there is nothing to think about."""
 
@@ -104,10 +111,10 @@ class Doors:
     def clients(self) -> list[Client]:
         return [door.client for door in self._doors]
 
-    def take(self, call: Call, tried: Sequence[Way] = ()) -> Way | None:
+    def take(self, call: Call, tried: Sequence[Tried] = ()) -> Way | None:
         """The best way that is ready; None when none is. tried: not one of these."""
-        tokens, now = _tokens(call), clock.monotonic()
-        ready = [way for way in self._ways(call.model) if way not in tried and way.wait(tokens, now) <= 0]
+        tokens, now, gone = _tokens(call), clock.monotonic(), [one.way for one in tried]
+        ready = [way for way in self._ways(call.model) if way not in gone and way.wait(tokens, now) <= 0]
         if not ready:
             return None
         way = ready[0] if len(ready) == 1 else min(ready, key=lambda way: way.rank(now))
@@ -173,11 +180,12 @@ class Doors:
         for model in [model for model, calm in self.calm.items() if calm is way]:
             del self.calm[model]
 
-    def another(self, way: Way, call: Call, problem: HomeportError, tried: list[Way]) -> Way:
+    def another(self, way: Way, call: Call, problem: HomeportError, tried: list[Tried]) -> Way:
         """Another way for the same request, at once: where nothing was done for it and the others may know better.
-        Raises the problem when there is none. tried: gets longer."""
+        Raises the problem when there is none; of those of several doors the one that will be over first. tried: gets
+        longer."""
         elsewhere = self._failed(way, problem)
-        tried.append(way)
+        tried.append(Tried(way, problem))
         following = self.take(call, tried) if elsewhere else None
         if following is not None:
             log.info(
@@ -185,8 +193,9 @@ class Doors:
             )
             return following
         try:
-            raise problem
+            raise _over_first(tried) if elsewhere else problem
         finally:
+            tried.clear()
             del problem  # its traceback leads here
 
     def _failed(self, way: Way, problem: HomeportError) -> bool:
@@ -285,6 +294,12 @@ class Doors:
 def _tokens(call: Call) -> int:
     """What the limits of an upstream charge at admission, as OpenAI's do."""
     return max(call.max_tokens or _DEFAULT_ANSWER, len(call.body) // _CHARACTERS_PER_TOKEN)
+
+
+def _over_first(tried: Sequence[Tried]) -> HomeportError:
+    """Of those that are alike, the last."""
+    problems = [one.problem for one in reversed(tried)]
+    return min(problems, key=lambda problem: math.inf if problem.again is None else problem.again)
 
 
 def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:

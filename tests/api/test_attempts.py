@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from homeport import clock
+from homeport.gateway import attempts
 from homeport.settings import DEFAULT_BASE_URL
 from tests.api import raw
 from tests.fake_upstream import (
@@ -42,17 +43,36 @@ SEVERAL: Any = {**DEFAULT, "base_url": DEFAULT_BASE_URL}
 PLAIN_AND_STREAM = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 
 
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Skipping:
-    made = Skipping()
-    made.install(monkeypatch)
-    return made
-
-
-@pytest.fixture
-def relay(time: Skipping, tmp_path: Path) -> Iterator[Relay]:
-    with relaying(tmp_path, **DEFAULT) as made:
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Skipping]:
+    with pytest.MonkeyPatch.context() as patch:
+        made = Skipping()
+        made.install(patch)
         yield made
+
+
+@pytest.fixture
+def time(installed: Skipping) -> Skipping:
+    """Long after the test before."""
+    installed.at += 1000
+    installed.waits.clear()
+    return installed
+
+
+@pytest.fixture(scope="module")
+def running(installed: Skipping, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    with relaying(tmp_path_factory.mktemp("attempts"), **DEFAULT) as made:
+        yield made
+
+
+@pytest.fixture
+def relay(running: Relay, time: Skipping) -> Relay:
+    """As if nothing had happened before."""
+    for past in (running.fake.script, running.fake.by_model):
+        past.clear()
+    ask(running)
+    running.fake.received.clear()
+    return running
 
 
 def ask(relay: Relay, model: str = "m", *, stream: bool = False, **more: Any) -> str:
@@ -186,9 +206,9 @@ def test_after_the_first_event_of_a_stream_nothing_is_asked_again(relay: Relay, 
         behaviour = faults.reset_after(faults.begun)  # this test has the patience of the settings
     relay.fake.script.append(behaviour)
     with pytest.raises(openai.APIError):
-        ask(relay, stream=True)
+        ask(relay, name, stream=True)
     assert (len(relay.fake.received), time.waits) == (1, [])
-    (row,) = relay.rows("m")
+    (row,) = relay.rows(name)
     assert row["outcome"] == "failed"
 
 
@@ -233,8 +253,9 @@ def test_in_an_outage_a_fifth_and_ten_are_asked_again(time: Skipping, tmp_path: 
         assert len(relay.fake.received) > 30 + 10
 
 
-def test_a_client_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_client_that_leaves_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This one really waits."""
+    monkeypatch.setattr(attempts, "clock", clock)
     with relaying(tmp_path, **DEFAULT) as relay:
         relay.fake.by_model["m"] = faults.status(429, retry_after="9")
         with raw.connect(relay.homeport) as connection:
@@ -391,12 +412,14 @@ def by_key(behaviours: dict[str, Behaviour]) -> Behaviour:
 
 def with_limits(remaining: Callable[[Visit], int], *, limit: int = 10, reset: str = "10s") -> Behaviour:
     def answer(visit: Visit) -> None:
-        told = {
-            "x_ratelimit_limit_requests": str(limit),
-            "x_ratelimit_remaining_requests": str(remaining(visit)),
-            "x_ratelimit_reset_requests": reset,
-        }
-        visit.send(whole(plain_answer(visit), **told))
+        visit.send(
+            whole(
+                plain_answer(visit),
+                x_ratelimit_limit_requests=str(limit),
+                x_ratelimit_remaining_requests=str(remaining(visit)),
+                x_ratelimit_reset_requests=reset,
+            )
+        )
 
     return answer
 

@@ -18,7 +18,9 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     folder = tmp_path_factory.mktemp("faults")
-    with relaying(folder, first_byte_seconds=0.3, idle_seconds=0.3, total_seconds=1.5, connect_seconds=1) as made:
+    quick: Any = {"first_byte_seconds": 1.0, "idle_seconds": 1.0, "total_seconds": 4.0, "connect_seconds": 5.0}
+    with pytest.MonkeyPatch.context() as patch, relaying(folder, **quick) as made:
+        faults.small_limits(patch)
         made.fake.by_model.update(faults.all_behaviours())
         yield made
 

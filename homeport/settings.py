@@ -160,7 +160,8 @@ class RouteTarget(_Section, frozen=True):
     upstream: Annotated[str | None, _doc("An upstream of the settings. Without it: whoever `model` leads to.")] = None
     model: Annotated[str | None, _doc("Its name for it (azure: the deployment); the route's own by default.")] = None
     weight: Annotated[
-        float, Meta(ge=0, description="Its share of the requests. 0: it stands in for others that fail, in order.")
+        float,
+        Meta(ge=0, le=1e9, description="Its share of the requests. 0: it stands in for others that fail, in order."),
     ] = 0.0
 
 

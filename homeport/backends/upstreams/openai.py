@@ -12,7 +12,7 @@ from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
-from homeport.backends.upstreams.doors import Doors, State, Way
+from homeport.backends.upstreams.doors import Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
 from homeport.errors import HomeportError
@@ -184,7 +184,7 @@ class OpenAIUpstream:
         ask_usage = self._settings.usage_in_streams
         body = relay.body_for(call, ask_usage=ask_usage)
         path, headers = self._path(path, call), relay.passed_on(call)
-        tried: list[Way] = []
+        tried: list[Tried] = []
         while True:
             try:
                 response = await way.door.client.request("POST", path, headers, body)
@@ -205,6 +205,7 @@ class OpenAIUpstream:
             except HomeportError as error:
                 way = doors.another(way, call, error, tried)
             else:
+                tried.clear()  # the tracebacks lead here
                 if way.shaken:
                     doors.succeeded(way)
                 return answer

@@ -75,12 +75,25 @@ def body_for(call: Call, *, ask_usage: bool) -> bytes:
 
 def whole(body: bytes, upstream: str) -> Frame:
     """A plain answer. Raises UpstreamFailed when it is none."""
+    if not is_text(body):
+        raise malformed(upstream)
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise malformed(upstream) from None
     usage = answer.usage.counted() if answer.usage else None
     return Frame(body, usage=usage, model=answer.model, service_tier=answer.service_tier)
+
+
+def is_text(data: bytes) -> bool:
+    """It is UTF-8. What is not even looked at is passed on, so nobody else would notice."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def passed_on(call: Call) -> list[Header]:

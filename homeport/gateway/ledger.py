@@ -171,6 +171,7 @@ class Ledger:
             raise Unavailable(
                 "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
                 code="ledger_unavailable",
+                headers=(("retry-after", "1"),),
             ) from None
         return Entry(self, slot, endpoint, principal, call, grant, targets)
 

@@ -12,8 +12,8 @@ Who has a row, at each moment (`spill` is this module, memory and the order of t
 
 A row leaves one place only after it is safe in the next, so a process may be killed anywhere: what has not arrived is
 where it was, and what is in two places is given to the database twice, which takes it once, into the rows and into the
-sums by the hour (`usage_rows.py`, by the request's id). A record that a kill has torn was not yet safe: its slot was not
-free, and the journal has the row.
+sums by the hour (`usage_rows.py`, by the request's id). A record that a kill has torn was not yet safe: its slot was
+not free, and the journal has the row.
 
 A spill is a folder of segments, numbered upwards; a segment is records one after the other, each its length, its
 CRC-32 and a row as msgpack. The folder has the name of its process's journal and belongs to whoever holds that. What

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from homeport.store.usage_tables import costs, hours
 from tests.api.raw import CHAT, Answer
-from tests.fake_upstream import until
+from tests.fake_upstream import STREAM_HEAD, Visit, chunked, events, until
 from tests.replicas.house import PICO_PER_CENT, House, Project, Row, housed, read, spent
 from tests.replicas.http import ask, at_once, chat
 from tests.replicas.test_budgets import ASKED, DOLLAR, WORST
-from tests.store.servers import PostgresServer, postgres_server
+from tests.replicas.test_outages import locked
+from tests.store.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
 PATIENCE = 30.0
 AZURE = "/openai/deployments/away/chat/completions?api-version=2024-10-21"
@@ -30,6 +31,12 @@ def mortal() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def fragile() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
 def served(house: House, key: str, count: int, model: str = "away") -> list[Answer]:
     """One after the other, all of them."""
     answers = [ask(house.first.port, "POST", CHAT, chat(model), key=key) for _ in range(count)]
@@ -40,6 +47,10 @@ def served(house: House, key: str, count: int, model: str = "away") -> list[Answ
 def on_disk(house: House) -> int:
     """Bytes."""
     return sum(path.stat().st_size for path in (house.first.data / "spill").rglob("*") if path.is_file())
+
+
+def spilled(house: House) -> bytes:
+    return b"".join(path.read_bytes() for path in (house.first.data / "spill").rglob("*") if path.is_file())
 
 
 def check_ledger(house: House, project: Project, answers: list[Answer]) -> list[Row]:
@@ -150,6 +161,61 @@ def test_through_kills_and_restarts_while_it_is_away_and_while_it_comes_back(
 
 def priced(house: House, project: Project) -> list[Row]:
     return [row for row in house.rows(project) if row["model"] == "priced"]
+
+
+def uncounted(visit: Visit) -> None:
+    """A stream whose tokens we have to count ourselves: until that is done its journal knows an estimate."""
+    told = [one for one in events(visit) if b'"choices":[]' not in one]
+    visit.send(STREAM_HEAD + b"".join(map(chunked, told)) + b"0\r\n\r\n")
+
+
+def test_killed_after_rows_are_on_disk_and_before_the_journal_is_free_of_them(
+    mortal: PostgresServer, tmp_path: Path
+) -> None:
+    """The next start finds each twice. What is on disk is what was used; the journal may have an estimate."""
+    url = mortal.create("twice")
+    with housed(tmp_path, database_url=url, program=CRAMPED, HOMEPORT_TEST_SLOTS_STAY="1") as house:
+        project = house.new_project()
+        house.fake.by_model["priced-left"] = uncounted
+        mortal.kill()
+        answers = served(house, project.key, 20, "priced")
+        assert until(lambda: on_disk(house) > 0, PATIENCE)
+        streamed = at_once(house.ports, project.key, chat("priced-left", stream=True, max_tokens=1000), 10)
+        answers += [*streamed, *served(house, project.key, 20, "priced")]
+        for one in streamed:
+            wanted = one.headers["x-request-id"].encode()
+            assert until(lambda wanted=wanted: wanted in spilled(house), PATIENCE)  # type: ignore[misc]
+        house.first.kill()
+        mortal.start()
+        house.first.start()
+        rows = check_ledger(house, project, answers)
+        assert {row["outcome"] for row in rows} == {"completed"}
+        assert max(row["output_tokens"] for row in rows) < 100
+
+
+def test_a_budget_holds_when_redis_loses_its_memory_while_records_wait_on_disk(
+    fragile: RedisServer, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """What is on the disk of the one replica, neither Redis nor the database knows: it says so itself."""
+    url = postgres.create("lost_on_disk")
+    with housed(tmp_path, replicas=2, database_url=url, redis_url=fragile.url, program=CRAMPED) as house:
+        project = house.new_project()
+        house.spend_limit(project, cents=5 * DOLLAR)
+        asker, spender = house.ports
+        with locked(url):
+            answers = [answer for _ in range(6) for answer in at_once([spender], project.key, ASKED, 5)]
+            assert {answer.status for answer in answers} == {200}
+            spilled = house.replicas[1].data / "spill"
+            assert until(lambda: len([*spilled.rglob("0*")]) > 0, PATIENCE)
+            fragile.kill()
+            fragile.start()
+            more = 0
+            while (status := at_once([asker], project.key, ASKED, 1)[0].status) != 429:
+                more += status == 200
+            assert house.rows(project) == []
+        rows = house.rows(project, 30 + more)
+        assert len(rows) == 30 + more
+        assert spent(rows) <= 5 * DOLLAR * PICO_PER_CENT < spent(rows) + WORST
 
 
 def test_a_stop_keeps_what_waits_for_the_next_start(mortal: PostgresServer, tmp_path: Path) -> None:

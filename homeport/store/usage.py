@@ -2,7 +2,7 @@
 
 `put()` is called on the hot path: it appends to a queue and returns. A thread writes the rows in batches, so the log
 never blocks a request and never waits for the state's database; until a row is written its journal has it. Rows beyond
-MOST_WAITING go on from the queue to disk (`spill.py` draws who has a row when), where there is room for hours; when
+MOST_WAITING go on from the queue to disk (`spill.py` draws who has a row when), where there is room for millions; when
 that is full, too, they stay, until the journal is full and nothing is admitted any more.
 
 The oldest row goes first: the batch that is being written, then those on disk, then those in memory.

@@ -134,10 +134,10 @@ def build(settings: Settings) -> App:
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
     exchange = Exchange(line, books.idempotency, organization=organization)
-    keyring = Keyring(lambda: books.accounts.snapshot)
+    keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
-    entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
+    entra = Entra(settings.entra, lambda name: books.accounts.current().caller(name))
     asgi = application(
         exchange=exchange,
         openai=openai,

@@ -64,6 +64,9 @@ class Server(_Section, frozen=True):
     drain_seconds: Annotated[Seconds, _doc("After SIGTERM, requests in flight may run this long.")] = 30.0
     keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
     max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
+    keys_max_age_seconds: Annotated[
+        float, Meta(ge=1, description="While the database is away, known keys and limits hold this long; then 503.")
+    ] = 3600.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
 
 

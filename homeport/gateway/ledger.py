@@ -173,13 +173,14 @@ class Ledger:
             raise Unavailable(
                 "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
                 code="ledger_unavailable",
+                headers=(("retry-after", "1"),),
             ) from None
         return Entry(self, slot, endpoint, principal, call, grant, targets)
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
         ending = _Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
-        written = entry.grant.written if entry.grant.has_budgets else None
+        unwritten = entry.grant if entry.grant.has_budgets else None
         usage = entry.usage
         if usage is None and not entry.produced:
             usage = _uncounted(entry, outcome)
@@ -189,7 +190,7 @@ class Ledger:
             if row.cost_pico is not None:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
             self._journal.close(slot, _record(row))
-            self._log.put(slot, row, written)
+            self._log.put(slot, row, unwritten)
             return
         settle = entry.grant.settle_later()
 
@@ -200,7 +201,7 @@ class Ledger:
             settle(_generated(entry, usage), nano(row.cost_pico))
             return row
 
-        self._log.put(slot, counted, written)
+        self._log.put(slot, counted, unwritten)
 
     def recover(self) -> list[UsageRow]:
         """Rows of what a killed process left open or unwritten. The caller writes them, then calls forget_left."""

@@ -136,6 +136,12 @@ def test_an_answer_that_is_none_is_refused(relay: Relay, spoil: Any, count: int)
     assert (answer.status, answer.error["code"]) == (503, "upstream_malformed")
 
 
+def test_what_is_no_text_is_no_answer(relay: Relay) -> None:
+    relay.fake.by_model["torn"] = lambda visit: visit.send(whole(embeddings(visit).replace(b"-2024", b"-\xff24")))
+    answer = ask(relay, "torn", ["a"])
+    assert (answer.status, answer.error["code"]) == (503, "upstream_malformed")
+
+
 def test_leaving_ends_every_piece(relay: Relay) -> None:
     relay.fake.by_model["slow"] = faults.silence
     sent = raw.request_bytes({"model": "slow", "input": ["a"] * 30}, path=PATH)

@@ -6,7 +6,7 @@ import msgspec
 
 from homeport.backends.capabilities import Call, Frame, Usage
 from homeport.backends.upstreams.failures import malformed
-from homeport.backends.upstreams.relay import Counts
+from homeport.backends.upstreams.relay import Counts, is_text
 
 #: Bytes of text that one token is reckoned as: seldom less, so that a piece is seldom too large.
 _BYTES_PER_TOKEN = 2
@@ -84,6 +84,8 @@ def asking(call: Call, piece: Sequence[msgspec.Raw]) -> Call:
 def whole(body: bytes, upstream: str, count: int | None) -> Frame:
     """An answer as it came. count: of the inputs, where that is known. Raises UpstreamFailed: it is none, or not one
     vector for each."""
+    if not is_text(body):
+        raise malformed(upstream)
     answer = _read(body, upstream)
     if count is not None and sorted(one.index for one in answer.data) != list(range(count)):
         raise malformed(upstream)

@@ -41,7 +41,7 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
-from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream, admin_key, first_key
+from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Fetch, Model, Settings, Upstream, admin_key, first_key
 
 if TYPE_CHECKING:
     from homeport.books import Books
@@ -183,7 +183,8 @@ def _backends(settings: Settings) -> tuple[dict[str, Held], dict[str, Any], Rout
         return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
     models = local_models(settings)
     held = {name: _local(name, model, settings.data / "models") for name, model in models.items()}
-    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    images = _images(settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
+    upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     return held, upstreams, _router(settings, held, upstreams)
 
 
@@ -234,9 +235,21 @@ def _local_text(name: str, engine: Any) -> Any:
     return registry.load("homeport.backends.generation:LocalText")(name, engine)
 
 
-def _upstream(name: str, upstream: Upstream) -> Any:
+def _images(settings: Fetch) -> Any:
+    """One for all, as there is one set of rules. Raises SettingsError."""
+    from homeport.backends.fetcher import Fetcher  # with them comes the client, which few commands need
+    from homeport.backends.upstreams.images import Images
+
     try:
-        return registry.load(registry.UPSTREAMS[upstream.kind])(name, upstream)
+        return Images(Fetcher(settings), settings)
+    except ValueError as error:
+        raise SettingsError(f"fetch: {error}") from None
+
+
+def _upstream(name: str, upstream: Upstream, images: Any) -> Any:
+    try:
+        made = registry.load(registry.UPSTREAMS[upstream.kind])
+        return made(name, upstream, images if upstream.inline_images else None)
     except ValueError as error:
         raise SettingsError(f"upstreams.{name}: {error}") from None
 

@@ -100,6 +100,8 @@ class Call:
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
+    inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
+        backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -115,6 +117,7 @@ class Call:
         "fault",
         "headers",
         "include_usage",
+        "inlined",
         "max_tokens",
         "model",
         "name",
@@ -150,6 +153,7 @@ class Call:
         self.model = model
         self.cache: tuple[bytes, bytes] | None = None
         self.fault = b""
+        self.inlined: msgspec.Raw | None = None
         self.patience = inf
         self.told: list[bytes] = []
         self._fields: dict[str, msgspec.Raw] | None = None

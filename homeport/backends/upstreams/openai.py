@@ -13,6 +13,7 @@ from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.doors import Doors, State, Way
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.images import Images
 from homeport.errors import HomeportError
 from homeport.settings import DEFAULT_BASE_URL, Upstream
 
@@ -32,8 +33,10 @@ class _List(msgspec.Struct):
 class OpenAIUpstream:
     """Chat and Complete by asking another server. Raises ValueError for an address that cannot be used."""
 
-    def __init__(self, name: str, settings: Upstream) -> None:
+    def __init__(self, name: str, settings: Upstream, images: Images | None = None) -> None:
+        """images: fetches those that a request gives by URL; None: the upstream gets the URLs."""
         self.name = name
+        self._images = images
         self._settings = settings
         self._doors = Doors(name, self._clients(settings), settings)
         self._calm = self._doors.calm
@@ -135,10 +138,11 @@ class OpenAIUpstream:
         return [one.id for one in listed.data]
 
     async def _answer(self, path: str, call: Call) -> Answer:
+        messages = await self._images.inlined(call) if self._images is not None else None
         doors = self._doors
         way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
         ask_usage = self._settings.usage_in_streams
-        body = relay.body_for(call, ask_usage=ask_usage)
+        body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
         path, headers = self._path(path, call), relay.passed_on(call)
         tried: list[Way] = []
         while True:

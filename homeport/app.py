@@ -25,7 +25,9 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends import models as model_files
 from homeport.backends import registry
+from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import Held
+from homeport.backends.upstreams.images import Images
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
@@ -235,18 +237,15 @@ def _local_text(name: str, engine: Any) -> Any:
     return registry.load("homeport.backends.generation:LocalText")(name, engine)
 
 
-def _images(settings: Fetch) -> Any:
+def _images(settings: Fetch) -> Images:
     """One for all, as there is one set of rules. Raises SettingsError."""
-    from homeport.backends.fetcher import Fetcher  # with them comes the client, which few commands need
-    from homeport.backends.upstreams.images import Images
-
     try:
         return Images(Fetcher(settings), settings)
     except ValueError as error:
         raise SettingsError(f"fetch: {error}") from None
 
 
-def _upstream(name: str, upstream: Upstream, images: Any) -> Any:
+def _upstream(name: str, upstream: Upstream, images: Images | None) -> Any:
     try:
         made = registry.load(registry.UPSTREAMS[upstream.kind])
         return made(name, upstream, images if upstream.inline_images else None)

@@ -50,7 +50,9 @@ _NOT_PUBLIC_6 = [
 #: that is outside of _PUBLIC_6 and stays so.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-_WITH_PORT = re.compile(r"\[(?P<bracketed>[^]]*)\](?::(?P<port_6>\d{1,5}))?|(?P<plain>[^:]*):(?P<port>\d{1,5})")
+_WITH_PORT = re.compile(
+    r"\[(?P<what_6>[0-9a-fA-F:./]+)\](:(?P<port_6>[0-9]{1,5}))?|(?P<what>[^:]+):(?P<port>[0-9]{1,5})"
+)
 _HOST = re.compile(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
@@ -112,19 +114,16 @@ class Permission:
 
 def _read(entry: str) -> _Exception:
     found = _WITH_PORT.fullmatch(entry)
-    what, port = entry, None
-    if found is not None:
-        what = found["bracketed"] if found["plain"] is None else found["plain"]
-        digits = found["port"] or found["port_6"]
-        port = int(digits) if digits else None
-    try:
-        network: Network | None = ip_network(what)
-    except ValueError:
-        network = None
-    name = what.lower().removesuffix(".")
-    if (network is None and not _HOST.fullmatch(name)) or (port is not None and not 0 < port < 65536):
-        raise ValueError(
-            f"allow: {entry!r} is no network, address or host. Write it as 10.1.0.0/16, fd00::/8, images.internal, "
-            "10.1.0.5:9000 or [fd00::5]:9000."
-        )
-    return _Exception(name if network is None else network, port)
+    what, digits = (found["what_6"] or found["what"], found["port_6"] or found["port"]) if found else (entry, None)
+    port = int(digits) if digits else None
+    if port is None or 0 < port < 65536:
+        try:
+            return _Exception(ip_network(what), port)
+        except ValueError:
+            name = what.lower().removesuffix(".")
+            if _HOST.fullmatch(name) and not entry.startswith("["):
+                return _Exception(name, port)
+    raise ValueError(
+        f"allow: {entry!r} is no network, address or host. Write it as 10.1.0.0/16, fd00::/8, images.internal, "
+        "10.1.0.5:9000 or [fd00::5]:9000."
+    )

@@ -185,14 +185,20 @@ def test_a_url_alone_as_some_upstreams_take_it(house: House) -> None:
     assert house.sent("m") == looking({"image_url": data_url(PNG)}, {"type": "image_url", "image_url": None})
 
 
-def test_no_spelling_gets_past_it(house: House) -> None:
-    """What was looked at is what goes on: of two members of one name, the last."""
+def test_no_escape_gets_past_it(house: House) -> None:
+    part = '{"type":"image\\u005furl","image\\u005furl":{"\\u0075rl":"URL"}}'.replace("URL", house.url("/a.png"))
+    raw.ask(house.relay.homeport, body=f'{{"model":"m","messages":[{{"content":[{part}]}}]}}'.encode())
+    assert house.sent("m") == [{"content": [image(data_url(PNG))]}]
+
+
+def test_no_second_member_gets_past_it(house: House) -> None:
+    """Of two of one name the last is looked at, and only that goes on."""
     inside = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/"}}'
-    escaped = '{"type":"image_url","image\\u005furl":{"url":"http://10.0.0.1/","\\u0075rl":"URL"}}'
+    thrice = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/","url":"http://10.0.0.1/","url":"URL"}}'
     twice = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/"},"image_url":{"url":"data:,x"}}'
     body = (
         f'{{"model":"m","messages":[{{"role":"user","content":[{inside}]}}],'
-        f'"messages":[{{"role":"user","content":[{inside}],"content":[{escaped},{twice}]}}]}}'
+        f'"messages":[{{"role":"user","content":[{inside}],"content":[{thrice},{twice}]}}]}}'
     ).replace("URL", house.url("/a.png"))
     assert raw.ask(house.relay.homeport, body=body.encode()).status == 200
     (visit,) = house.relay.fake.received

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -376,6 +377,15 @@ def test_no_redirect_from_https_to_http(secure: tuple[FakeUpstream, str], web: F
     problem = refused(f"https://web.test:{far.port}/a", names, allow=[*here(far), *here(web)], ca_file=pem)
     assert "from https to http" in str(problem)
     assert web.connections == 0
+
+
+def test_the_next_address_when_one_is_silent(secure: tuple[FakeUpstream, str], names: Names) -> None:
+    web, pem = secure
+    names.table["web.test"] = [["127.0.0.2", "127.0.0.1"]]
+    web.script.append(sending(PNG))
+    with socket.create_server(("127.0.0.2", web.port)):
+        allow = [f"127.0.0.0/8:{web.port}"]
+        assert get(f"https://web.test:{web.port}/a", names, allow=allow, ca_file=pem, seconds=2.0).body == PNG
 
 
 # Time

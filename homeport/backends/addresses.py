@@ -1,10 +1,11 @@
-"""Where a URL that a user gave may lead: to public addresses, and to what `[fetch] allow` adds.
+"""Where a URL that a user gave may lead: to public addresses of other networks, and to what `[fetch] allow` adds.
 
 Source: IANA's registries of special-purpose IPv4 and IPv6 addresses. They stand here and not in `ipaddress.is_global`,
 which knows other ones with every release of Python and takes multicast for global.
 """
 
 import re
+import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
@@ -50,6 +51,9 @@ _NOT_PUBLIC_6 = [
 #: that is outside of _PUBLIC_6 and stays so.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
+#: Below the /56 that a provider gives to a home.
+_SITE_BITS = 72
+
 _WITH_PORT = re.compile(
     r"\[(?P<what_6>[0-9a-fA-F:./]+)\](:(?P<port_6>[0-9]{1,5}))?|(?P<what>[^:]+):(?P<port>[0-9]{1,5})"
 )
@@ -57,11 +61,7 @@ _HOST = re.compile(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is on the internet, and whatever it contains as well."""
-    return all(_is_public(one) for one in _inside(address))
-
-
-def _is_public(address: Address) -> bool:
+    """Of an address that contains none (`inside`)."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_4)
     if address.scope_id is not None:
@@ -69,7 +69,26 @@ def _is_public(address: Address) -> bool:
     return address in _PUBLIC_6 and not any(address in network for network in _NOT_PUBLIC_6)
 
 
-def _inside(address: Address) -> tuple[Address, ...]:
+def is_near(address: Address, ours: Address | None) -> bool:
+    """Whether it is this machine or in its network, public as its number may be: with IPv6 every printer's is. ours:
+    the address that we would come from (`source`)."""
+    if isinstance(address, IPv6Address) and isinstance(ours, IPv6Address):
+        return int(address) >> _SITE_BITS == int(ours) >> _SITE_BITS
+    return address == ours
+
+
+def source(address: Address) -> Address | None:
+    """Which of our addresses packets to it would come from; None where there is no way to it. Sends nothing."""
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 443))
+            return ip_address(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def inside(address: Address) -> tuple[Address, ...]:
     """Where packets to it may end: IPv4 addresses that it stands for, otherwise itself."""
     if isinstance(address, IPv4Address):
         return (address,)
@@ -93,7 +112,7 @@ class _Exception(NamedTuple):
             return False
         if isinstance(self.what, str):
             return host == self.what
-        return address in self.what or all(one in self.what for one in _inside(address))
+        return address in self.what or all(one in self.what for one in inside(address))
 
 
 class Permission:
@@ -106,7 +125,7 @@ class Permission:
     def given(self, host: str, address: str, port: int) -> bool:
         """host: as the URL has it, in lower case. address: one that it has."""
         found = ip_address(address)
-        if port in PORTS and is_public(found):
+        if port in PORTS and all(is_public(one) and not is_near(one, source(one)) for one in inside(found)):
             return True
         name = host.removesuffix(".")
         return any(one.covers(name, found, port) for one in self._exceptions)

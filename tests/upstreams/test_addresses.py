@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from homeport.backends.addresses import Permission, is_public
+from homeport.backends import addresses
+from homeport.backends.addresses import Permission, inside, is_near, is_public, source
 
 PUBLIC = [
     "1.1.1.1",
@@ -83,12 +84,14 @@ NOT_PUBLIC = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public(address: str) -> None:
-    assert is_public(ip_address(address))
+    assert all(is_public(one) for one in inside(ip_address(address)))
+    assert Permission().given("a.test", address, 443)
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_not_public(address: str) -> None:
-    assert not is_public(ip_address(address))
+    assert not all(is_public(one) for one in inside(ip_address(address)))
+    assert not Permission().given("a.test", address, 443)
 
 
 def test_never_more_generous_than_python() -> None:
@@ -100,6 +103,31 @@ def test_never_more_generous_than_python() -> None:
                 assert one.is_global
                 assert not one.is_multicast
                 assert not one.is_reserved
+
+
+@pytest.mark.parametrize(
+    ("address", "ours", "near"),
+    [
+        ("2a00:1:2:300::5", "2a00:1:2:300::1", True),  # the printer beside us
+        ("2a00:1:2:3ff::5", "2a00:1:2:300::1", True),  # in another room
+        ("2a00:1:2:400::5", "2a00:1:2:300::1", False),
+        ("1.1.1.1", "1.1.1.1", True),  # ourselves
+        ("1.1.1.1", "1.1.1.2", False),
+        ("1.1.1.1", "10.0.0.2", False),
+        ("1.1.1.1", None, False),
+    ],
+)
+def test_public_and_yet_at_home(address: str, ours: str | None, near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ip_address(ours) if ours else None
+    assert is_near(ip_address(address), found) is near
+    monkeypatch.setattr(addresses, "source", lambda _: found)
+    assert Permission().given("a.test", address, 443) is not near
+    assert Permission([address]).given("a.test", address, 443)
+
+
+def test_the_address_that_we_would_come_from() -> None:
+    assert source(ip_address("127.0.0.1")) == ip_address("127.0.0.1")
+    assert source(ip_address("2001:db8::1%nowhere")) is None
 
 
 @pytest.mark.parametrize(

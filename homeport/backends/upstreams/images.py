@@ -63,11 +63,11 @@ class Images:
             nonlocal left
             async with room:
                 fetched = await self._fetched(url, places[0].param, request_id)
-            left -= len(fetched.body)
+            left -= len(fetched.body) * len(places)  # each of them makes the request larger
             if left < 0:
                 raise _refused(
-                    f"The images of this request are larger than {self._most // 2**20} MiB together. Send fewer, or "
-                    "smaller ones.",
+                    f"The images of this request are larger than {self._most // 2**20} MiB together, each counted as "
+                    "often as it is given. Send fewer, or smaller ones.",
                     places[0].param,
                 )
             image = _data_url(fetched)

@@ -194,7 +194,7 @@ class Fetcher:
         for address in found:
             if not self._permission.given(host, address, place.port):
                 raise self._unreachable(
-                    place, f"{address}, port {place.port}, is not public; fetch.allow lets through what should be"
+                    place, f"{address}, port {place.port}, is refused; fetch.allow can let it through"
                 )
         return found[:MOST_ADDRESSES]
 

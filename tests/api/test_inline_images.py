@@ -244,6 +244,7 @@ def test_what_upstreams_would_fetch_beside_images(house: House, name: str) -> No
 
 def test_too_many_bytes_together(house: House) -> None:
     assert house.ask("enough", image(house.url("/large-1.png")), image(house.url("/b.jpg"))).status == 200
+    assert house.sent("enough") == looking(image(data_url(LARGE)), image(data_url(JPEG, "image/jpeg")))
     for second in ("/large-2.png", "/large-1.png"):
         problem = house.refused("large", image(house.url("/large-1.png")), image(house.url(second)))
         assert "larger than 1 MiB together" in problem.message
@@ -259,7 +260,7 @@ def test_the_log_says_why_and_no_more_of_the_url_than_its_host(house: House, cap
     with caplog.at_level(logging.DEBUG):
         problem = house.refused("logged", image("http://127.0.0.1/path-1?signature=secret-1"))
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("homeport"))
-    assert f"{problem.request_id}: image not fetched from http://127.0.0.1: 127.0.0.1, port 80, is not" in ours
+    assert f"{problem.request_id}: image not fetched from http://127.0.0.1: 127.0.0.1, port 80, is refused;" in ours
     assert "path-1" not in ours + problem.message
     assert "secret-1" not in ours + problem.message
 

@@ -177,7 +177,7 @@ def test_one_of_exactly_the_most(web: FakeUpstream, names: Names) -> None:
 def test_every_spelling_of_an_address_is_judged(host: str) -> None:
     """By the system's own lookup."""
     problem = refused(f"http://{host}/latest/meta-data")
-    assert "is not public" in problem.reason
+    assert "is refused" in problem.reason
     assert "cannot be fetched" in str(problem)
 
 
@@ -315,7 +315,7 @@ def test_a_redirect_is_judged_as_well(web: FakeUpstream, names: Names, location:
         names.table[host] = [[host]]
     web.script.append(redirecting(location))
     problem = refused(f"http://web.test:{web.port}/a", names, allow=here(web))
-    assert "is not public" in problem.reason
+    assert "is refused" in problem.reason
     assert "cannot be fetched" in str(problem)
     assert web.connections == 1
 

@@ -173,14 +173,14 @@ class Fetcher:
                 with closing(await client.request("GET", place.target)) as response:
                     return await self._read(response)
             except ConnectFailed as error:
-                problem: TransferError = error
+                problem = str(error)
             except TooLarge:
                 raise self._too_large() from None
             except TransferError as error:
                 raise self._unreachable(place, str(error)) from None
             finally:
                 await client.close()
-        raise self._unreachable(place, str(problem))
+        raise self._unreachable(place, problem)
 
     async def _addresses(self, place: Place) -> list[str]:
         """Permitted ones, one at least."""
@@ -234,7 +234,7 @@ class Fetcher:
             following = Place.of(urljoin(place.origin + place.target, relative))
         except (ValueError, NotFetched):
             raise NotFetched(f"The image's URL redirects to what is no URL. Send where it ends, {_SEND_IT}") from None
-        if place.scheme == "https" != following.scheme:
+        if place.scheme == "https" and following.scheme != "https":
             raise NotFetched(f"The image's URL redirects from https to http. Send where it ends, {_SEND_IT}")
         return following
 

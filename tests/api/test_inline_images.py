@@ -149,6 +149,16 @@ def test_a_request_without_one_is_untouched(house: House) -> None:
     assert house.relay.fake.received[0].body == body
 
 
+def test_completions_have_no_images(house: House) -> None:
+    for path, body in (
+        ("/v1/completions", b'{ "model":"m", "prompt":"What is an image_url? \\u00e9" }'),
+        ("/v1/chat/completions", b'{ "model":"m", "own":"image_url" }'),
+        ("/v1/chat/completions", b'{ "model":"m", "messages":"image_url" }'),
+    ):
+        raw.ask(house.relay.homeport, path=path, body=body)
+        assert house.relay.fake.received[-1].json == json.loads(body)
+
+
 def test_an_upstream_that_does_not_want_it_gets_the_url(house: House) -> None:
     house.ask("urls", image("http://10.0.0.1/a.png"))
     assert house.near.received[0].json["messages"] == looking(image("http://10.0.0.1/a.png"))
@@ -189,6 +199,25 @@ def test_no_escape_gets_past_it(house: House) -> None:
     part = '{"type":"image\\u005furl","image\\u005furl":{"\\u0075rl":"URL"}}'.replace("URL", house.url("/a.png"))
     raw.ask(house.relay.homeport, body=f'{{"model":"m","messages":[{{"content":[{part}]}}]}}'.encode())
     assert house.sent("m") == [{"content": [image(data_url(PNG))]}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"odd","messages":[{"content":[{"image_url":{"url":"http://10.0.0.1/\\ud800"}}]}]}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":{"url":"http://10.0.0.1/","\\udfff":1}}]}]}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":{"url":"http://10.0.0.1/"},"\\udfff":1}]}]}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":"http://10.0.0.1/"}],"\\udfff":1}]}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":"http://10.0.0.1/"}]}],"\\udfff":1}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":"http://10.0.0.1/\xff"}]}]}',
+        b'{"model":"odd","messages":[{"content":[{"image_url":"http://10.0.0.1/","\xff":1}]}]}',
+    ],
+)
+def test_nothing_that_cannot_be_read_gets_past_it(house: House, body: bytes) -> None:
+    """Other parsers may be more forgiving."""
+    answer = raw.ask(house.relay.homeport, body=body)
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert not house.relay.fake.received
 
 
 def test_no_second_member_gets_past_it(house: House) -> None:

@@ -7,7 +7,7 @@ left in the messages: another URL than of an image (`video_url`, `file:`) is ref
 import asyncio
 import logging
 from base64 import b64encode
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from homeport.backends.capabilities import Call
 from homeport.backends.fetcher import Fetched, Fetcher, NotFetched
 from homeport.errors import InvalidRequest
 from homeport.settings import Fetch
+from homeport.wire.base import invalid_json
+
+T = TypeVar("T")
 
 log = logging.getLogger("homeport.upstreams")
 
@@ -46,8 +49,13 @@ class Images:
     async def inlined(self, call: Call) -> msgspec.Raw | None:
         """Its messages with the images in them, fetched once however many targets are tried; None where there is
         nothing to look at. Raises InvalidRequest."""
-        if call.inlined is None and (b"_url" in call.body or b"\\u" in call.body) and "messages" in call.fields:
-            messages, slots = _opened(call.fields["messages"])
+        if call.inlined is None and (b"_url" in call.body or b"\\u" in call.body):
+            try:
+                messages, slots = _opened(call.fields.get("messages"))
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                raise invalid_json() from None  # to us; the upstream may find a URL in it all the same
+            if messages is None:
+                return None
             if len(slots) > MOST_IMAGES:
                 raise _refused(f"More than {MOST_IMAGES} images are given by URL. Send fewer.", "messages")
             if slots:
@@ -92,14 +100,12 @@ class Images:
             raise _refused(str(problem), param) from None
 
 
-def _opened(raw: msgspec.Raw) -> tuple[Any, dict[str, list[_Slot]]]:
+def _opened(raw: msgspec.Raw | None) -> tuple[Any, dict[str, list[_Slot]]]:
     """The messages, decoded no deeper than URLs can stand, and where they stand. Whatever has another shape than
-    OpenAI's stays as it is: the upstream will say what it thinks of it."""
+    OpenAI's stays as it is: the upstream will say what it thinks of it. Raises what decoding raises."""
     slots: dict[str, list[_Slot]] = {}
     messages = _items(raw)
-    if messages is None:
-        return raw, slots
-    for at, message in enumerate(messages):
+    for at, message in enumerate(messages or ()):
         if not isinstance(message, dict) or (parts := _items(message.get("content"))) is None:
             continue
         message["content"] = parts
@@ -107,22 +113,17 @@ def _opened(raw: msgspec.Raw) -> tuple[Any, dict[str, list[_Slot]]]:
             if isinstance(part, dict):
                 for name in [name for name in part if name.endswith("_url")]:
                     _open_url(part, name, f"messages[{at}].content[{number}].{name}", slots)
-    return messages, slots
+    return raw if messages is None else messages, slots
 
 
 def _open_url(part: dict[str, Any], name: str, param: str, slots: dict[str, list[_Slot]]) -> None:
     """`{"url": ...}`, or the URL alone, which some upstreams take."""
     holder, key = part, name
-    try:
-        holder, key = _map.decode(part[name]), "url"
-        part[name], param = holder, f"{param}.url"
-    except msgspec.DecodeError:
-        pass
-    try:
-        url = _text.decode(holder[key])
-    except (msgspec.DecodeError, KeyError):
-        return
-    if url[:5].lower() == "data:":
+    members = _as(_map, part[name])
+    if members is not None:
+        part[name], holder, key, param = members, members, "url", f"{param}.url"
+    url = _as(_text, holder.get(key))
+    if url is None or url[:5].lower() == "data:":
         return
     if name != "image_url":
         raise _refused("Only images can be given by URL here. Send it itself, as a data URL.", param)
@@ -131,17 +132,16 @@ def _open_url(part: dict[str, Any], name: str, param: str, slots: dict[str, list
 
 def _items(raw: msgspec.Raw | None) -> list[Any] | None:
     """Of an array, objects opened; None for anything else."""
+    items = _as(_list, raw)
+    return None if items is None else [_as(_map, item) or item for item in items]
+
+
+def _as(decoder: "msgspec.json.Decoder[T]", raw: msgspec.Raw | None) -> T | None:
+    """None for what is absent or of another type."""
     try:
-        return [_members(one) for one in _list.decode(raw or b"null")]
-    except msgspec.DecodeError:
+        return None if raw is None else decoder.decode(raw)
+    except msgspec.ValidationError:
         return None
-
-
-def _members(raw: msgspec.Raw) -> dict[str, Any] | msgspec.Raw:
-    try:
-        return _map.decode(raw)
-    except msgspec.DecodeError:
-        return raw
 
 
 async def _data_url(fetched: Fetched) -> msgspec.Raw:

@@ -165,6 +165,8 @@ class OpenAIUpstream:
             except HomeportError as error:
                 way = doors.another(way, call, error, tried)
             else:
+                if messages is not None:
+                    call.inlined = None  # nobody will try again, and a stream may be long
                 if way.shaken:
                     doors.succeeded(way)
                 return answer

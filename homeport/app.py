@@ -26,7 +26,9 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends import models as model_files
 from homeport.backends import registry
+from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import Held
+from homeport.backends.upstreams.images import Images
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
@@ -48,6 +50,7 @@ from homeport.settings import (
     DEFAULT_EMBEDDING_ALIASES,
     DEFAULT_EMBEDDING_MODEL,
     DEFAULT_MODEL,
+    Fetch,
     Model,
     Settings,
     Upstream,
@@ -213,7 +216,8 @@ def _backends(settings: Settings) -> tuple[dict[str, Held], dict[str, Any], Rout
         return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
     models = local_models(settings)
     held = {name: _local(name, model, settings.data / "models") for name, model in models.items()}
-    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    images = _images(settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
+    upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     return held, upstreams, _router(settings, held, upstreams)
 
 
@@ -276,9 +280,18 @@ def _local_embeddings(name: str, engine: Any) -> Any:
     return registry.load("homeport.backends.local.embeddings:LocalEmbeddings")(name, engine)
 
 
-def _upstream(name: str, upstream: Upstream) -> Any:
+def _images(settings: Fetch) -> Images:
+    """One for all, as there is one set of rules. Raises SettingsError."""
     try:
-        return registry.load(registry.UPSTREAMS[upstream.kind])(name, upstream)
+        return Images(Fetcher(settings), settings)
+    except ValueError as error:
+        raise SettingsError(f"fetch: {error}") from None
+
+
+def _upstream(name: str, upstream: Upstream, images: Images | None) -> Any:
+    try:
+        made = registry.load(registry.UPSTREAMS[upstream.kind])
+        return made(name, upstream, images if upstream.inline_images else None)
     except ValueError as error:
         raise SettingsError(f"upstreams.{name}: {error}") from None
 

@@ -155,6 +155,22 @@ class Upstream(_Section, frozen=True):
     idle_seconds: Annotated[Seconds, _doc("Between two pieces of an answer.")] = 60.0
     total_seconds: Annotated[Seconds, _doc("For the whole answer.")] = 900.0
     ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
+    inline_images: Annotated[
+        bool, _doc("Fetch the images that a chat request gives by URL, and send them in it: `[fetch]`.")
+    ] = False
+
+
+class Fetch(_Section, frozen=True):
+    """How URLs that users give are fetched, where Homeport does so itself: docs/security.md."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        _doc("Beside public addresses on ports 80 and 443: `10.1.0.0/16`, `images.internal`, `10.1.0.5:9000`, ..."),
+    ] = ()
+    max_mb: Annotated[Positive, _doc("Largest image in MiB.")] = 20
+    max_total_mb: Annotated[Positive, _doc("All images of one request together, in MiB.")] = 50
+    seconds: Annotated[Seconds, _doc("For one image, with all redirects.")] = 10.0
+    ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
 
 
 class RouteTarget(_Section, frozen=True):
@@ -312,6 +328,7 @@ class Settings(_Section, frozen=True):
         _doc("Name -> model, or several: the next is tried when one fails before its first byte."),
     ] = msgspec.field(default_factory=dict)
     routes: dict[str, Route] = msgspec.field(default_factory=dict)
+    fetch: Fetch = Fetch()
     limits: Limits = Limits()
     tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
     prices: dict[str, Price] = msgspec.field(default_factory=dict)

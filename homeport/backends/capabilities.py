@@ -103,6 +103,8 @@ class Call:
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
     pieces: (upstream, model) -> number -> answer: of a request that goes in several, what has been answered; else None.
+    inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
+        backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -118,6 +120,7 @@ class Call:
         "fault",
         "headers",
         "include_usage",
+        "inlined",
         "max_tokens",
         "model",
         "name",
@@ -154,6 +157,7 @@ class Call:
         self.model = model
         self.cache: tuple[bytes, bytes] | None = None
         self.fault = b""
+        self.inlined: msgspec.Raw | None = None
         self.patience = inf
         self.told: list[bytes] = []
         self.pieces: dict[tuple[str, str], dict[int, bytes]] | None = None

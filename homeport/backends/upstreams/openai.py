@@ -15,6 +15,7 @@ from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.doors import Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.images import Images
 from homeport.errors import HomeportError
 from homeport.settings import DEFAULT_BASE_URL, Upstream
 
@@ -36,8 +37,10 @@ class _List(msgspec.Struct):
 class OpenAIUpstream:
     """Chat, Complete and Embed by asking another server. Raises ValueError for an address that cannot be used."""
 
-    def __init__(self, name: str, settings: Upstream) -> None:
+    def __init__(self, name: str, settings: Upstream, images: Images | None = None) -> None:
+        """images: fetches those that a request gives by URL; None: the upstream gets the URLs."""
         self.name = name
+        self._images = images
         self._settings = settings
         self._doors = Doors(name, self._clients(settings), settings)
         self._calm = self._doors.calm
@@ -179,10 +182,11 @@ class OpenAIUpstream:
 
     async def _answer(self, path: str, call: Call, whole: Callable[[bytes, str], Frame] = relay.whole) -> Answer:
         """whole: what reads a plain answer."""
+        messages = await self._images.inlined(call) if self._images is not None else None
         doors = self._doors
         way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
         ask_usage = self._settings.usage_in_streams
-        body = relay.body_for(call, ask_usage=ask_usage)
+        body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
         path, headers = self._path(path, call), relay.passed_on(call)
         tried: list[Tried] = []
         while True:
@@ -206,6 +210,8 @@ class OpenAIUpstream:
                 way = doors.another(way, call, error, tried)
             else:
                 tried.clear()  # the tracebacks lead here
+                if messages is not None:
+                    call.inlined = None  # nobody will try again, and a stream may be long
                 if way.shaken:
                     doors.succeeded(way)
                 return answer

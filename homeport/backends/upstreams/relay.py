@@ -62,9 +62,10 @@ class _Answer(msgspec.Struct):
 _answer = msgspec.json.Decoder(_Answer)
 
 
-def body_for(call: Call, *, ask_usage: bool) -> bytes:
-    """The request's own bytes, unless the model has another name upstream or a stream must be asked for its usage."""
-    changes: dict[str, msgspec.Raw] = {}
+def body_for(call: Call, *, ask_usage: bool, messages: msgspec.Raw | None = None) -> bytes:
+    """The request's own bytes, unless the model has another name upstream, a stream must be asked for its usage, or
+    other messages take the place of its own."""
+    changes: dict[str, msgspec.Raw] = {} if messages is None else {"messages": messages}
     if call.model != call.name:
         changes["model"] = msgspec.Raw(msgspec.json.encode(call.model))
     if ask_usage and call.stream and not call.include_usage:

@@ -114,6 +114,8 @@ class Books:
         spilled = 0
         for name in killed:  # before the journal's: of a request that is in both, the spill knows what it really took
             spill = Spill(self._spills, name)
+            if spill.holds:
+                log.warning("the records that waited on disk go into the database first: this may take minutes")
             while rows := spill.oldest(BATCH_ROWS):
                 await self.rows.write(rows)
                 spill.taken(len(rows))

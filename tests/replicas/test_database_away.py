@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import openai
 import pytest
 import sqlalchemy as sa
 
@@ -86,6 +87,11 @@ def test_keys_hold_for_a_while_then_nothing_is_served_until_the_database_is_back
         azure = ask(port, "POST", AZURE, chat("away"), key="none", headers={"api-key": project.key})
         assert (azure.status, azure.error["code"]) == (503, "database_unavailable")
         assert azure.headers["retry-after"] == "1"
+        for client in sdks(port, project.key):
+            with pytest.raises(openai.InternalServerError) as raised:
+                client.chat.completions.create(model="away", messages=[{"role": "user", "content": "hello"}])
+            assert (raised.value.status_code, raised.value.code) == (503, "database_unavailable")
+            client.close()
         for path in ("/v1/models", "/v1/organization/projects"):
             refused = house.first.ask("GET", path)
             assert (refused.status, refused.error["code"]) == (503, "database_unavailable")
@@ -96,6 +102,15 @@ def test_keys_hold_for_a_while_then_nothing_is_served_until_the_database_is_back
         check_count = 3 + len(statuses) + 1
         served(house, project.key, 1)
         assert len(house.rows(project, check_count)) == check_count
+
+
+def sdks(port: int, key: str) -> list[openai.OpenAI]:
+    return [
+        openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0),
+        openai.AzureOpenAI(
+            azure_endpoint=f"http://127.0.0.1:{port}", api_version="2024-10-21", api_key=key, max_retries=0
+        ),
+    ]
 
 
 def test_a_database_that_hangs_ages_the_keys_as_one_that_is_gone(mortal: PostgresServer, tmp_path: Path) -> None:

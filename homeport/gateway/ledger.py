@@ -8,6 +8,7 @@
 A row says what was used, in classes that do not overlap, and how the money was reckoned: by which rule, line by line.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
 from homeport.wire.money import dollars
+
+log = logging.getLogger("homeport.ledger")
 
 #: Bytes of a name. Names come from clients and may be long; a record has a slot of the journal.
 LONGEST_NAME = 80
@@ -196,7 +199,11 @@ class Ledger:
 
         def counted() -> UsageRow:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
-            usage = _counted(entry)
+            try:
+                usage = _counted(entry)
+            except Exception as error:  # in the log's thread, which nobody else may end
+                log.error("%s: its tokens cannot be counted: %s", entry.call.request_id, type(error).__name__)
+                usage = _estimated(entry)
             row = ending.row(usage, estimated=True)
             settle(_generated(entry, usage), nano(row.cost_pico))
             return row
@@ -357,6 +364,12 @@ def _generated(entry: Entry, usage: Usage) -> int:
 def _uncounted(entry: Entry, outcome: str) -> Usage:
     """Nothing was counted and nothing was produced: whole answers had a prompt at least, refused requests nothing."""
     return Usage(len(entry.call.body) // 4, 0) if outcome == "completed" else Usage(0, 0)
+
+
+def _estimated(entry: Entry) -> Usage:
+    """By characters alone."""
+    produced = entry.produced
+    return Usage(len(entry.call.body) // 4, round(len(produced.text) / 4 * produced.times))
 
 
 def _counted(entry: Entry) -> Usage:

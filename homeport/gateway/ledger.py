@@ -74,6 +74,7 @@ class Entry:
         "endpoint",
         "first_at",
         "grant",
+        "kept",
         "principal",
         "produced",
         "ran",
@@ -110,6 +111,7 @@ class Entry:
         self.service_tier: str | None = None
         self.usage: Usage | None = None
         self.cache_hit = False
+        self.kept: Usage | None = None
         self.produced = Produced()
 
     def __enter__(self) -> "Entry":
@@ -134,7 +136,7 @@ class Entry:
             self.first_at = clock.monotonic()
             self.ran, self.service_tier = frame.model, frame.service_tier
         if frame.usage is not None:
-            self.usage = frame.usage
+            self.usage, self.kept = frame.usage, frame.kept
         elif frame.data:
             self.produced.take(frame.data)
 
@@ -171,13 +173,14 @@ class Ledger:
             raise Unavailable(
                 "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
                 code="ledger_unavailable",
+                headers=(("retry-after", "1"),),
             ) from None
         return Entry(self, slot, endpoint, principal, call, grant, targets)
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
         ending = _Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
-        written = entry.grant.written if entry.grant.has_budgets else None
+        unwritten = entry.grant if entry.grant.has_budgets else None
         usage = entry.usage
         if usage is None and not entry.produced:
             usage = _uncounted(entry, outcome)
@@ -187,7 +190,7 @@ class Ledger:
             if row.cost_pico is not None:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
             self._journal.close(slot, _record(row))
-            self._log.put(slot, row, written)
+            self._log.put(slot, row, unwritten)
             return
         settle = entry.grant.settle_later()
 
@@ -198,7 +201,7 @@ class Ledger:
             settle(_generated(entry, usage), nano(row.cost_pico))
             return row
 
-        self._log.put(slot, counted, written)
+        self._log.put(slot, counted, unwritten)
 
     def recover(self) -> list[UsageRow]:
         """Rows of what a killed process left open or unwritten. The caller writes them, then calls forget_left."""
@@ -262,7 +265,8 @@ class _Ending(NamedTuple):
         entry, used, tier = self.entry, units(usage), short(self.entry.service_tier or DEFAULT_TIER)
         call, principal, target = entry.call, entry.principal, entry.target
         first = entry.first_at if entry.first_at is not None else self.ended
-        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit)
+        kept = None if entry.kept is None else units(entry.kept)
+        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
@@ -327,14 +331,22 @@ class _Bill(NamedTuple):
 _NO_PRICE = _Bill(None, None, None, None)
 
 
-def _bill(price: Price | None, used: Units, *, service_tier: str = DEFAULT_TIER, cache_hit: bool = False) -> _Bill:
-    """An answer from the cache costs nothing, and what it would have cost is saved."""
+def _bill(
+    price: Price | None,
+    used: Units,
+    *,
+    service_tier: str = DEFAULT_TIER,
+    cache_hit: bool = False,
+    kept: Units | None = None,
+) -> _Bill:
+    """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
     cost = price.cost(used, service_tier=service_tier) if price is not None else None
     if price is None or cost is None:
         return _NO_PRICE
+    saved = price.cost(kept, service_tier=service_tier) if kept is not None else None
     if cache_hit:
-        return _Bill(0, cost.pico, None, price.rule)
-    return _Bill(cost.pico, None, cost.lines, price.rule)
+        return _Bill(0, cost.pico + (saved.pico if saved is not None else 0), None, price.rule)
+    return _Bill(cost.pico, saved.pico if saved is not None else None, cost.lines, price.rule)
 
 
 def _generated(entry: Entry, usage: Usage) -> int:

@@ -167,6 +167,13 @@ def test_what_does_not_pass_is_asked_once(relay: Relay, time: Skipping, code: in
     assert (len(relay.fake.received), time.waits) == (1, [])
 
 
+@pytest.mark.parametrize("name", ["cut-error", "endless-error"])
+def test_a_refusal_that_cannot_be_read_whole_is_one_by_its_status(relay: Relay, time: Skipping, name: str) -> None:
+    relay.fake.script.append(faults.EARLY[name].behaviour)
+    assert ask(relay) == TEXT
+    assert len(relay.fake.received) == 2
+
+
 def test_a_quota_that_is_used_up_does_not_pass(relay: Relay, time: Skipping) -> None:
     relay.fake.script.append(faults.status(429, {**faults.ERROR, "code": "insufficient_quota"}))
     assert refusal(relay).code == "insufficient_quota"

@@ -139,6 +139,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
     routes: Mapping[bytes, Route]
     largest_body: int
     most_connections: int
+    behind_tls_proxy: bool
     cycle: Any  # a LaneCycle or uvicorn's own
     #: The default headers that the lines were made of, and the lines by status; of all connections together.
     _dated: ClassVar[list[Any]] = [None, {}]
@@ -155,6 +156,8 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.behind_tls_proxy:
+            self.scheme = "https"  # in the addresses that answers tell
         self._expect_bytes()
         if len(self.connections) > self.most_connections:
             self._refuse_and_close(Unavailable("Too many connections. Try again in a moment."))
@@ -307,7 +310,12 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
 
 def lane_protocol(
-    exchange: Exchange, routes: Mapping[bytes, Route], *, largest_body: int, most_connections: int
+    exchange: Exchange,
+    routes: Mapping[bytes, Route],
+    *,
+    largest_body: int,
+    most_connections: int,
+    behind_tls_proxy: bool = False,
 ) -> type[LaneProtocol]:
     """The class to hand to uvicorn as `http`."""
     members = {
@@ -315,5 +323,6 @@ def lane_protocol(
         "routes": dict(routes),
         "largest_body": largest_body,
         "most_connections": most_connections,
+        "behind_tls_proxy": behind_tls_proxy,
     }
     return type("BoundLaneProtocol", (LaneProtocol,), members)

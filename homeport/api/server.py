@@ -54,15 +54,15 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, and that it gives a TLS
-    handshake less time."""
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, and that it gives
+    TLS handshakes less time."""
 
     def __init__(self, config: uvicorn.Config, certificate: Certificate | None) -> None:
         super().__init__(config)
         self._certificate = certificate
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn's own, but for the listening: it has no setting for the time of a handshake (asyncio's is a minute)."""
+        """uvicorn's own, but for the listening: it has no setting for the time of a handshake (asyncio: a minute)."""
         await super().startup(sockets=[])
         tls: dict[str, Any] = {}
         if self._certificate is not None:

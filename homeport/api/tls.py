@@ -95,7 +95,8 @@ class Certificate:
         except OSError as error:
             raise SettingsError(
                 f"server.tls_cert, server.tls_key: {_problem(error, cert, key)}. tls_cert is a PEM file, the "
-                "certificate with the chain above it (fullchain.pem); tls_key the private key that belongs to it (privkey.pem)."
+                "certificate with the chain above it (fullchain.pem); tls_key the private key that belongs to it "
+                "(privkey.pem)."
             ) from None
         return context
 

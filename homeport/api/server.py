@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import signal
 import socket
 import sys
@@ -142,7 +143,7 @@ def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> 
         server_header=False,
         proxy_headers=False,
         headers=[_HSTS] if is_private else None,
-        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     return Server(config, certificate)

@@ -1,4 +1,4 @@
-"""A parameter that stands in a body twice, or is escaped, is found however the body is written; no other body is refused."""
+"""A parameter that stands in a body twice, or is escaped, is found however it is written; no other body is refused."""
 
 import json
 from typing import Any

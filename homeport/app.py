@@ -161,7 +161,11 @@ def build(settings: Settings) -> App:
         largest_body=largest_body,
     )
     http = lane_protocol(
-        exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
+        exchange,
+        lane_routes(openai),
+        largest_body=largest_body,
+        most_connections=settings.server.max_connections,
+        behind_tls_proxy=settings.server.behind_tls_proxy,
     )
     return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder)
 

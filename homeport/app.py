@@ -9,7 +9,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,8 +27,10 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends import models as model_files
 from homeport.backends import registry
-from homeport.backends.engine_room import EngineRoom, Lent
+from homeport.backends.engine_room import EngineRoom, Kind, Lent
+from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import MISSING, Held
+from homeport.backends.upstreams.images import Images
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.cache import Cache
@@ -44,12 +46,27 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
-from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream, admin_key, first_key
+from homeport.gateway.semantic import Semantic
+from homeport.settings import (
+    DEFAULT_ALIASES,
+    DEFAULT_EMBEDDING_ALIASES,
+    DEFAULT_EMBEDDING_MODEL,
+    DEFAULT_MODEL,
+    Fetch,
+    Model,
+    Settings,
+    Upstream,
+    admin_key,
+    first_key,
+)
 
 if TYPE_CHECKING:
     from homeport.books import Books
 
 log = logging.getLogger("homeport")
+
+#: A model of this machine: held here, or lent by the process that holds it.
+Local = Held | Lent
 
 
 @dataclass
@@ -60,7 +77,7 @@ class App:
     asgi: ASGIApp
     http: type[LaneProtocol]
     router: Router
-    held: Mapping[str, Held | Lent]
+    held: Mapping[str, Local]
     upstreams: Sequence[Any]
     books: "Books"
     cache: Cache | None
@@ -122,17 +139,22 @@ class Engines:
             await held.close()
 
 
-async def _load(models: Mapping[str, Held | Lent]) -> None:
-    for name, held in models.items():
-        began = clock.monotonic()
-        await held.start()
-        if held.state == "ready":
-            log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
-        else:
-            log.warning("%s", held.reason)
+async def _load(models: Mapping[str, Local]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for name, held in models.items():
+            group.create_task(_load_one(name, held))
 
 
-def build_engines(settings: Settings, names: Sequence[str]) -> Engines:
+async def _load_one(name: str, held: Local) -> None:
+    began = clock.monotonic()
+    await held.start()
+    if held.state == "ready":
+        log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
+    else:
+        log.warning("%s", held.reason)
+
+
+def build_engines(settings: Settings, names: Iterable[str]) -> Engines:
     """names: of the models. Raises SettingsError."""
     models = local_models(settings)
     held = {name: _local(name, models[name], settings.data / "models") for name in names}
@@ -141,10 +163,10 @@ def build_engines(settings: Settings, names: Sequence[str]) -> Engines:
 
 
 class Room(NamedTuple):
-    """The engine room of another process: its socket, and the names of the models that it holds, which may be none."""
+    """The engine room of another process: its socket, and the models that it holds, which may be none."""
 
     socket: Path
-    models: Sequence[str]
+    models: Mapping[str, Kind]
 
 
 def build(settings: Settings, *, room: Room | None = None) -> App:
@@ -162,7 +184,7 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
     held, upstreams, router = _backends(settings, room, engines)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
-    cache = _cache(settings, ask, books) if recorder is None else None
+    cache = _cache(settings, ask, books, held) if recorder is None else None
     answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,
@@ -172,10 +194,10 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
     exchange = Exchange(line, books.idempotency, organization=organization)
-    keyring = Keyring(lambda: books.accounts.snapshot)
+    keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
-    entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
+    entra = Entra(settings.entra, lambda name: books.accounts.current().caller(name))
     asgi = application(
         exchange=exchange,
         openai=openai,
@@ -196,20 +218,37 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
         largest_body=largest_body,
     )
     http = lane_protocol(
-        exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
+        exchange,
+        lane_routes(openai),
+        largest_body=largest_body,
+        most_connections=settings.server.max_connections,
+        behind_tls_proxy=settings.server.behind_tls_proxy,
     )
     return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, engines)
 
 
-def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
-    """The step before `ask`, unless the settings leave nothing for it to do."""
+def _cache(settings: Settings, ask: Step, books: "Books", held: Mapping[str, Local]) -> Cache | None:
+    """The step before `ask`, unless the settings leave nothing for it to do. Raises SettingsError."""
     policy = Policy(settings.cache)
     if not policy.unasked and not policy.by_request:
         return None
+    semantic = _semantic(settings, held) if settings.cache.semantic.enabled else None
     shared = books.shared if settings.redis_url is not None else None
     max_bytes = settings.cache.max_mb * 2**20
     store = Store(max_bytes=max_bytes, shared=shared, process_seconds=settings.cache.process_seconds)
-    return Cache(ask, policy, store, Configurations(settings).of)
+    return Cache(ask, policy, store, Configurations(settings).of, semantic)
+
+
+def _semantic(settings: Settings, held: Mapping[str, Local]) -> Semantic:
+    """Raises SettingsError: there is no model that makes the vectors."""
+    able = _able(settings, held, "embed")
+    name = settings.cache.semantic.model or next(iter(able), None)
+    if name is None or name not in able:
+        which = f"{name!r} is no model of this machine that makes" if name else "no model of this machine makes"
+        raise SettingsError(f"cache.semantic: {which} vectors. Those that do: {', '.join(able) or 'none'}.")
+    if held[name].state == "missing":
+        raise SettingsError(f"cache.semantic: {held[name].reason}")
+    return Semantic(settings.cache.semantic, held[name].vector)
 
 
 def _recorder(settings: Settings, ask: Step) -> Recorder | None:
@@ -232,7 +271,7 @@ def _recorder(settings: Settings, ask: Step) -> Recorder | None:
 
 def _backends(
     settings: Settings, room: Room | None, engines: EngineRoom | None
-) -> tuple[dict[str, Held | Lent], dict[str, Any], Router]:
+) -> tuple[dict[str, Local], dict[str, Any], Router]:
     """The models of this machine, the upstreams, and the way to them. In replay there is nothing behind a name."""
     if settings.recording.replay is not None and settings.recording.record is None:
         played = Played(Recordings(Path(settings.recording.replay).expanduser()))
@@ -240,53 +279,76 @@ def _backends(
         return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
     models = local_models(settings)
     folder = settings.data / "models"
-    held: dict[str, Held | Lent] = {}
+    held: dict[str, Local] = {}
     for name, model in models.items():
         if room is None or model.engine == "echo":
             held[name] = _local(name, model, folder)
         elif engines is not None and name in room.models:
-            held[name] = engines.model(name)
+            held[name] = engines.model(name, room.models[name])
         else:
             held[name] = _missing(name)
-    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    images = _images(settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
+    upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     return held, upstreams, _router(settings, held, upstreams)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
-    """The models of this machine: those of the settings, or the default one and `echo`."""
-    return settings.models or {DEFAULT_MODEL: Model(), "echo": Model(engine="echo")}
+    """The models of this machine: those of the settings, or the default ones and `echo`."""
+    defaults = {DEFAULT_MODEL: Model(), DEFAULT_EMBEDDING_MODEL: Model(), "echo": Model(engine="echo")}
+    return settings.models or defaults
 
 
-def heavy_models(settings: Settings) -> list[str]:
-    """Names of those with weights, which are here. Raises SettingsError: one of them could not be loaded."""
-    found = []
+def heavy_models(settings: Settings) -> dict[str, Kind]:
+    """Those with weights that are here. Raises SettingsError: one of them could not be loaded."""
+    found: dict[str, Kind] = {}
     for name, model in local_models(settings).items():
-        if model.engine != "echo" and _file(name, model, settings.data / "models") is not None:
-            for engine in _engines_for(name, model):
+        weights = _weights(name, model, settings.data / "models") if model.engine != "echo" else None
+        if weights is not None:
+            for engine in weights.engines:
                 registry.check(engine)
-            found.append(name)
+            found[name] = weights.kind
     return found
 
 
-def _file(name: str, model: Model, folder: Path) -> Path | None:
-    """Of a model with weights. None: it was not pulled. Raises SettingsError."""
-    if model.path is None:
-        return model_files.find(name, folder)
-    path = Path(model.path).expanduser()
-    if not path.is_file():
-        raise SettingsError(f"models.{name}.path: there is no file {str(path)!r}.")
-    return path
+class _Weights(NamedTuple):
+    """engines: those that run the file, the preferred one first."""
+
+    path: Path
+    engines: Sequence[str]
+    kind: Kind
+
+
+def _weights(name: str, model: Model, folder: Path) -> _Weights | None:
+    """None: the model was not pulled. Raises SettingsError."""
+    if model.path is not None:
+        path: Path | None = Path(model.path).expanduser()
+        if path is not None and not path.is_file():
+            raise SettingsError(f"models.{name}.path: there is no file {str(path)!r}.")
+    else:
+        path = model_files.find(name, folder)
+    if path is None:
+        return None
+    if path.suffix == ".onnx" or model.engine == "onnx":
+        if model.engine not in ("auto", "onnx") or path.suffix != ".onnx":
+            raise SettingsError(f"models.{name}: the engine {model.engine!r} does not run {path.name!r}.")
+        return _Weights(path, ("onnx",), "vectors")
+    return _Weights(path, _engines_for(name, model), "text")
 
 
 def _local(name: str, model: Model, folder: Path) -> Held:
-    """A local model behind the Chat and Complete protocols, not loaded yet."""
+    """A local model behind the protocols of what it can do, not loaded yet. Raises SettingsError."""
     if model.engine == "echo":
         echo = registry.engine_class("echo")(context_length=model.context_length, delay=model.delay)
-        return Held(name, _local_text(name, echo))
-    path = _file(name, model, folder)
-    if path is None:
+        vectors = registry.load("homeport.backends.engines.echo_vectors:EchoVectors")(
+            context_length=model.context_length, delay=model.delay
+        )
+        return Held(name, _local_text(name, echo), _local_embeddings(name, vectors))
+    weights = _weights(name, model, folder)
+    if weights is None:
         return _missing(name)
-    engines = [_engine(engine, path, model) for engine in _engines_for(name, model)]
+    engines = [_engine(engine, weights.path, model) for engine in weights.engines]
+    if weights.kind == "vectors":
+        return Held(name, _local_embeddings(name, engines[0]))
     if len(engines) == 1:
         return Held(name, _local_text(name, engines[0]))
     return Held(name, _local_text(name, registry.load("homeport.backends.engines.preferred:Preferred")(engines)))
@@ -319,15 +381,28 @@ def _local_text(name: str, engine: Any) -> Any:
     return registry.load("homeport.backends.generation:LocalText")(name, engine)
 
 
-def _upstream(name: str, upstream: Upstream) -> Any:
+def _local_embeddings(name: str, engine: Any) -> Any:
+    return registry.load("homeport.backends.local.embeddings:LocalEmbeddings")(name, engine)
+
+
+def _images(settings: Fetch) -> Images:
+    """One for all, as there is one set of rules. Raises SettingsError."""
     try:
-        return registry.load(registry.UPSTREAMS[upstream.kind])(name, upstream)
+        return Images(Fetcher(settings), settings)
+    except ValueError as error:
+        raise SettingsError(f"fetch: {error}") from None
+
+
+def _upstream(name: str, upstream: Upstream, images: Images | None) -> Any:
+    try:
+        made = registry.load(registry.UPSTREAMS[upstream.kind])
+        return made(name, upstream, images if upstream.inline_images else None)
     except ValueError as error:
         raise SettingsError(f"upstreams.{name}: {error}") from None
 
 
 def _router(
-    settings: Settings, held: Mapping[str, Held | Lent], upstreams: Mapping[str, Any], anything: Sequence[Target] = ()
+    settings: Settings, held: Mapping[str, Local], upstreams: Mapping[str, Any], anything: Sequence[Target] = ()
 ) -> Router:
     """anything: targets for every name, after those of the settings. Raises SettingsError."""
     models = {name: Target("local", backend, name, "homeport", local=True) for name, backend in held.items()}
@@ -358,10 +433,34 @@ def _router(
     for name, model_settings in settings.models.items():
         for alias in model_settings.aliases:
             aliases.setdefault(alias, (name,))
-    real = (name for name, model in local_models(settings).items() if model.engine != "echo")
-    default = next(real, next(iter(held), None))
-    defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
+    defaults = [
+        *_defaults(DEFAULT_ALIASES, "chat", settings, held),
+        *_defaults(DEFAULT_EMBEDDING_ALIASES, "embed", settings, held),
+    ]
     return Router(models=models, aliases=aliases, routes=routes, wildcards=[*wildcards, *anything], defaults=defaults)
+
+
+def _defaults(
+    aliases: Sequence[str], capability: str, settings: Settings, held: Mapping[str, Local]
+) -> list[tuple[str, str]]:
+    """OpenAI's names for the first model of this machine that can do it."""
+    able = _able(settings, held, capability)
+    return [(alias, able[0]) for alias in aliases] if able else []
+
+
+def _able(settings: Settings, held: Mapping[str, Local], capability: str) -> list[str]:
+    """Models of this machine that can do it; those that only pretend (`echo`) last."""
+    engines = {name: model.engine for name, model in local_models(settings).items()}
+    able = [name for name, one in held.items() if _can(one, capability)]
+    return sorted(able, key=lambda name: engines[name] == "echo")
+
+
+def _can(held: Local, capability: str) -> bool:
+    """Of a model that is not here: by its kind in the catalogue."""
+    if held.state != "missing":
+        return held.can(capability)
+    entry = model_files.catalogue().get(held.name)
+    return capability == ("embed" if entry is not None and entry.kind == "embeddings" else "chat")
 
 
 def _retries(upstream: Upstream) -> Retries:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from homeport import app, serving
 from homeport.api import server
+from homeport.backends.engine_room import Kind
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Settings
 
@@ -41,7 +42,7 @@ class Orders(msgspec.Struct, frozen=True):
 
     settings: Settings
     room: str
-    models: tuple[str, ...] = ()
+    models: dict[str, Kind] = msgspec.field(default_factory=dict)
     holds: bool = False
 
     def packed(self) -> bytes:
@@ -89,7 +90,8 @@ async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) 
 async def _hold(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
     """The engine room."""
     built = app.build_engines(orders.settings, orders.models)
-    serve = server.server(built.asgi, built.http, replace(orders.settings.server, keep_alive_seconds=KEPT_SECONDS))
+    inside = replace(orders.settings.server, keep_alive_seconds=KEPT_SECONDS, tls_cert=None, tls_key=None)
+    serve = server.server(built.asgi, built.http, inside)
     serve.listening = lambda: _tell(leash)
     await serve.serve_while(listener, built)
 

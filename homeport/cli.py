@@ -21,7 +21,7 @@ Programs change their base_url and nothing else.
 """
 _EPILOG = """\
 first steps:
-  homeport pull                     bring the default chat model to this machine (about 100 MB, once)
+  homeport pull                     bring the default models to this machine (about 120 MB, once)
   homeport serve                    serve it on http://127.0.0.1:8000/v1
   homeport doctor                   what is installed, what is missing, and the command that mends it
 
@@ -57,8 +57,16 @@ def _parser() -> argparse.ArgumentParser:
         Without any configuration a first key is made and shown once, and only this machine can connect.
         """,
     )
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key)")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key, and TLS)")
     serve.add_argument("--port", type=int, help="port (default 8000; 0 takes a free one)")
+    serve.add_argument("--tls-cert", metavar="FILE", help="speak HTTPS: the certificate with its chain, as PEM")
+    serve.add_argument("--tls-key", metavar="FILE", help="its private key; both are read again when they change")
+    serve.add_argument(
+        "--behind-tls-proxy",
+        action="store_true",
+        default=None,
+        help="a proxy in front does TLS: plain HTTP may listen on any address",
+    )
     serve.add_argument(
         "--workers", type=_positive, metavar="N", help="processes on the port (default 1; more need redis_url)"
     )
@@ -85,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         yours: hf:OWNER/REPO/FILE.gguf, an https URL, or a path.
         """,
     )
-    pull.add_argument("model", nargs="*", metavar="MODEL", help="default: the default chat model")
+    pull.add_argument(
+        "model", nargs="*", metavar="MODEL", help="default: the default models, for chat and for embeddings"
+    )
     pull.set_defaults(run=_pull)
 
     models = _command(commands, "models", "list the models of this machine and of the catalogue", "")
@@ -181,7 +191,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     from homeport import settings
 
     loaded = settings.load(options.config)
-    names = ("host", "port", "workers", "data")
+    names = ("host", "port", "workers", "data", "tls_cert", "tls_key", "behind_tls_proxy")
     given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     told = {"record": "record", "replay": "replay", "replay_speed": "speed"}
     recording = {name: value for option, name in told.items() if (value := getattr(options, option, None)) is not None}
@@ -212,12 +222,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _pull(options: argparse.Namespace) -> int:
     from homeport.backends import models
-    from homeport.settings import DEFAULT_MODEL, hub
+    from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, hub
 
     settings = _settings(options)
     hub_url, token = hub()
     try:
-        for name in options.model or [DEFAULT_MODEL]:
+        for name in options.model or [DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL]:
             pulled = models.pull(name, settings.data / "models", hub_url=hub_url, token=token)
             print(f"{pulled.name}: {pulled.path}")
     except models.PullError as error:
@@ -232,10 +242,10 @@ def _models(options: argparse.Namespace) -> int:
     folder = _settings(options).data / "models"
     for name, entry in models.catalogue().items():
         here = models.find(name, folder)
-        print(f"{name:28} {entry.kind:8} {'here: ' + str(here) if here else f'homeport pull {name}'}")
+        print(f"{name:28} {entry.kind:10} {'here: ' + str(here) if here else f'homeport pull {name}'}")
     for name in models.installed(folder):
         if name not in models.catalogue():
-            print(f"{name:28} {'yours':8} here: {models.find(name, folder)}")
+            print(f"{name:28} {'yours':10} here: {models.find(name, folder)}")
     return 0
 
 

@@ -8,6 +8,7 @@ import sys
 
 from homeport import app, settings
 from homeport.api import server
+from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
 from homeport.settings import Settings
 
@@ -32,16 +33,28 @@ def log_to_stderr(chosen: Settings, process: str = "") -> None:
 
 
 async def _serve(chosen: Settings) -> None:
+    check_exposure(chosen.server)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:
+        serving = server.server(built.asgi, built.http, chosen.server)
         made = await built.open(preset, admin=admin, refuse_without_key=refusal(chosen.server.host))
         listener = server.bind(chosen.server.host, chosen.server.port)
     except BaseException:
         await built.close()
         raise
-    print(welcome(listener, key_line(made, preset, admin), made, built), flush=True)
-    await server.server(built.asgi, built.http, chosen.server).serve_while(listener, built)
+    print(welcome(address(listener, chosen.server), key_line(made, preset, admin), made, built), flush=True)
+    await serving.serve_while(listener, built)
+
+
+def check_exposure(chosen: settings.Server) -> None:
+    """Keys and prompts do not cross a network in the clear. Raises SettingsError."""
+    if chosen.tls_cert is None and not chosen.behind_tls_proxy and not _is_loopback(chosen.host):
+        raise SettingsError(
+            f"Refusing to listen on {chosen.host} without TLS: keys and prompts would cross the network in the clear. "
+            "Give a certificate (--tls-cert FILE --tls-key FILE), or say --behind-tls-proxy (server.behind_tls_proxy = "
+            "true) where a proxy in front of Homeport does TLS. How to make a certificate: docs/tls.md."
+        )
 
 
 def refusal(host: str) -> str | None:
@@ -84,10 +97,14 @@ def key_line(made: str | None, preset: str | None, admin: str | None) -> str:
     return "as shown at the first start; another: homeport keys create"
 
 
-def welcome(listener: socket.socket, key: str, made: str | None, built: app.App) -> str:
-    """Base URL, key, which model answers to which name, and a command to try: it runs as it is while the key is new."""
+def address(listener: socket.socket, chosen: settings.Server) -> str:
+    """`http://HOST:PORT`, as it really is."""
     host, port = listener.getsockname()[:2]
-    url = f"http://{_shown(host)}:{port}"
+    return f"{'https' if chosen.tls_cert is not None else 'http'}://{_shown(host)}:{port}"
+
+
+def welcome(url: str, key: str, made: str | None, built: app.App) -> str:
+    """Base URL, key, which model answers to which name, and a command to try: it runs as it is while the key is new."""
     lines = [
         "",
         f"  Homeport is listening.   base_url  {url}/v1",

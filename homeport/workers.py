@@ -53,6 +53,7 @@ class NotStarted(Exception):
 def serve(chosen: Settings) -> int:
     """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
     check(chosen)
+    serving.check_exposure(chosen.server)
     serving.log_to_stderr(chosen, "parent")
     with asyncio.Runner() as runner:
         status = 1
@@ -104,7 +105,7 @@ def share(chosen: Settings, index: int) -> Settings:
 
 
 async def _serve(chosen: Settings) -> int:
-    models = tuple(app.heavy_models(chosen))
+    models = app.heavy_models(chosen)
     with (
         _private_folder() if models else nullcontext("") as folder,
         server.reserve(chosen.server.host, chosen.server.port) as reserved,
@@ -131,10 +132,11 @@ async def _prepared(chosen: Settings, room: app.Room, reserved: socket.socket) -
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen, room=room)
     try:
+        server.server(built.asgi, built.http, chosen.server)  # its certificate, if it has one, is good
         made = await built.open(preset, admin=admin, refuse_without_key=serving.refusal(chosen.server.host))
     finally:
         await built.close()
-    return serving.welcome(reserved, serving.key_line(made, preset, admin), made, built)
+    return serving.welcome(serving.address(reserved, chosen.server), serving.key_line(made, preset, admin), made, built)
 
 
 def _anew(room: Path) -> socket.socket:

@@ -7,6 +7,7 @@ lane that every other request passes: what a model says and refuses is the same 
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
@@ -19,6 +20,7 @@ from homeport.api.lane import LaneProtocol, lane_protocol
 from homeport.api.middleware import Envelope
 from homeport.api.ops import Ops
 from homeport.backends.capabilities import Call, Frame
+from homeport.backends.engine_room import MODEL
 from homeport.backends.held import Held
 from homeport.errors import HomeportError, ModelNotFound
 from homeport.gateway.endpoints import Endpoint
@@ -68,11 +70,13 @@ class _Models:
             await answer.aclose()
 
     def _model(self, call: Call) -> Any:
-        call.model = call.name
+        """The one that the worker means, whatever its client calls it."""
+        name = next((unquote(value.decode()) for header, value in call.headers if header == MODEL), call.name)
+        call.model = name
         try:
-            return self._held[call.name]
+            return self._held[name]
         except KeyError:
-            raise ModelNotFound.named(call.name) from None
+            raise ModelNotFound.named(name) from None
 
 
 class _Workers:

@@ -15,7 +15,7 @@ from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
 from homeport.backends.capabilities import Call, Frame, Header
-from homeport.errors import ConnectionCut, HomeportError
+from homeport.errors import ConnectionCut, HomeportError, InvalidRequest
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.wire import sse
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from homeport.control.idempotency import Claim, Idempotency, Kept
 
 KEEP_ALIVE_SECONDS = 15.0
+#: Bytes of a body that are collected for anybody. For more, whoever sends them must be known.
+UNCHECKED_BODY = 64 * 1024
 _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 _JSON = http_headers.lines([rendering.JSON])
 
@@ -175,6 +177,10 @@ class Exchange:
             principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
         )
 
+    async def recognize(self, route: Route, headers: list[Header]) -> None:
+        """Whether somebody known asks, before all of a large body is there. Raises what the answer would be."""
+        await route.dialect.principal(http_headers.read(headers))
+
     def refusal(self, error: HomeportError) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""
         return self._head(ids.request_id(), clock.monotonic(), [], ()) + _error_lines(error)
@@ -192,6 +198,8 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
     model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
+    if stream and not route.endpoint.writes:
+        raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
         route.endpoint.name,
         request_id,

@@ -5,10 +5,11 @@ alone, and no time is too long: an engine that has much to do says so itself.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -16,12 +17,12 @@ import msgspec
 from homeport import clock
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.held import FAILED, LOADING, MISSING, State
-from homeport.backends.upstreams import failures, relay
+from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
-from homeport.errors import ModelNotReady
+from homeport.errors import HomeportError, ModelNotReady, UpstreamRefused
 
 #: How often one looks whether the models are there: while one is being loaded, and when all are.
 LOADING_SECONDS = 0.1
@@ -31,7 +32,26 @@ _A_DAY = 86_400.0
 _DEADLINES = Deadlines(first_byte=_A_DAY, idle=_A_DAY, total=_A_DAY)
 _MOST_CONNECTIONS = 100_000
 _LARGEST_LIST = 2**20
-_JSON: list[Header] = [(b"content-type", b"application/json")]
+#: What a model can do, known before it is loaded.
+Kind = Literal["text", "vectors"]
+_ABLE = {"text": frozenset({"chat", "complete"}), "vectors": frozenset({"embed", "vector"})}
+#: Which model is meant. The body keeps the client's name for it, which tells whose tokens are in it.
+MODEL = b"x-model"
+_PASSED_ON = (b"retry-after", b"x-should-retry")
+
+
+class _Embedding(msgspec.Struct):
+    embedding: list[float]
+
+
+class _Vectors(msgspec.Struct):
+    """Of `/v1/embeddings`, in numbers."""
+
+    data: list[_Embedding]
+
+
+class _Refusal(msgspec.Struct):
+    error: dict[str, object]
 
 
 class _Ready(msgspec.Struct):
@@ -48,8 +68,8 @@ class EngineRoom:
         self._states: Mapping[str, State] = {}
         self._looked = asyncio.Event()
 
-    def model(self, name: str) -> "Lent":
-        return Lent(name, self)
+    def model(self, name: str, kind: Kind) -> "Lent":
+        return Lent(name, kind, self)
 
     def state(self, name: str) -> State | None:
         """None: one does not know, because nobody has looked yet or the room is not there."""
@@ -75,9 +95,10 @@ class EngineRoom:
         except (TransferError, msgspec.DecodeError):
             self._states = {}
 
-    async def request(self, path: str, body: bytes) -> Response:
+    async def request(self, path: str, model: str, body: bytes) -> Response:
         """Raises TransferError."""
-        return await self._client.request("POST", path, _JSON, body)
+        headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode())]
+        return await self._client.request("POST", path, headers, body)
 
     async def close(self) -> None:
         await self._client.close()
@@ -86,8 +107,9 @@ class EngineRoom:
 class Lent:
     """A model that another process holds. As `Held` to everybody else."""
 
-    def __init__(self, name: str, room: EngineRoom) -> None:
+    def __init__(self, name: str, kind: Kind, room: EngineRoom) -> None:
         self.name = name
+        self._kind = kind
         self._room = room
 
     @property
@@ -107,24 +129,37 @@ class Lent:
     async def close(self) -> None:
         """It is another process's."""
 
+    def can(self, capability: str) -> bool:
+        return capability in _ABLE[self._kind]
+
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/chat/completions", call)
 
     def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/completions", call)
 
-    async def _answer(self, path: str, call: Call) -> Answer:
+    def embed(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/embeddings", call, partial(embeddings.whole, count=None))
+
+    async def vector(self, text: str) -> Sequence[float]:
+        """Of one text, for the house itself. Raises HomeportError."""
+        body = msgspec.json.encode({"model": self.name, "input": text})
+        answer = await self.embed(Call("embeddings", "", self.name, body, model=self.name))
+        return msgspec.json.decode(answer.first.data, type=_Vectors).data[0].embedding
+
+    async def _answer(self, path: str, call: Call, whole: Callable[[bytes, str], Frame] = relay.whole) -> Answer:
         if self._room.state(self.name) not in ("ready", None):
             raise self._not_ready()  # at once: a room that loads a model is slow to answer
         try:
-            response = await self._room.request(path, relay.body_for(call, ask_usage=True))
+            body = relay.body_for(call, ask_usage=True, keep_name=True)
+            response = await self._room.request(path, self.name, body)
             if call.stream:
                 events = Events(self.name, hide_usage=not call.include_usage)
                 return await Answer.begun(self._frames(response, events), stream=True)
             with closing(response):
                 if response.status != 200:
-                    raise await failures.refusal(response, self.name)
-                return Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
+                    raise await _refusal(response, self.name)
+                return Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))
         except TransferError:
             raise self._gone() from None
 
@@ -132,7 +167,7 @@ class Lent:
         try:
             with closing(response):
                 if response.status != 200:
-                    raise await failures.refusal(response, self.name)
+                    raise await _refusal(response, self.name)
                 while not events.over and (chunk := await response.chunk()):
                     frame = events.feed(chunk)
                     if frame is not None:
@@ -148,3 +183,13 @@ class Lent:
     def _gone(self) -> ModelNotReady:
         """The room has ended; another one is being made ready (workers.py)."""
         return ModelNotReady(LOADING.format(self.name), headers=(("retry-after", "2"),))
+
+
+async def _refusal(response: Response, model: str) -> HomeportError:
+    """What the model has said, as it has said it."""
+    headers = [(name.decode(), value.decode("latin-1")) for name, value in response.headers if name in _PASSED_ON]
+    try:
+        error = msgspec.json.decode(await response.read(failures.LARGEST_ERROR), type=_Refusal).error
+    except msgspec.DecodeError:
+        return failures.malformed(model)
+    return UpstreamRefused(response.status, error, headers=headers)

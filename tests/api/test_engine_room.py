@@ -19,11 +19,13 @@ from homeport.api.rendering import openai_object, status_of
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.engine_room import EngineRoom, Lent
 from homeport.backends.engines.echo import Echo
+from homeport.backends.engines.echo_vectors import EchoVectors
 from homeport.backends.generation import LocalText
 from homeport.backends.held import Held
+from homeport.backends.local.embeddings import LocalEmbeddings
 from homeport.backends.text import Constraint, Piece, Sampling
 from homeport.errors import HomeportError, ModelNotReady
-from homeport.gateway.endpoints import CHAT, COMPLETIONS, Endpoint
+from homeport.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, Endpoint
 from homeport.settings import Server
 from homeport.wire.envelope import open_envelope
 from tests.fake_upstream import STREAM_HEAD, chunked, event, until, whole
@@ -57,10 +59,14 @@ class Watched(Echo):
             self.generating -= 1
 
 
+def held_echo(engine: Watched) -> Held:
+    return Held("echo", LocalText("echo", engine), LocalEmbeddings("echo", EchoVectors()))
+
+
 @contextmanager
-def room(path: Path, engine: Watched) -> Iterator[Callable[[], None]]:
+def room(path: Path, engine: Watched, *, vectors: bool = True) -> Iterator[Callable[[], None]]:
     """An engine room in a thread. Yields what ends it."""
-    held = {"echo": Held("echo", LocalText("echo", engine))}
+    held = {"echo": held_echo(engine) if vectors else Held("echo", LocalText("echo", engine))}
     http = engine_room.lane(held, largest_body=LARGEST_BODY)
     built = app.Engines(engine_room.application(held), http, held)
     serving = server.server(built.asgi, http, Server(drain_seconds=0.1))
@@ -142,8 +148,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_what_a_held_model_can_a_lent_one_can() -> None:
     """Whoever teaches Held another capability has to teach Lent."""
-    public = {name for name in (*vars(Held), *vars(Held("", None))) if not name.startswith("_")}
-    assert public <= {*dir(Lent), *vars(Lent("", EngineRoom(Path("/s"))))}
+    public = {name for name in (*vars(Held), *vars(Held(""))) if not name.startswith("_")}
+    assert public <= {*dir(Lent), *vars(Lent("", "text", EngineRoom(Path("/s"))))}
 
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS], ids=lambda one: one.name)
@@ -172,9 +178,9 @@ def test_the_same_is_said(shared: Path, endpoint: Endpoint, request_: dict[str, 
     asked = {**({"messages": HELLO} if endpoint is CHAT else {"prompt": HELLO[0]["content"]}), **request_}
 
     async def work(seen: EngineRoom) -> None:
-        here = LocalText("echo", Echo())
+        here = held_echo(Watched())
         await here.start()
-        lent = seen.model("echo")
+        lent = seen.model("echo", "text")
         await lent.start()
         assert lent.state == "ready"
         assert await said(lent, endpoint, asked) == await said(here, endpoint, asked)
@@ -186,12 +192,52 @@ def test_the_same_is_said(shared: Path, endpoint: Endpoint, request_: dict[str, 
         run(shared, work)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"input": "hello brave world"},
+        {"input": ["hello", "wörld"], "encoding_format": "base64", "dimensions": 8},
+        {"input": [[15339, 1917], [1917]]},
+        {"input": [15339, 1917], "model": "echo"},
+        {"input": [2**30]},
+        {"input": ["x" * 9000]},
+        {"input": []},
+        {"input": "hello", "unknown": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("model", ["echo", "text-embedding-3-small"])
+def test_vectors_are_the_same(shared: Path, model: str, request_: dict[str, Any]) -> None:
+    """Tokens are those of the model that the client names."""
+
+    async def work(seen: EngineRoom) -> None:
+        here = held_echo(Watched())
+        await here.start()
+        lent = seen.model("echo", "vectors")
+        asked = {"model": model, **request_}
+        assert await said(lent, EMBEDDINGS, asked) == await said(here, EMBEDDINGS, asked)
+        assert list(await lent.vector("hello brave world")) == list(await here.vector("hello brave world"))
+
+    run(shared, work)
+
+
+def test_a_model_of_another_kind(tmp_path: Path) -> None:
+    async def work(seen: EngineRoom) -> None:
+        lent, here = seen.model("echo", "text"), Held("echo", LocalText("echo", Echo()))
+        await here.start()
+        assert await said(lent, EMBEDDINGS, {"input": "hello"}) == await said(here, EMBEDDINGS, {"input": "hello"})
+        assert (lent.can("chat"), lent.can("embed")) == (here.can("chat"), here.can("embed")) == (True, False)
+
+    with room(tmp_path / "s", Watched(), vectors=False):
+        run(tmp_path / "s", work)
+
+
 def test_a_body_as_large_as_is_taken(shared: Path) -> None:
     """The context is full long before; it is the model that says so."""
     text = "x" * (LARGEST_BODY - 200)
 
     async def work(seen: EngineRoom) -> None:
-        status, body = await said(seen.model("echo"), CHAT, {"messages": [{"role": "user", "content": text}]})
+        status, body = await said(seen.model("echo", "text"), CHAT, {"messages": [{"role": "user", "content": text}]})
         assert (status, json.loads(body)["error"]["code"]) == (400, "context_length_exceeded")
 
     run(shared, work)
@@ -203,7 +249,7 @@ def test_who_leaves_ends_the_work(tmp_path: Path, stream: bool) -> None:
     request = {"messages": [{"role": "user", "content": "word " * 500}], "stream": stream}
 
     async def work(seen: EngineRoom) -> None:
-        lent = seen.model("echo")
+        lent = seen.model("echo", "text")
         asking = asyncio.ensure_future(CHAT.answer(lent, call_of(CHAT, request)))
         if stream:
             await (await asking).aclose()
@@ -221,7 +267,7 @@ def test_while_it_is_loaded(tmp_path: Path) -> None:
     engine.loaded.clear()
 
     async def work(seen: EngineRoom) -> None:
-        lent = seen.model("echo")
+        lent = seen.model("echo", "text")
         await refused(lent)
         starting = asyncio.ensure_future(lent.start())
         await seen.looked()
@@ -238,7 +284,7 @@ def test_while_it_is_loaded(tmp_path: Path) -> None:
 
 def test_when_the_room_has_ended(tmp_path: Path) -> None:
     async def work(seen: EngineRoom) -> None:
-        lent = seen.model("echo")
+        lent = seen.model("echo", "text")
         await lent.start()
         await asyncio.to_thread(end)
         await refused(lent)
@@ -272,7 +318,7 @@ def test_when_the_room_ends_in_the_middle(tmp_path: Path, stream: bool) -> None:
         seen = EngineRoom(tmp_path / "s")
         async with await asyncio.start_unix_server(cut, tmp_path / "s"):
             with pytest.raises(ModelNotReady, match="being loaded"):
-                await ask(seen.model("echo"))
+                await ask(seen.model("echo", "text"))
         await seen.close()
 
     asyncio.run(whole_life())

@@ -140,9 +140,11 @@ def housed(
     database_url: str | None = None,
     redis_url: str | None = None,
     settings: str = "",
+    program: str = "homeport",
     **environment: str,
 ) -> Iterator[House]:
-    """Until the block ends. Each replica has a data folder of its own. settings: tables of homeport.toml."""
+    """Until the block ends. Each replica has a data folder of its own. settings: tables of homeport.toml; program: the
+    module that is run."""
     with fake_upstream() as fake:
         top = {"database_url": database_url, "redis_url": redis_url}
         lines = [f'{name} = "{value}"' for name, value in top.items() if value is not None]
@@ -153,7 +155,7 @@ def housed(
             lines += [f"[prices.{model}]", f"input = {INPUT}", f"output = {OUTPUT}"]
         if workers > 1:
             lines += ["[server]", f"workers = {workers}"]
-        made = [Replica(folder / f"replica-{number}", environment, workers) for number in range(replicas)]
+        made = [Replica(folder / f"replica-{number}", environment, program, workers) for number in range(replicas)]
         try:
             for one in made:
                 one.folder.mkdir()

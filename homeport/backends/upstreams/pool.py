@@ -24,6 +24,7 @@ class Pool:
         host: str,
         port: int,
         *,
+        address: str | None,
         unix: str | None = None,
         tls: ssl.SSLContext | None,
         most: int,
@@ -31,8 +32,10 @@ class Pool:
         line: int,
         line_seconds: float,
     ) -> None:
-        """unix: the path of a socket, in place of host and port. line: how many may wait in it, and how long."""
+        """address: what is dialled in the place of the host, whose name is looked up without it. unix: the path of a
+        socket, in the place of both and the port. line: how many may wait in it, and how long."""
         self._host = host
+        self._address = address or host
         self._port = port
         self._unix = unix
         self._tls = tls
@@ -136,7 +139,7 @@ class Pool:
             else:
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop, self._lost),
-                    self._host,
+                    self._address,
                     self._port,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,

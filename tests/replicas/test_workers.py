@@ -1,6 +1,7 @@
 """`homeport serve --workers 2`: two processes on one port, which are one Homeport to whoever asks."""
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +25,7 @@ from homeport.child import Orders
 from homeport.errors import SettingsError
 from homeport.settings import Settings
 from tests.api.raw import CHAT, Answer
+from tests.authority import Authority
 from tests.fake_upstream import until
 from tests.replicas.conftest import stores
 from tests.replicas.house import Gate, House, housed
@@ -320,14 +323,38 @@ def test_a_port_that_workers_have_is_not_shared_with_others(pair: House, tmp_pat
         assert "Cannot listen on" in process.stderr
 
 
-def started(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def test_each_speaks_tls(redis: RedisServer, tmp_path: Path) -> None:
+    authority = Authority()
+    pair = authority.pair().write(tmp_path)
+    table = {"workers": WORKERS, "port": 0, "data": str(tmp_path / "d"), **pair}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+    text = "\n".join([f'redis_url = "{redis.url}"', "[models.echo]", 'engine = "echo"', "[server]", *lines])
+    (tmp_path / "homeport.toml").write_text(text)
+    command = [sys.executable, "-m", "homeport", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path, env=environment(), text=True) as process:
+        assert process.stdout is not None
+        url = next(line.split()[-1] for line in process.stdout if "base_url" in line)
+        assert url.startswith("https://")
+        request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {KEY}"})
+        for _ in range(MANY):  # each on a connection of its own
+            with urllib.request.urlopen(request, context=authority.trust(), timeout=PATIENCE) as answer:
+                assert answer.status == 200
+        process.terminate()
+    assert process.returncode == 0
+
+
+def environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+    return {**inherited, "HOMEPORT_API_KEY": KEY}
+
+
+def started(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "homeport", "serve", "--data", str(folder / "d"), *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**inherited, "HOMEPORT_API_KEY": KEY},
+        env=environment(),
         timeout=PATIENCE,
     )
 
@@ -338,6 +365,20 @@ def test_workers_without_redis_are_refused(tmp_path: Path) -> None:
     assert process.stderr.startswith("homeport: 2 workers need redis_url")
     assert process.stdout == ""
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--host", "0.0.0.0"), "without TLS"),
+        (("--tls-cert", "none.pem", "--tls-key", "none.pem"), "server.tls_cert: 'none.pem' cannot be read"),
+    ],
+)
+def test_what_one_is_refused_several_are(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    (tmp_path / "homeport.toml").write_text('redis_url = "redis://127.0.0.1:1/0"\n[server]\nworkers = 2\n')
+    process = started(tmp_path, "--port", "0", *arguments)
+    assert process.returncode == 2
+    assert words in process.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def held_echo(engine: Watched) -> Held:
 
 @contextmanager
 def room(path: Path, engine: Watched, *, vectors: bool = True) -> Iterator[Callable[[], None]]:
-    """An engine room in a thread. Yields what ends it."""
+    """An engine room in a thread, ready if its engine may load. Yields what ends it."""
     held = {"echo": held_echo(engine) if vectors else Held("echo", LocalText("echo", engine))}
     http = engine_room.lane(held, largest_body=LARGEST_BODY)
     built = app.Engines(engine_room.application(held), http, held)
@@ -89,6 +89,7 @@ def room(path: Path, engine: Watched, *, vectors: bool = True) -> Iterator[Calla
 
     assert listens.wait(30)
     try:
+        assert not engine.loaded.is_set() or until(lambda: held["echo"].state == "ready", 30.0)
         yield end
     finally:
         end()

@@ -369,6 +369,11 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         body = rendering.openai_object(error)
         head = self.status_line(error.status) + self.exchange.refusal(error) + _CLOSE
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close soon; what comes until then is thrown away."""
+        self._refused = True
         self._deadline = self.loop.time() + LINGER_SECONDS
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -464,7 +469,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         if not isinstance(cycle, LaneCycle):
             super().on_body(body)
             if cycle.response_complete and cycle.size > self.largest_body:
-                self.transport.close()  # refused long ago, and still sent
+                self._linger()  # it was answered long ago, and is still sent
         elif not cycle.response_complete and not cycle.too_large:
             cycle.parts.append(body)
             if cycle.size > UNCHECKED_BODY:

@@ -62,6 +62,7 @@ class App:
     books: "Books"
     cache: Cache | None
     recorder: Recorder | None
+    ops: Ops
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -85,6 +86,9 @@ class App:
 
     async def watch(self) -> None:
         await self.books.watch()
+
+    def drain(self) -> None:
+        self.ops.draining = True
 
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
@@ -121,12 +125,13 @@ def build(settings: Settings) -> App:
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
     entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
+    ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
     asgi = application(
         exchange=exchange,
         openai=openai,
         azure=AzureDialect(keyring, entra),
         models=Models(router, keyring, created=int(clock.now())),
-        ops=Ops(lambda: {name: one.state for name, one in held.items()}),
+        ops=ops,
         control=control.routes(
             keyring,
             changes=books.changes,
@@ -143,7 +148,7 @@ def build(settings: Settings) -> App:
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops)
 
 
 def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:

@@ -82,6 +82,9 @@ class Books:
         self.budgets = Budgets(self.prices)
         self._log = UsageLog(self._usage_database, self._journal)
         self.ledger = Ledger(self._log, self._journal, self.prices)
+        self._refusals: dict[str, Callable[[], str | None]] = {"ledger": self._without_ledger}
+        if policy == "closed":
+            self._refusals["redis"] = self._without_redis
 
     def _usage_database(self) -> Database:
         return Database(self._usage_url, synchronous="NORMAL")
@@ -118,6 +121,20 @@ class Books:
         """What was changed through this process holds for its next request."""
         with suppress(Unavailable):  # the change is made; it is seen once the database is back
             await self.accounts.load()
+
+    def refusing(self) -> dict[str, str]:
+        """What every request is refused for just now, and why: each part by the policy that it serves by.
+
+        That the database is away is none of it: known keys go on, and their rows wait in the journal.
+        """
+        told = ((name, refusal()) for name, refusal in self._refusals.items())
+        return {name: why for name, why in told if why is not None}
+
+    def _without_ledger(self) -> str | None:
+        return "Requests cannot be recorded: the journal is full of rows that wait." if self._journal.full else None
+
+    def _without_redis(self) -> str | None:
+        return "Redis is away: limits cannot be checked." if self.shared.away else None
 
     async def find(self, request_id: str) -> UsageRow | None:
         """A row of the ledger, in the database or on its way there."""

@@ -58,7 +58,13 @@ class Server(_Section, frozen=True):
     data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
     organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
     max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32
-    drain_seconds: Annotated[Seconds, _doc("After SIGTERM, requests in flight may run this long.")] = 30.0
+    notice_seconds: Annotated[
+        Limited,
+        _doc(
+            "After SIGTERM `/readyz` says 503 and everything goes on this long, so that load balancers look elsewhere."
+        ),
+    ] = 0.0
+    drain_seconds: Annotated[Seconds, _doc("After that, requests in flight may run this long.")] = 30.0
     keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
     max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"

@@ -12,6 +12,7 @@ from typing import Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from homeport import clock
 from homeport.api.lane import LaneProtocol
 from homeport.errors import SettingsError
 from homeport.settings import Server as ServerSettings
@@ -37,9 +38,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Served(Protocol):
-    """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go."""
+    """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go.
+
+    drain: the end was asked for, once; it comes after the notice, and after the requests that are in flight.
+    """
 
     async def start(self) -> None: ...
+
+    def drain(self) -> None: ...
 
     async def watch(self) -> None: ...
 
@@ -47,17 +53,39 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again."""
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again.
+
+    serving --SIGTERM--> notice: everything goes on, and who asks is told that the end is near
+            --SIGINT---> draining: no new connections, requests in flight are finished --SIGINT--> ended
+    notice  --its time is over, or another signal--> draining
+    """
+
+    def __init__(self, config: uvicorn.Config, *, notice: float = 0.0) -> None:
+        """notice: seconds."""
+        super().__init__(config)
+        self._notice = notice
+        self._exit_at = float("inf")
+        self._served: Served | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
+        if self.should_exit:
+            self.force_exit = self.force_exit or sig == signal.SIGINT
+            return
+        if self._served is not None:
+            self._served.drain()
+        if sig == signal.SIGTERM and self._notice and self._exit_at == float("inf"):
+            self._exit_at = clock.monotonic() + self._notice
         else:
             self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self.should_exit or clock.monotonic() >= self._exit_at
+        return await super().on_tick(counter)
 
     async def serve_while(self, listener: socket.socket, served: Served) -> None:
         """Serve until a signal. The models load while the port answers; `close` comes after draining."""
         _track_no_generators()
+        self._served = served
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(_start(served.start)), group.create_task(served.watch())]
@@ -106,5 +134,6 @@ def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> 
             proxy_headers=False,
             timeout_keep_alive=int(settings.keep_alive_seconds),
             timeout_graceful_shutdown=int(settings.drain_seconds),
-        )
+        ),
+        notice=settings.notice_seconds,
     )

@@ -6,6 +6,7 @@
     database -> changes -> the control plane ----------> the Admin API's routes
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from homeport import clock
+from homeport.api import metrics
 from homeport.api.application import application, lane_routes
 from homeport.api.azure import AzureDialect
 from homeport.api.exchange import Exchange
@@ -34,6 +37,7 @@ from homeport.gateway.configurations import Configurations
 from homeport.gateway.entra import Entra
 from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
+from homeport.gateway.meters import Meters
 from homeport.gateway.pipeline import Step, StraightLine
 from homeport.gateway.recording import Played, Recorder
 from homeport.gateway.recordings import Recordings
@@ -41,7 +45,18 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
-from homeport.settings import DEFAULT_ALIASES, DEFAULT_MODEL, Model, Settings, Upstream, admin_key, first_key
+from homeport.gateway.watching import Watchers
+from homeport.settings import (
+    DEFAULT_ALIASES,
+    DEFAULT_MODEL,
+    Model,
+    Settings,
+    Telemetry,
+    Upstream,
+    admin_key,
+    first_key,
+)
+from homeport.telemetry import Numbers, Seen
 
 if TYPE_CHECKING:
     from homeport.books import Books
@@ -63,6 +78,7 @@ class App:
     cache: Cache | None
     recorder: Recorder | None
     ops: Ops
+    numbers: Numbers | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -85,7 +101,10 @@ class App:
                 log.warning("%s", held.reason)
 
     async def watch(self) -> None:
-        await self.books.watch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.books.watch())
+            if self.numbers is not None:
+                group.create_task(self.numbers.watch())
 
     def drain(self) -> None:
         self.ops.draining = True
@@ -112,6 +131,8 @@ def build(settings: Settings) -> App:
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books) if recorder is None else None
+    meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
+    watchers = books.ledger.watchers = Watchers([one for one in (meters,) if one is not None])
     answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,
@@ -126,29 +147,43 @@ def build(settings: Settings) -> App:
     largest_body = settings.server.max_body_mb * 2**20
     entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
+    numbers = None
+    if meters is not None:
+        looked_at = Seen(held, tuple(upstreams.values()), books, cache, ready=lambda: not ops.not_ready())
+        numbers = Numbers(meters, looked_at)
     asgi = application(
         exchange=exchange,
         openai=openai,
         azure=AzureDialect(keyring, entra),
         models=Models(router, keyring, created=int(clock.now())),
         ops=ops,
-        control=control.routes(
-            keyring,
-            changes=books.changes,
-            tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
-            reached=books.reached,
-            usage=books.usage,
-            find=books.find,
-            organization=organization,
-            kept=cache,
-        ),
+        control=[
+            *control.routes(
+                keyring,
+                changes=books.changes,
+                tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
+                reached=books.reached,
+                usage=books.usage,
+                find=books.find,
+                organization=organization,
+                kept=cache,
+            ),
+            *_metrics(settings.telemetry, keyring, numbers),
+        ],
         organization=organization,
         largest_body=largest_body,
+        watchers=watchers,
     )
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers)
+
+
+def _metrics(chosen: Telemetry, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:
+    if numbers is None or chosen.metrics == "off":
+        return []
+    return metrics.routes(metrics.Metrics(keyring, numbers, audience=chosen.metrics, token=chosen.metrics_token))
 
 
 def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:

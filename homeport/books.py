@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,14 @@ SPEND_SECONDS = 30.0
 SWEEP_SECONDS = 600.0
 
 
+class Health(NamedTuple):
+    """rows_waiting: for the database. slots: of the journal that are taken. up: store -> it answered last time."""
+
+    rows_waiting: int
+    slots: int
+    up: Mapping[str, bool]
+
+
 class Books:
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError. Connects to nothing yet; the journal is taken."""
@@ -85,6 +93,7 @@ class Books:
         self._refusals: dict[str, Callable[[], str | None]] = {"ledger": self._without_ledger}
         if policy == "closed":
             self._refusals["redis"] = self._without_redis
+        self._has_redis = settings.redis_url is not None
 
     def _usage_database(self) -> Database:
         return Database(self._usage_url, synchronous="NORMAL")
@@ -129,6 +138,12 @@ class Books:
         """
         told = ((name, refusal()) for name, refusal in self._refusals.items())
         return {name: why for name, why in told if why is not None}
+
+    def health(self) -> Health:
+        up = {"database": self.accounts.reachable, "ledger": self._log.reachable}
+        if self._has_redis:
+            up["redis"] = not self.shared.away
+        return Health(self._log.waiting, self._journal.taken, up)
 
     def _without_ledger(self) -> str | None:
         return "Requests cannot be recorded: the journal is full of rows that wait." if self._journal.full else None

@@ -271,6 +271,21 @@ class Alerts(_Section, frozen=True):
     sender: Annotated[str | None, _doc("The address that they come from.")] = None
 
 
+class Telemetry(_Section, frozen=True):
+    """What is told of the server to those who watch it: docs/telemetry.md."""
+
+    metrics: Annotated[
+        Literal["local", "admin", "open", "off"],
+        _doc(
+            "Who may read `/metrics`: whoever has an admin key (`admin`), or asks from this machine (`local`), or "
+            "everybody (`open`); `off`: nothing is counted. Behind a proxy on this machine: `admin`."
+        ),
+    ] = "local"
+    metrics_token: Annotated[
+        str | None, _doc("A bearer token that may read `/metrics` and nothing else. Better in the environment.")
+    ] = None
+
+
 class Entra(_Section, frozen=True):
     """Microsoft Entra ID tokens on Azure-style URLs. Needs the extra `homeport[entra]`."""
 
@@ -303,6 +318,7 @@ class Settings(_Section, frozen=True):
     cache: Cache = Cache()
     recording: Recording = Recording()
     faults: Faults = Faults()
+    telemetry: Telemetry = Telemetry()
     entra: Entra = Entra()
 
     @property

@@ -78,6 +78,7 @@ class Inference:
         body = await read_body(receive, self._largest_body)
         if body is None:
             return
+        scope["homeport.told"] = True  # the exchange tells the watchers
         reply = AsgiReply()
         inbound = Inbound(list(scope["headers"]), body)
         async with asyncio.TaskGroup() as group:

@@ -18,6 +18,7 @@ from homeport.errors import ConnectionCut, HomeportError
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
+from homeport.gateway.watching import Aside, status_of
 from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
 
@@ -89,6 +90,7 @@ class Route:
 class Exchange:
     def __init__(self, line: StraightLine, idempotency: "Idempotency", *, organization: str) -> None:
         self._line = line
+        self._watchers = line.ledger.watchers
         self._idempotency = idempotency
         self._standard = http_headers.Standard(organization)
 
@@ -99,6 +101,8 @@ class Exchange:
         custom: tuple[Header, ...] = ()
         told: list[bytes] = []
         started = False
+        principal: Principal | None = None
+        call: Call | None = None
         try:
             seen = http_headers.read(inbound.headers)
             custom = seen.custom
@@ -107,6 +111,7 @@ class Exchange:
                 claim = await self._claim(route, principal, seen, inbound.body)
                 if isinstance(claim, tuple):
                     reply.send(200, self._head(request_id, began, told, custom) + replayed(claim), claim.body)
+                    self._tell(request_id, route, principal, None, began)
                 else:
                     await self._answer_once(route, inbound, OnceReply(reply, claim), claim)
                 return
@@ -136,6 +141,8 @@ class Exchange:
             if isinstance(reply, OnceReply):
                 reply.failed = True
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
+            if call is None:
+                self._tell(request_id, route, principal, error, began)
             body = route.dialect.error(error)
             if isinstance(error, ConnectionCut):
                 reply.abort()
@@ -159,9 +166,26 @@ class Exchange:
             principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
         )
 
-    def refusal(self, error: HomeportError) -> bytes:
+    def refusal(self, error: HomeportError, route: Route | None = None) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""
-        return self._head(ids.request_id(), clock.monotonic(), [], ()) + _error_lines(error)
+        request_id, now = ids.request_id(), clock.monotonic()
+        self._tell(request_id, route, None, error, now)
+        return self._head(request_id, now, [], ()) + _error_lines(error)
+
+    def _tell(
+        self,
+        request_id: str,
+        route: Route | None,
+        principal: Principal | None,
+        error: HomeportError | None,
+        began: float,
+    ) -> None:
+        """Of a request that has not come to the straight line, which tells of its own."""
+        endpoint, model = (route.endpoint.name, route.model or "") if route is not None else ("", "")
+        seconds = clock.monotonic() - began
+        self._watchers.aside(
+            Aside(request_id, endpoint, "POST", model, principal, status_of(error), error, seconds),
+        )
 
     def _head(self, request_id: str, began: float, told: list[bytes], custom: tuple[Header, ...]) -> bytes:
         head = self._standard.lines(request_id, began) + b"".join(told)

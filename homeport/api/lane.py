@@ -82,7 +82,7 @@ class LaneCycle:
     def refuse(self, error: HomeportError) -> None:
         """Answer before the body is whole; what follows on this connection cannot be trusted any more."""
         self.keep_alive = False
-        self.send(error.status, self.protocol.exchange.refusal(error), self.route.dialect.error(error))
+        self.send(error.status, self.protocol.exchange.refusal(error, self.route), self.route.dialect.error(error))
 
     def send(self, status: int, head: bytes, body: bytes) -> None:
         if not self.disconnected:

@@ -31,17 +31,20 @@ class Ops:
 
     async def readyz(self, request: Request) -> Response:
         """200 as long as requests would be served, by the same policies that serve them; else 503, with what is not
-        ready and why. It asks nobody: what is told here is known already."""
-        states = self._states()
-        not_ready: dict[str, str] = {}
-        if self.draining:
-            not_ready["server"] = _DRAINING
-        waiting = [f"{model} ({state})" for model, state in states.items() if state not in _SETTLED]
-        if waiting:
-            not_ready["models"] = f"Not ready: {', '.join(waiting)}."
-        not_ready |= self._refusing()
+        ready and why."""
+        not_ready = self.not_ready()
         status = {"status": "unavailable", "not_ready": not_ready} if not_ready else {"status": "ok"}
-        return json_answer({**status, "models": dict(states)}, 503 if not_ready else 200)
+        return json_answer({**status, "models": dict(self._states())}, 503 if not_ready else 200)
+
+    def not_ready(self) -> dict[str, str]:
+        """What is not, and why. Nobody is asked: all of it is known already."""
+        told: dict[str, str] = {}
+        if self.draining:
+            told["server"] = _DRAINING
+        waiting = [f"{model} ({state})" for model, state in self._states().items() if state not in _SETTLED]
+        if waiting:
+            told["models"] = f"Not ready: {', '.join(waiting)}."
+        return told | dict(self._refusing())
 
     async def root(self, request: Request) -> Response:
         return json_answer({"name": "homeport", "version": __version__, "base_url": f"{request.base_url}v1"})

@@ -1,9 +1,11 @@
 """A local model over its life: missing, loading, ready or failed. Until it is ready its callers get a 503."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from homeport.backends.capabilities import Answer, Call
+from homeport.backends.text import Occupancy
 from homeport.errors import ModelNotReady
 
 log = logging.getLogger("homeport.backends")
@@ -39,6 +41,11 @@ class Held:
     async def close(self) -> None:
         if self._backend is not None and self.state in ("ready", "loading"):
             await self._backend.close()
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        """Of what generates for it; nothing while it is not ready."""
+        occupancy: Sequence[Occupancy] = self._backend.occupancy() if self.state == "ready" else ()
+        return occupancy
 
     async def chat(self, call: Call) -> Answer:
         answer: Answer = await self._ready().chat(call)

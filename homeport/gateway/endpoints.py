@@ -19,15 +19,16 @@ class Endpoint:
     """One path.
 
     capability: the backend's method that answers it. azure: its path below a deployment, None if none.
-    page: of OpenAI's usage, on which it is counted. scope: what a key needs to be allowed to call it.
-    tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the answer cannot
-    exceed, for budgets; an answer of None is as long as the model lets it be.
+    operation: OpenTelemetry's word for what it does. page: of OpenAI's usage, on which it is counted. scope: what a key
+    needs to be allowed to call it. tokens: what the limits charge at admission. most_prompt, most_answer: tokens that
+    the prompt and the answer cannot exceed, for budgets; an answer of None is as long as the model lets it be.
     """
 
     name: str
     path: str
     azure: str | None
     capability: str
+    operation: str
     page: str
     scope: str
     default_max_tokens: int
@@ -72,6 +73,7 @@ CHAT = Endpoint(
     "/v1/chat/completions",
     "/chat/completions",
     capability="chat",
+    operation="chat",
     page="completions",
     scope="model.request",
     default_max_tokens=16,
@@ -84,6 +86,7 @@ COMPLETIONS = Endpoint(
     "/v1/completions",
     "/completions",
     capability="complete",
+    operation="text_completion",
     page="completions",
     scope="model.request",
     default_max_tokens=16,

@@ -67,6 +67,11 @@ class Journal:
         self._grow()
 
     @property
+    def taken(self) -> int:
+        """Slots of requests that run, and of rows that wait."""
+        return self._slots - len(self._free)
+
+    @property
     def full(self) -> bool:
         """open() would raise."""
         return not self._free and self._slots >= MOST

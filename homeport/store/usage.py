@@ -68,6 +68,16 @@ class UsageLog:
                 return waiting.row
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Rows that are not in the database yet."""
+        return len(self._waiting)
+
+    @property
+    def reachable(self) -> bool:
+        """The database has taken the last rows that it was given."""
+        return self._reachable
+
     def take_last_used(self) -> dict[str, int]:
         """Key id -> unix second of its last request, of the rows that were written since this was called before."""
         taken, self._last_used = self._last_used, {}

@@ -31,6 +31,7 @@ from homeport.backends import registry
 from homeport.backends.held import Held
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
+from homeport.gateway.access_log import AccessLog
 from homeport.gateway.cache import Cache
 from homeport.gateway.cache_policy import Policy
 from homeport.gateway.configurations import Configurations
@@ -132,7 +133,8 @@ def build(settings: Settings) -> App:
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books) if recorder is None else None
     meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
-    watchers = books.ledger.watchers = Watchers([one for one in (meters,) if one is not None])
+    access_log = AccessLog() if settings.server.access_log else None
+    watchers = books.ledger.watchers = Watchers([one for one in (meters, access_log) if one is not None])
     answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,

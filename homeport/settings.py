@@ -68,6 +68,8 @@ class Server(_Section, frozen=True):
     keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
     max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
+    log_format: Annotated[Literal["text", "json"], _doc("Its lines: for people, or for machines.")] = "text"
+    access_log: Annotated[bool, _doc("A line for each request, too: docs/telemetry.md.")] = False
 
 
 class Model(_Section, frozen=True):

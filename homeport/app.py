@@ -46,7 +46,8 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
-from homeport.gateway.watching import Watchers
+from homeport.gateway.tracing import Tracing
+from homeport.gateway.watching import Watcher, Watchers
 from homeport.settings import (
     DEFAULT_ALIASES,
     DEFAULT_MODEL,
@@ -80,6 +81,7 @@ class App:
     recorder: Recorder | None
     ops: Ops
     numbers: Numbers | None
+    tracing: Tracing | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -118,6 +120,8 @@ class App:
         if self.recorder is not None:
             log.info("%s", self.recorder.told())
         await self.books.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
 
 def build(settings: Settings) -> App:
@@ -134,7 +138,9 @@ def build(settings: Settings) -> App:
     cache = _cache(settings, ask, books) if recorder is None else None
     meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
     access_log = AccessLog() if settings.server.access_log else None
-    watchers = books.ledger.watchers = Watchers([one for one in (meters, access_log) if one is not None])
+    tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
+    watching: list[Watcher] = [one for one in (meters, access_log, tracing) if one is not None]
+    watchers = books.ledger.watchers = Watchers(watching)
     answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,
@@ -143,7 +149,7 @@ def build(settings: Settings) -> App:
         ledger=books.ledger,
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
-    exchange = Exchange(line, books.idempotency, organization=organization)
+    exchange = Exchange(line, books.idempotency, organization=organization, tracing=tracing)
     keyring = Keyring(lambda: books.accounts.snapshot)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
@@ -179,7 +185,7 @@ def build(settings: Settings) -> App:
     http = lane_protocol(
         exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers)
+    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers, tracing)
 
 
 def _metrics(chosen: Telemetry, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:

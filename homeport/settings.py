@@ -286,6 +286,17 @@ class Telemetry(_Section, frozen=True):
     metrics_token: Annotated[
         str | None, _doc("A bearer token that may read `/metrics` and nothing else. Better in the environment.")
     ] = None
+    otlp_endpoint: Annotated[
+        str | None,
+        _doc("`http://HOST:4318`: a span of each request goes there, by OTLP over HTTP. Needs `homeport[otel]`."),
+    ] = None
+    otlp_headers: Annotated[
+        tuple[str, ...], _doc("Sent along, `NAME=VALUE` each: a key of the collector. Better in the environment.")
+    ] = ()
+    service_name: Annotated[str, _doc("`service.name` of the spans.")] = "homeport"
+    trace_share: Annotated[
+        float, Meta(ge=0, le=1, description="Of the requests that come without a trace, so many are traced.")
+    ] = 1.0
 
 
 class Entra(_Section, frozen=True):

@@ -18,12 +18,14 @@ from homeport.errors import ConnectionCut, HomeportError
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
+from homeport.gateway.tracing import passed_on
 from homeport.gateway.watching import Aside, status_of
 from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
 
 if TYPE_CHECKING:
     from homeport.control.idempotency import Claim, Idempotency, Kept
+    from homeport.gateway.tracing import Tracing
 
 KEEP_ALIVE_SECONDS = 15.0
 _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
@@ -88,8 +90,16 @@ class Route:
 
 
 class Exchange:
-    def __init__(self, line: StraightLine, idempotency: "Idempotency", *, organization: str) -> None:
+    def __init__(
+        self,
+        line: StraightLine,
+        idempotency: "Idempotency",
+        *,
+        organization: str,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._line = line
+        self._tracing = tracing
         self._watchers = line.ledger.watchers
         self._idempotency = idempotency
         self._standard = http_headers.Standard(organization)
@@ -102,10 +112,11 @@ class Exchange:
         told: list[bytes] = []
         started = False
         principal: Principal | None = None
-        call: Call | None = None
+        untold = True  # until somebody else tells the watchers of this request
         try:
             seen = http_headers.read(inbound.headers)
             custom = seen.custom
+            trace = self._trace(request_id, route, seen, reply) if self._tracing or seen.traceparent else ()
             principal = await route.dialect.principal(seen)
             if seen.idempotency_key and not isinstance(reply, OnceReply):
                 claim = await self._claim(route, principal, seen, inbound.body)
@@ -113,9 +124,13 @@ class Exchange:
                     reply.send(200, self._head(request_id, began, told, custom) + replayed(claim), claim.body)
                     self._tell(request_id, route, principal, None, began)
                 else:
+                    untold = False
                     await self._answer_once(route, inbound, OnceReply(reply, claim), claim)
                 return
             call = _call(route, inbound, seen, request_id)
+            untold = False
+            if trace:
+                call.trace = trace
             told = call.told
             if not call.stream:
                 frame = await self._line.plain(route.endpoint, principal, call)
@@ -137,11 +152,15 @@ class Exchange:
                             await reply.drain()
                 reply.write(sse.DONE)
                 reply.finish()
+        except asyncio.CancelledError as left:
+            if untold:
+                self._tell(request_id, route, principal, left, began)
+            raise
         except Exception as raised:
             if isinstance(reply, OnceReply):
                 reply.failed = True
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
-            if call is None:
+            if untold:
                 self._tell(request_id, route, principal, error, began)
             body = route.dialect.error(error)
             if isinstance(error, ConnectionCut):
@@ -152,6 +171,13 @@ class Exchange:
             else:
                 head = self._head(request_id, began, told, custom)
                 reply.send(rendering.status_of(error), head + _error_lines(error), body)
+
+    def _trace(self, request_id: str, route: Route, seen: http_headers.Seen, reply: Reply) -> tuple[Header, ...]:
+        """The headers that go on with the request. Its span begins here, unless it will begin with the same request
+        once its `Idempotency-Key` is claimed."""
+        if self._tracing is None or (seen.idempotency_key and not isinstance(reply, OnceReply)):
+            return passed_on(seen.traceparent, seen.tracestate)
+        return self._tracing.begun(request_id, route.endpoint, seen.traceparent, seen.tracestate)
 
     async def _answer_once(self, route: Route, inbound: Inbound, reply: OnceReply, claim: "Claim") -> None:
         try:
@@ -177,14 +203,15 @@ class Exchange:
         request_id: str,
         route: Route | None,
         principal: Principal | None,
-        error: HomeportError | None,
+        error: BaseException | None,
         began: float,
     ) -> None:
         """Of a request that has not come to the straight line, which tells of its own."""
         endpoint, model = (route.endpoint.name, route.model or "") if route is not None else ("", "")
+        refusal = error if isinstance(error, HomeportError) else None
         seconds = clock.monotonic() - began
         self._watchers.aside(
-            Aside(request_id, endpoint, "POST", model, principal, status_of(error), error, seconds),
+            Aside(request_id, endpoint, "POST", model, principal, status_of(error), refusal, seconds),
         )
 
     def _head(self, request_id: str, began: float, told: list[bytes], custom: tuple[Header, ...]) -> bytes:

@@ -101,6 +101,7 @@ class Call:
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
     """
@@ -122,6 +123,7 @@ class Call:
         "request_id",
         "stream",
         "told",
+        "trace",
     )
 
     def __init__(
@@ -152,6 +154,7 @@ class Call:
         self.fault = b""
         self.patience = inf
         self.told: list[bytes] = []
+        self.trace: tuple[Header, ...] = ()
         self._fields: dict[str, msgspec.Raw] | None = None
         self._typed: object = None
 

@@ -1,4 +1,4 @@
-"""Numbers of what was done, counted on the hot path: under a microsecond and a half a request, whatever it is.
+"""Numbers of what was done. On the hot path a request goes on a list; it is counted with others, or when somebody asks.
 
 A request belongs to one series: endpoint, model, who answered, status. Everything that is counted of it is in that
 series' one object, so the request costs one look-up. How the numbers are shown is for `telemetry.py`.
@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from homeport.errors import HomeportError, InsufficientQuota, RateLimited
+from homeport.gateway.endpoints import ENDPOINTS
 from homeport.gateway.watching import Aside, status_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ MOST_LEARNED = 100
 OTHER = "other"
 #: Who answered, where nobody was asked.
 CACHE = "cache"
+#: Requests that wait to be counted, unless somebody looks before.
+AT_ONCE = 64
+OPERATIONS = {endpoint.name: endpoint.operation for endpoint in ENDPOINTS}
 
 #: Upper bounds of buckets, inclusive. Source: OpenTelemetry's semantic conventions for generative AI, metrics.
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -100,47 +104,61 @@ class Meters:
         self._learned: set[str] = set()
         self._found: dict[tuple[str, str, str, bool, int], Series] = {}
         self._series: dict[Kind, Series] = {}
+        self._ended: list[tuple[UsageRow, float, float | None]] = []
         self.outside: Counter[Outside] = Counter()
         self.refused: Counter[str] = Counter()
         self.tries: Counter[Tries] = Counter()
 
     @property
     def series(self) -> Iterable[Series]:
+        self._count()
         return self._series.values()
 
     def ended(self, ending: "Ending", row: "UsageRow") -> None:
-        entry, hit, status = ending.entry, row.cache_hit, row.status
-        series = self._found.get((row.endpoint, row.model, row.backend, hit, status)) or self._find(entry, row)
-        started, first, ended = entry.started, entry.first_at, ending.ended
-        it, value = series.seconds, ended - started
-        it.counts[bisect_left(SECONDS, value)] += 1
-        it.sum += value
-        cached = row.cached_tokens
-        prompt = row.input_tokens + cached + row.cache_write_tokens + row.input_audio_tokens + row.input_image_tokens
-        answer = row.output_tokens + row.output_audio_tokens
-        if prompt:
-            it = series.input
-            it.counts[bisect_left(TOKENS, prompt)] += 1
-            it.sum += prompt
-            series.cached += cached
-        if answer:
-            it = series.output
-            it.counts[bisect_left(TOKENS, answer)] += 1
-            it.sum += answer
-        if first is not None and row.stream:
-            it, value = series.first, first - started
-            it.counts[bisect_left(FIRST_SECONDS, value)] += 1
-            it.sum += value
-            if answer > 1:
-                it, value = series.per_token, (ended - first) / (answer - 1)
-                it.counts[bisect_left(TOKEN_SECONDS, value)] += 1
-                it.sum += value
-        if row.cost_pico:
-            series.cost += row.cost_pico
-        if row.saved_pico:
-            series.saved += row.saved_pico
+        started, first = ending.entry.started, ending.entry.first_at
+        self._ended.append((row, ending.ended - started, first - started if first is not None else None))
+        if len(self._ended) >= AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        """Requests that have ended, in one go: one at a time was a microsecond dearer, of three."""
+        found, ended = self._found, self._ended
+        for row, seconds, first in ended:
+            status = row.status
+            series = found.get((row.endpoint, row.model, row.backend, row.cache_hit, status)) or self._find(row)
+            it = series.seconds
+            it.counts[bisect_left(SECONDS, seconds)] += 1
+            it.sum += seconds
+            cached = row.cached_tokens
+            prompt = (
+                row.input_tokens + cached + row.cache_write_tokens + row.input_audio_tokens + row.input_image_tokens
+            )
+            answer = row.output_tokens + row.output_audio_tokens
+            if prompt:
+                it = series.input
+                it.counts[bisect_left(TOKENS, prompt)] += 1
+                it.sum += prompt
+                series.cached += cached
+            if answer:
+                it = series.output
+                it.counts[bisect_left(TOKENS, answer)] += 1
+                it.sum += answer
+            if first is not None and row.stream:
+                it = series.first
+                it.counts[bisect_left(FIRST_SECONDS, first)] += 1
+                it.sum += first
+                if answer > 1:
+                    it, each = series.per_token, (seconds - first) / (answer - 1)
+                    it.counts[bisect_left(TOKEN_SECONDS, each)] += 1
+                    it.sum += each
+            if row.cost_pico:
+                series.cost += row.cost_pico
+            if row.saved_pico:
+                series.saved += row.saved_pico
+        ended.clear()
 
     def aside(self, aside: Aside) -> None:
+        self._count()  # in the order in which they ended: it teaches names
         model = self._shown(aside.model, answered=False) if aside.model else ""
         self.outside[Outside(aside.endpoint, model, aside.status)] += 1
         if isinstance(aside.error, InsufficientQuota):
@@ -151,11 +169,11 @@ class Meters:
     def tried(self, entry: "Entry", error: HomeportError, then: str) -> None:
         self.tries[Tries(entry.target.name if entry.target is not None else "", status_of(error), then)] += 1
 
-    def _find(self, entry: "Entry", row: "UsageRow") -> Series:
+    def _find(self, row: "UsageRow") -> Series:
         """A name without a series of its own is not remembered: there may be any number of them."""
         model = self._shown(row.model, answered=row.status == 200)
         provider = CACHE if row.cache_hit else row.backend
-        kind = Kind(row.endpoint, entry.endpoint.operation, model, provider, row.status)
+        kind = Kind(row.endpoint, OPERATIONS.get(row.endpoint, row.endpoint), model, provider, row.status)
         series = self._series.get(kind)
         if series is None:
             series = self._series[kind] = Series(kind)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from homeport import settings  # noqa: E402
 from homeport.api.admin.operations import HOMEPORT, ORGANIZATION  # noqa: E402
 from homeport.api.admin.routes import operations  # noqa: E402
-from homeport.backends.local.parameters import CHAT, COMPLETIONS  # noqa: E402
+from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS  # noqa: E402
 from homeport.control.changes import Changes  # noqa: E402
 from homeport.control.usage_pages import PAGES  # noqa: E402
 from homeport.gateway.endpoints import ENDPOINTS, SCOPES  # noqa: E402
@@ -86,7 +86,8 @@ def compatibility() -> str:
         "names it.",
         "",
     ]
-    for endpoint, parameters in (("chat completions", CHAT), ("completions", COMPLETIONS)):
+    tables = {"chat completions": CHAT, "completions": COMPLETIONS, "embeddings": EMBEDDINGS}
+    for endpoint, parameters in tables.items():
         lines += [f"### {endpoint.capitalize()}", "", "| parameter | here | how |", "| --- | --- | --- |"]
         lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
         lines.append("")

@@ -28,7 +28,9 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends import models as model_files
 from homeport.backends import registry
+from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import Held
+from homeport.backends.upstreams.images import Images
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.access_log import AccessLog
@@ -46,11 +48,15 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
+from homeport.gateway.semantic import Semantic
 from homeport.gateway.tracing import Tracing
 from homeport.gateway.watching import Watcher, Watchers
 from homeport.settings import (
     DEFAULT_ALIASES,
+    DEFAULT_EMBEDDING_ALIASES,
+    DEFAULT_EMBEDDING_MODEL,
     DEFAULT_MODEL,
+    Fetch,
     Model,
     Settings,
     Telemetry,
@@ -95,13 +101,9 @@ class App:
     async def start(self) -> None:
         for upstream in self.upstreams:
             await upstream.start()
-        for name, held in self.held.items():
-            began = clock.monotonic()
-            await held.start()
-            if held.state == "ready":
-                log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
-            else:
-                log.warning("%s", held.reason)
+        async with asyncio.TaskGroup() as group:
+            for name, held in self.held.items():
+                group.create_task(_load(name, held))
 
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -124,6 +126,15 @@ class App:
             await self.tracing.close()
 
 
+async def _load(name: str, held: Held) -> None:
+    began = clock.monotonic()
+    await held.start()
+    if held.state == "ready":
+        log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
+    else:
+        log.warning("%s", held.reason)
+
+
 def build(settings: Settings) -> App:
     """Raises SettingsError. Touches no network and loads no model."""
     from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
@@ -135,7 +146,7 @@ def build(settings: Settings) -> App:
     held, upstreams, router = _backends(settings)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
-    cache = _cache(settings, ask, books) if recorder is None else None
+    cache = _cache(settings, ask, books, held) if recorder is None else None
     meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
     access_log = AccessLog() if settings.server.access_log else None
     tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
@@ -150,10 +161,10 @@ def build(settings: Settings) -> App:
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
     exchange = Exchange(line, books.idempotency, organization=organization, tracing=tracing)
-    keyring = Keyring(lambda: books.accounts.snapshot)
+    keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
-    entra = Entra(settings.entra, lambda name: books.accounts.snapshot.caller(name))
+    entra = Entra(settings.entra, lambda name: books.accounts.current().caller(name))
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
     numbers = None
     if meters is not None:
@@ -194,15 +205,28 @@ def _metrics(chosen: Telemetry, keyring: Keyring, numbers: Numbers | None) -> Se
     return metrics.routes(metrics.Metrics(keyring, numbers, audience=chosen.metrics, token=chosen.metrics_token))
 
 
-def _cache(settings: Settings, ask: Step, books: "Books") -> Cache | None:
-    """The step before `ask`, unless the settings leave nothing for it to do."""
+def _cache(settings: Settings, ask: Step, books: "Books", held: Mapping[str, Held]) -> Cache | None:
+    """The step before `ask`, unless the settings leave nothing for it to do. Raises SettingsError."""
     policy = Policy(settings.cache)
     if not policy.unasked and not policy.by_request:
         return None
+    semantic = _semantic(settings, held) if settings.cache.semantic.enabled else None
     shared = books.shared if settings.redis_url is not None else None
     max_bytes = settings.cache.max_mb * 2**20
     store = Store(max_bytes=max_bytes, shared=shared, process_seconds=settings.cache.process_seconds)
-    return Cache(ask, policy, store, Configurations(settings).of)
+    return Cache(ask, policy, store, Configurations(settings).of, semantic)
+
+
+def _semantic(settings: Settings, held: Mapping[str, Held]) -> Semantic:
+    """Raises SettingsError: there is no model that makes the vectors."""
+    able = _able(settings, held, "embed")
+    name = settings.cache.semantic.model or next(iter(able), None)
+    if name is None or name not in able:
+        which = f"{name!r} is no model of this machine that makes" if name else "no model of this machine makes"
+        raise SettingsError(f"cache.semantic: {which} vectors. Those that do: {', '.join(able) or 'none'}.")
+    if held[name].state == "missing":
+        raise SettingsError(f"cache.semantic: {held[name].reason}")
+    return Semantic(settings.cache.semantic, held[name].vector)
 
 
 def _recorder(settings: Settings, ask: Step) -> Recorder | None:
@@ -231,20 +255,25 @@ def _backends(settings: Settings) -> tuple[dict[str, Held], dict[str, Any], Rout
         return {}, upstreams, _router(settings, {}, upstreams, [Target("replay", played, "*", "homeport")])
     models = local_models(settings)
     held = {name: _local(name, model, settings.data / "models") for name, model in models.items()}
-    upstreams = {name: _upstream(name, upstream) for name, upstream in settings.upstreams.items()}
+    images = _images(settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
+    upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     return held, upstreams, _router(settings, held, upstreams)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
-    """The models of this machine: those of the settings, or the default one and `echo`."""
-    return settings.models or {DEFAULT_MODEL: Model(), "echo": Model(engine="echo")}
+    """The models of this machine: those of the settings, or the default ones and `echo`."""
+    defaults = {DEFAULT_MODEL: Model(), DEFAULT_EMBEDDING_MODEL: Model(), "echo": Model(engine="echo")}
+    return settings.models or defaults
 
 
 def _local(name: str, model: Model, folder: Path) -> Held:
-    """A local model behind the Chat and Complete protocols, not loaded yet."""
+    """A local model behind the protocols of what it can do, not loaded yet. Raises SettingsError."""
     if model.engine == "echo":
         echo = registry.engine_class("echo")(context_length=model.context_length, delay=model.delay)
-        return Held(name, _local_text(name, echo))
+        vectors = registry.load("homeport.backends.engines.echo_vectors:EchoVectors")(
+            context_length=model.context_length, delay=model.delay
+        )
+        return Held(name, _local_text(name, echo), _local_embeddings(name, vectors))
     if model.path is not None:
         path: Path | None = Path(model.path).expanduser()
         if path is not None and not path.is_file():
@@ -252,7 +281,11 @@ def _local(name: str, model: Model, folder: Path) -> Held:
     else:
         path = model_files.find(name, folder)
     if path is None:
-        return Held(name, None, missing=f"The model `{name}` is not on this machine. Run `homeport pull {name}`.")
+        return Held(name, missing=f"The model `{name}` is not on this machine. Run `homeport pull {name}`.")
+    if path.suffix == ".onnx" or model.engine == "onnx":
+        if model.engine not in ("auto", "onnx") or path.suffix != ".onnx":
+            raise SettingsError(f"models.{name}: the engine {model.engine!r} does not run {path.name!r}.")
+        return Held(name, _local_embeddings(name, _engine("onnx", path, model)))
     engines = [_engine(engine, path, model) for engine in _engines_for(name, model)]
     if len(engines) == 1:
         return Held(name, _local_text(name, engines[0]))
@@ -282,9 +315,22 @@ def _local_text(name: str, engine: Any) -> Any:
     return registry.load("homeport.backends.generation:LocalText")(name, engine)
 
 
-def _upstream(name: str, upstream: Upstream) -> Any:
+def _local_embeddings(name: str, engine: Any) -> Any:
+    return registry.load("homeport.backends.local.embeddings:LocalEmbeddings")(name, engine)
+
+
+def _images(settings: Fetch) -> Images:
+    """One for all, as there is one set of rules. Raises SettingsError."""
     try:
-        return registry.load(registry.UPSTREAMS[upstream.kind])(name, upstream)
+        return Images(Fetcher(settings), settings)
+    except ValueError as error:
+        raise SettingsError(f"fetch: {error}") from None
+
+
+def _upstream(name: str, upstream: Upstream, images: Images | None) -> Any:
+    try:
+        made = registry.load(registry.UPSTREAMS[upstream.kind])
+        return made(name, upstream, images if upstream.inline_images else None)
     except ValueError as error:
         raise SettingsError(f"upstreams.{name}: {error}") from None
 
@@ -321,10 +367,34 @@ def _router(
     for name, model_settings in settings.models.items():
         for alias in model_settings.aliases:
             aliases.setdefault(alias, (name,))
-    real = (name for name, model in local_models(settings).items() if model.engine != "echo")
-    default = next(real, next(iter(held), None))
-    defaults = [(alias, default) for alias in DEFAULT_ALIASES] if default is not None else []
+    defaults = [
+        *_defaults(DEFAULT_ALIASES, "chat", settings, held),
+        *_defaults(DEFAULT_EMBEDDING_ALIASES, "embed", settings, held),
+    ]
     return Router(models=models, aliases=aliases, routes=routes, wildcards=[*wildcards, *anything], defaults=defaults)
+
+
+def _defaults(
+    aliases: Sequence[str], capability: str, settings: Settings, held: Mapping[str, Held]
+) -> list[tuple[str, str]]:
+    """OpenAI's names for the first model of this machine that can do it."""
+    able = _able(settings, held, capability)
+    return [(alias, able[0]) for alias in aliases] if able else []
+
+
+def _able(settings: Settings, held: Mapping[str, Held], capability: str) -> list[str]:
+    """Models of this machine that can do it; those that only pretend (`echo`) last."""
+    engines = {name: model.engine for name, model in local_models(settings).items()}
+    able = [name for name, one in held.items() if _can(one, capability)]
+    return sorted(able, key=lambda name: engines[name] == "echo")
+
+
+def _can(held: Held, capability: str) -> bool:
+    """Of a model that is not here: by its kind in the catalogue."""
+    if held.state != "missing":
+        return held.can(capability)
+    entry = model_files.catalogue().get(held.name)
+    return capability == ("embed" if entry is not None and entry.kind == "embeddings" else "chat")
 
 
 def _retries(upstream: Upstream) -> Retries:

@@ -24,7 +24,7 @@ from homeport.errors import HomeportError, SettingsError, Unavailable
 from homeport.gateway.accounts import NANO_PER_CENT, Accounts
 from homeport.gateway.budgets import Budgets, spent_on
 from homeport.gateway.graduation import Graduation
-from homeport.gateway.keyring import Budget
+from homeport.gateway.keyring import Budget, month
 from homeport.gateway.ledger import Ledger
 from homeport.gateway.limits import Limits
 from homeport.gateway.pricing import Prices
@@ -35,7 +35,8 @@ from homeport.store import shared
 from homeport.store.database import Database
 from homeport.store.journal import Journal
 from homeport.store.migrations import migrate
-from homeport.store.usage import UsageLog
+from homeport.store.spill import Spill
+from homeport.store.usage import BATCH_ROWS, UsageLog
 from homeport.store.usage_row import UsageRow
 from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_sums import UsageSums
@@ -49,9 +50,11 @@ SWEEP_SECONDS = 600.0
 
 
 class Health(NamedTuple):
-    """rows_waiting: for the database. slots: of the journal that are taken. up: store -> it answered last time."""
+    """rows_waiting: in memory, for the database. spilled: bytes of those that wait on disk. slots: of the journal that
+    are taken. up: store -> it answered last time."""
 
     rows_waiting: int
+    spilled: int
     slots: int
     up: Mapping[str, bool]
 
@@ -75,6 +78,7 @@ class Books:
             organization=organization,
             tier=_first_tier(settings),
             last_used=lambda: self._log.take_last_used(),
+            max_age=settings.server.keys_max_age_seconds,
         )
         self._graduation = Graduation(self.accounts, tiers, self.rows) if settings.limits.graduate else None
         mail = Mail(settings.alerts.smtp_url, settings.alerts.sender) if settings.alerts.smtp_url else None
@@ -88,9 +92,13 @@ class Books:
             self.shared, tiers, spent=self._spent, written=self._written, strict=settings.limits.strict
         )
         self.budgets = Budgets(self.prices)
-        self._log = UsageLog(self._usage_database, self._journal)
+        self._spills = settings.data / "spill"
+        self._log = UsageLog(self._usage_database, self._journal, Spill(self._spills, self._journal.name))
         self.ledger = Ledger(self._log, self._journal, self.prices)
-        self._refusals: dict[str, Callable[[], str | None]] = {"ledger": self._without_ledger}
+        self._refusals: dict[str, Callable[[], str | None]] = {
+            "database": self._without_keys,
+            "ledger": self._without_ledger,
+        }
         if policy == "closed":
             self._refusals["redis"] = self._without_redis
         self._has_redis = settings.redis_url is not None
@@ -118,12 +126,27 @@ class Books:
 
     async def _recover(self) -> None:
         """What a killed process left becomes rows, and its money is counted anew from them."""
+        killed = self._journal.killed
+        counters: set[str] = set()
+        spilled = 0
+        for name in killed:  # before the journal's: of a request that is in both, the spill knows what it really took
+            spill = Spill(self._spills, name)
+            if spill.holds:
+                log.warning("the records that waited on disk go into the database first: this may take minutes")
+            while rows := spill.oldest(BATCH_ROWS):
+                await self.rows.write(rows)
+                spill.taken(len(rows))
+                spilled += len(rows)
+                counters |= _counters(rows)
+            spill.close()
         left = self.ledger.recover()
         await self.rows.write(left)
+        if spilled:
+            log.warning("%d requests that had waited on disk for the database are in the ledger now", spilled)
         if left:
             log.warning("%d requests of a process that was killed are in the ledger now", len(left))
-        if self._journal.killed:
-            await self.shared.forget({counter for row in left for counter in _counters(row)}, self._journal.killed)
+        if killed:
+            await self.shared.forget(counters | _counters(left), killed)
         self._journal.forget_left()
 
     async def _changed(self) -> None:
@@ -134,7 +157,7 @@ class Books:
     def refusing(self) -> dict[str, str]:
         """What every request is refused for just now, and why: each part by the policy that it serves by.
 
-        That the database is away is none of it: known keys go on, and their rows wait in the journal.
+        That the database is away is none of it, for a while: known keys go on, and their rows wait on this machine.
         """
         told = ((name, refusal()) for name, refusal in self._refusals.items())
         return {name: why for name, why in told if why is not None}
@@ -143,7 +166,14 @@ class Books:
         up = {"database": self.accounts.reachable, "ledger": self._log.reachable}
         if self._has_redis:
             up["redis"] = not self.shared.away
-        return Health(self._log.waiting, self._journal.taken, up)
+        return Health(self._log.waiting, self._log.bytes_on_disk, self._journal.taken, up)
+
+    def _without_keys(self) -> str | None:
+        try:
+            self.accounts.current()
+        except Unavailable as error:
+            return error.message
+        return None
 
     def _without_ledger(self) -> str | None:
         return "Requests cannot be recorded: the journal is full of rows that wait." if self._journal.full else None
@@ -152,8 +182,12 @@ class Books:
         return "Redis is away: limits cannot be checked." if self.shared.away else None
 
     async def find(self, request_id: str) -> UsageRow | None:
-        """A row of the ledger, in the database or on its way there."""
-        return self._log.find(request_id) or await self.rows.find(request_id)
+        """A row of the ledger, in the database or on its way there. Raises Unavailable: it may wait on disk."""
+        on_disk = self._log.on_disk
+        found = self._log.find(request_id) or await self.rows.find(request_id)
+        if found is None and on_disk:
+            raise Unavailable("Some records have yet to be written to the database. Try again soon.")
+        return found
 
     async def reached(self, scope: str, subject: str, interval: str, cents: int) -> bool:
         """Whether so much has been spent already."""
@@ -187,7 +221,7 @@ class Books:
         await self.rows.close()
         await self.usage_database.close()
         await self.database.close()
-        self._journal.shut()
+        self._journal.shut(keep=self._log.on_disk)
 
 
 async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float | None = None) -> None:
@@ -207,13 +241,15 @@ def _first_tier(settings: Settings) -> str:
     return LADDER[0]
 
 
-def _counters(row: UsageRow) -> list[str]:
-    """Of every budget that it may count against."""
-    subjects = {"organization": "", "project": row.project_id, "key": row.key_id}
-    budgets = [
-        Budget(scope, subject, interval, 0) for scope, subject in subjects.items() for interval in ("month", "total")
-    ]
-    return [budget.counter(row.started_at) for budget in budgets]
+def _counters(rows: Iterable[UsageRow]) -> set[str]:
+    """Of every budget that they may count against."""
+    whose = {(row.project_id, row.key_id, month(row.started_at)): row for row in rows}
+    return {
+        Budget(scope, subject, interval, 0).counter(row.started_at)
+        for row in whose.values()
+        for scope, subject in (("organization", ""), ("project", row.project_id), ("key", row.key_id))
+        for interval in ("month", "total")
+    }
 
 
 def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int]]]:

@@ -21,7 +21,7 @@ Programs change their base_url and nothing else.
 """
 _EPILOG = """\
 first steps:
-  homeport pull                     bring the default chat model to this machine (about 100 MB, once)
+  homeport pull                     bring the default models to this machine (about 120 MB, once)
   homeport serve                    serve it on http://127.0.0.1:8000/v1
   homeport doctor                   what is installed, what is missing, and the command that mends it
 
@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         yours: hf:OWNER/REPO/FILE.gguf, an https URL, or a path.
         """,
     )
-    pull.add_argument("model", nargs="*", metavar="MODEL", help="default: the default chat model")
+    pull.add_argument(
+        "model", nargs="*", metavar="MODEL", help="default: the default models, for chat and for embeddings"
+    )
     pull.set_defaults(run=_pull)
 
     models = _command(commands, "models", "list the models of this machine and of the catalogue", "")
@@ -196,12 +198,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _pull(options: argparse.Namespace) -> int:
     from homeport.backends import models
-    from homeport.settings import DEFAULT_MODEL, hub
+    from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, hub
 
     settings = _settings(options)
     hub_url, token = hub()
     try:
-        for name in options.model or [DEFAULT_MODEL]:
+        for name in options.model or [DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL]:
             pulled = models.pull(name, settings.data / "models", hub_url=hub_url, token=token)
             print(f"{pulled.name}: {pulled.path}")
     except models.PullError as error:
@@ -216,10 +218,10 @@ def _models(options: argparse.Namespace) -> int:
     folder = _settings(options).data / "models"
     for name, entry in models.catalogue().items():
         here = models.find(name, folder)
-        print(f"{name:28} {entry.kind:8} {'here: ' + str(here) if here else f'homeport pull {name}'}")
+        print(f"{name:28} {entry.kind:10} {'here: ' + str(here) if here else f'homeport pull {name}'}")
     for name in models.installed(folder):
         if name not in models.catalogue():
-            print(f"{name:28} {'yours':8} here: {models.find(name, folder)}")
+            print(f"{name:28} {'yours':10} here: {models.find(name, folder)}")
     return 0
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from homeport import __version__, app
 from homeport.backends import models, registry
 from homeport.errors import HomeportError, SettingsError
-from homeport.settings import DEFAULT_MODEL, Settings
+from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, Settings
 
 _SMALLEST_FREE = 1_000_000_000
 
@@ -78,7 +78,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
             here is not None,
             f"model {name}" + (f": {here}" if here else " is not on this machine"),
             f"homeport pull {name}",
-            optional=name == DEFAULT_MODEL and bool(settings.upstreams),
+            optional=name in (DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL) and bool(settings.upstreams),
         )
     for problem in models.verify(folder):
         yield Finding(False, problem.what, problem.mend)

@@ -21,6 +21,7 @@
     |- TooManyHeaders                 431
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
+    |  |- DatabaseUnavailable         503 code database_unavailable: nobody knows any more which keys hold
     |- NotCached                      504 code not_cached: the request wants to be answered from the cache alone
     |- ConnectionCut                  no status: the connection ends here, as the request asked for
     |- UpstreamFailed                 503: the upstream is dead, slow, or answered nonsense
@@ -185,6 +186,17 @@ class Unavailable(HomeportError):
 
 class ModelNotReady(Unavailable):
     default_code = "model_not_ready"
+
+
+class DatabaseUnavailable(Unavailable):
+    default_code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database has been away for so long that keys cannot be checked, and what cannot be checked is not "
+            "served. Try again soon.",
+            headers=(("retry-after", "1"),),
+        )
 
 
 class NotCached(HomeportError):

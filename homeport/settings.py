@@ -19,6 +19,7 @@ from msgspec import Meta
 from homeport.errors import SettingsError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_EMBEDDING_MODEL = "all-minilm-l6-v2"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 #: Names of OpenAI's documentation that the local model answers to, unless a model, an alias or an upstream claims them.
 DEFAULT_ALIASES = (
@@ -31,6 +32,8 @@ DEFAULT_ALIASES = (
     "gpt-4o-mini",
     "gpt-3.5-turbo-instruct",
 )
+#: The same of models that make vectors.
+DEFAULT_EMBEDDING_ALIASES = ("text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large")
 PREFIX = "HOMEPORT_"
 #: Variables that are not settings of the server: preset keys, and what the test-suite reads.
 OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_ADMIN_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
@@ -67,6 +70,9 @@ class Server(_Section, frozen=True):
     drain_seconds: Annotated[Seconds, _doc("After that, requests in flight may run this long.")] = 30.0
     keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
     max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
+    keys_max_age_seconds: Annotated[
+        float, Meta(ge=1, description="While the database is away, known keys and limits hold this long; then 503.")
+    ] = 3600.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
     log_format: Annotated[Literal["text", "json"], _doc("Its lines: for people, or for machines.")] = "text"
     access_log: Annotated[bool, _doc("A line for each request, too: docs/telemetry.md.")] = False
@@ -76,13 +82,22 @@ class Model(_Section, frozen=True):
     """A model that this machine runs. The table's name is the model's name: `[models.NAME]`."""
 
     engine: Annotated[
-        Literal["auto", "llama_cpp", "openvino", "echo"],
-        _doc("`auto`: OpenVINO where installed and able to honour the request, llama.cpp otherwise."),
+        Literal["auto", "llama_cpp", "openvino", "onnx", "echo"],
+        _doc(
+            "`auto`: for a GGUF OpenVINO where installed and able to honour the request, llama.cpp otherwise; for an "
+            "ONNX file, which makes embeddings, `onnx`."
+        ),
     ] = "auto"
-    path: Annotated[str | None, _doc("A GGUF file. Without it: the file that `homeport pull NAME` brought.")] = None
+    path: Annotated[
+        str | None,
+        _doc(
+            "A GGUF file, or an ONNX file with its `vocab.txt` beside it. Without it: what `homeport pull NAME` "
+            "brought."
+        ),
+    ] = None
     aliases: Annotated[tuple[str, ...], _doc("Other names that it answers to.")] = ()
     context_length: Annotated[Positive | None, _doc("Tokens; the model's own by default.")] = None
-    parallel: Annotated[Positive, _doc("Requests generated at once, in one batch.")] = 16
+    parallel: Annotated[Positive, _doc("Requests generated at once, in one batch; for embeddings, inputs.")] = 16
     queue: Annotated[Positive, _doc("Requests that may wait for a place; the next one gets 503.")] = 256
     threads: Annotated[Positive | None, _doc("CPU threads; one less than the cores by default.")] = None
     delay: Annotated[float, Meta(ge=0, description="`echo` only: seconds between words.")] = 0.0
@@ -109,6 +124,12 @@ class Upstream(_Section, frozen=True):
     models: Annotated[
         tuple[str, ...], _doc("Names that it answers to (azure: deployments). `*`: every name nobody else claims.")
     ] = ("*",)
+    embedding_inputs: Annotated[
+        Positive, _doc("Inputs that it takes in one embeddings request; longer lists are split, and joined again.")
+    ] = 2048
+    embedding_tokens: Annotated[
+        Positive, _doc("Tokens that it takes in one embeddings request, reckoned as 2 bytes of text each.")
+    ] = 300_000
     usage_in_streams: Annotated[
         bool, _doc("Ask for token counts in streams. False for servers that refuse `stream_options`.")
     ] = True
@@ -142,6 +163,22 @@ class Upstream(_Section, frozen=True):
     idle_seconds: Annotated[Seconds, _doc("Between two pieces of an answer.")] = 60.0
     total_seconds: Annotated[Seconds, _doc("For the whole answer.")] = 900.0
     ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
+    inline_images: Annotated[
+        bool, _doc("Fetch the images that a chat request gives by URL, and send them in it: `[fetch]`.")
+    ] = False
+
+
+class Fetch(_Section, frozen=True):
+    """How URLs that users give are fetched, where Homeport does so itself: docs/security.md."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        _doc("Beside public addresses on ports 80 and 443: `10.1.0.0/16`, `images.internal`, `10.1.0.5:9000`, ..."),
+    ] = ()
+    max_mb: Annotated[Positive, _doc("Largest image in MiB.")] = 20
+    max_total_mb: Annotated[Positive, _doc("All images of one request together, in MiB.")] = 50
+    seconds: Annotated[Seconds, _doc("For one image, with all redirects.")] = 10.0
+    ca_file: Annotated[str | None, _doc("PEM file with the authorities to trust instead of the system's.")] = None
 
 
 class RouteTarget(_Section, frozen=True):
@@ -150,7 +187,8 @@ class RouteTarget(_Section, frozen=True):
     upstream: Annotated[str | None, _doc("An upstream of the settings. Without it: whoever `model` leads to.")] = None
     model: Annotated[str | None, _doc("Its name for it (azure: the deployment); the route's own by default.")] = None
     weight: Annotated[
-        float, Meta(ge=0, description="Its share of the requests. 0: it stands in for others that fail, in order.")
+        float,
+        Meta(ge=0, le=1e9, description="Its share of the requests. 0: it stands in for others that fail, in order."),
     ] = 0.0
 
 
@@ -324,6 +362,7 @@ class Settings(_Section, frozen=True):
         _doc("Name -> model, or several: the next is tried when one fails before its first byte."),
     ] = msgspec.field(default_factory=dict)
     routes: dict[str, Route] = msgspec.field(default_factory=dict)
+    fetch: Fetch = Fetch()
     limits: Limits = Limits()
     tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
     prices: dict[str, Price] = msgspec.field(default_factory=dict)

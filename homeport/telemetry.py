@@ -87,7 +87,8 @@ FAMILIES = (
     Family("homeport_cache_entries", "gauge", "Answers in the cache of this process."),
     Family("homeport_cache_bytes", "gauge", "Memory that they take."),
     Family("homeport_cache_max_bytes", "gauge", "Memory that they may take."),
-    Family("homeport_ledger_rows_waiting", "gauge", "Rows of the ledger that are not in the database yet."),
+    Family("homeport_ledger_rows_waiting", "gauge", "Rows of the ledger that wait in memory for the database."),
+    Family("homeport_ledger_spill_bytes", "gauge", "Of the rows that wait on disk for it."),
     Family(
         "homeport_journal_slots", "gauge", "Slots of the journal that are taken: requests that run, rows that wait."
     ),
@@ -226,6 +227,7 @@ class Numbers:
         health = self._seen.books.health()
         return {
             "homeport_ledger_rows_waiting": _alone(health.rows_waiting),
+            "homeport_ledger_spill_bytes": _alone(health.spilled),
             "homeport_journal_slots": _alone(health.slots),
             "homeport_journal_max_slots": _alone(journal.MOST),
             "homeport_store_up": [((store,), int(up)) for store, up in health.up.items()],

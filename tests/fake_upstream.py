@@ -8,6 +8,7 @@
 A behaviour is a function of a `Visit`. It may send what it likes; a connection that it does not close is kept.
 """
 
+import base64
 import json
 import socket
 import ssl
@@ -94,6 +95,27 @@ def plain_answer(visit: Visit) -> bytes:
     return json.dumps({**answer, "usage": USAGE, "x_extra": {"kept": 1.50}}, ensure_ascii=False, indent=1).encode()
 
 
+def embedded(text: object, *, base64_encoded: bool) -> Any:
+    """A vector that tells of what it is: of length 1 only by chance."""
+    letters = str(text)
+    numbers = [len(letters) / 8, sum(map(ord, letters)) % 1000 / 16, 0.5, -0.25]
+    return base64.b64encode(struct.pack("<4f", *numbers)).decode() if base64_encoded else numbers
+
+
+def embeddings(visit: Visit) -> bytes:
+    """Of each input, last first; a token for every word."""
+    asked = visit.json["input"]
+    inputs = asked if isinstance(asked, list) and not isinstance(asked[0], int) else [asked]
+    encoded = visit.json.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": at, "embedding": embedded(one, base64_encoded=encoded)}
+        for at, one in enumerate(inputs)
+    ]
+    tokens = sum(len(one.split()) if isinstance(one, str) else len(one) for one in inputs)
+    answer = {"object": "list", "data": data[::-1], "model": f"{visit.json['model']}-2024"}
+    return json.dumps({**answer, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}, indent=1).encode()
+
+
 def events(visit: Visit, *, done: bool = True, finish: bool = True) -> list[bytes]:
     """The events of a streamed answer; the usage chunk is there only when it was asked for."""
     asked = bool((visit.json.get("stream_options") or {}).get("include_usage"))
@@ -148,6 +170,8 @@ def answer_well(visit: Visit) -> None:
     if visit.method == "GET":
         listed = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in ("fake-a", "fake-b")]
         visit.send(whole(json.dumps({"object": "list", "data": listed}).encode()))
+    elif visit.path.partition("?")[0].endswith("/embeddings"):
+        visit.send(whole(embeddings(visit)))
     elif visit.stream:
         visit.send(STREAM_HEAD)
         for one in events(visit):

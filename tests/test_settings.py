@@ -48,6 +48,8 @@ def test_the_environment_lies_on_top_of_the_file(tmp_path: Path) -> None:
         ("[server]\nport = 'x'\n", "Expected `int`, got `str` at `server.port`"),
         ("[server]\nport = 70000\n", "at `server.port`"),
         ("[server\n", "is not valid TOML"),
+        ("[routes.r]\ntargets = [{ weight = inf }]\n", "at `routes[...].targets[0].weight`"),
+        ("[routes.r]\ntargets = [{ weight = -1 }]\n", "at `routes[...].targets[0].weight`"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

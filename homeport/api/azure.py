@@ -10,7 +10,15 @@ import msgspec
 from homeport.api import rendering
 from homeport.api.headers import Seen
 from homeport.backends.capabilities import Call
-from homeport.errors import HomeportError, InvalidKey, InvalidRequest, ModelNotFound, RateLimited, UnknownURL
+from homeport.errors import (
+    DatabaseUnavailable,
+    HomeportError,
+    InvalidKey,
+    InvalidRequest,
+    ModelNotFound,
+    RateLimited,
+    UnknownURL,
+)
 from homeport.gateway.entra import Entra
 from homeport.gateway.keyring import Keyring, Principal
 from homeport.wire import sse
@@ -67,6 +75,8 @@ class AzureDialect:
             code, message = "429", error.message
         elif isinstance(error, UnknownURL):
             code, message = "404", "Resource not found"
+        elif isinstance(error, DatabaseUnavailable):
+            code, message = "database_unavailable", error.message
         elif isinstance(error, InvalidRequest) or rendering.status_of(error) in (400, 415):
             return rendering.openai_object(error)
         else:

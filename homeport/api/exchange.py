@@ -14,7 +14,7 @@ from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
 from homeport.backends.capabilities import Call, Header
-from homeport.errors import ConnectionCut, HomeportError
+from homeport.errors import ConnectionCut, HomeportError, InvalidRequest
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
@@ -227,6 +227,8 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
     model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
+    if stream and not route.endpoint.writes:
+        raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
         route.endpoint.name,
         request_id,

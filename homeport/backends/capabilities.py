@@ -40,17 +40,19 @@ class Frame:
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
         never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
     usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
+    kept: beside `usage`, what the cache already had of the answer; it costs nothing.
     model, service_tier: what really ran, and the tier that it was served in; set on the first frame by backends that
         know it.
     """
 
-    __slots__ = ("data", "model", "service_tier", "usage")
+    __slots__ = ("data", "kept", "model", "service_tier", "usage")
 
     def __init__(
         self, data: bytes, *, usage: Usage | None = None, model: str | None = None, service_tier: str | None = None
     ) -> None:
         self.data = data
         self.usage = usage
+        self.kept: Usage | None = None
         self.model = model
         self.service_tier = service_tier
 
@@ -91,8 +93,8 @@ class Answer:
 class Call:
     """One inference request on its way to a backend.
 
-    body: the request's bytes as they came; fields: the same, decoded one level deep when somebody asks for it (values
-        stay raw JSON).
+    body: the request's bytes as they came (but see `ask_for`); fields: the same, decoded one level deep when somebody
+        asks for it (values stay raw JSON).
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
@@ -100,6 +102,9 @@ class Call:
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
+    pieces: (upstream, model) -> number -> answer: of a request that goes in several, what has been answered; else None.
+    inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
+        backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
@@ -116,10 +121,12 @@ class Call:
         "fault",
         "headers",
         "include_usage",
+        "inlined",
         "max_tokens",
         "model",
         "name",
         "patience",
+        "pieces",
         "request_id",
         "stream",
         "told",
@@ -152,11 +159,18 @@ class Call:
         self.model = model
         self.cache: tuple[bytes, bytes] | None = None
         self.fault = b""
+        self.inlined: msgspec.Raw | None = None
         self.patience = inf
         self.told: list[bytes] = []
         self.trace: tuple[Header, ...] = ()
+        self.pieces: dict[tuple[str, str], dict[int, bytes]] | None = None
         self._fields: dict[str, msgspec.Raw] | None = None
         self._typed: object = None
+
+    def ask_for(self, body: bytes) -> None:
+        """Go on with another body: for a part of what the client wants, when the rest is there."""
+        self.body = body
+        self._fields = self._typed = self.pieces = None
 
     @property
     def fields(self) -> dict[str, msgspec.Raw]:
@@ -196,4 +210,10 @@ class Chat(Backend, Protocol):
 class Complete(Backend, Protocol):
     async def complete(self, call: Call) -> Answer:
         """`POST /completions`. As `Chat.chat`."""
+        ...
+
+
+class Embed(Backend, Protocol):
+    async def embed(self, call: Call) -> Answer:
+        """`POST /embeddings`. As `Chat.chat`; never a stream."""
         ...

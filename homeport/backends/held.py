@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.text import Occupancy
-from homeport.errors import ModelNotReady
+from homeport.errors import HomeportError, ModelNotReady, NotFound, PermissionDenied
 
 log = logging.getLogger("homeport.backends")
 
@@ -14,12 +14,13 @@ State = Literal["missing", "loading", "ready", "failed"]
 
 
 class Held:
-    """Implements Chat and Complete by handing them to the backend it holds."""
+    """Implements every capability by handing it to the backend that has it."""
 
-    def __init__(self, name: str, backend: Any, *, missing: str | None = None) -> None:
-        """missing: why there is nothing to load, and the command that mends it; backend is None then."""
+    def __init__(self, name: str, *backends: Any, missing: str | None = None) -> None:
+        """backends: of one model, each with what it can do. missing: why there is nothing to load, and the command that
+        mends it; there are no backends then."""
         self.name = name
-        self._backend = backend
+        self._backends = backends
         self.state: State = "loading" if missing is None else "missing"
         self.reason = missing or f"The model `{name}` is still being loaded. Try again in a few seconds."
 
@@ -28,7 +29,8 @@ class Held:
         if self.state != "loading":
             return
         try:
-            await self._backend.start()
+            for backend in self._backends:
+                await backend.start()
         except Exception as error:
             log.error("%s could not be loaded: %s: %s", self.name, type(error).__name__, error)
             self.state = "failed"
@@ -39,23 +41,50 @@ class Held:
             self.state = "ready"
 
     async def close(self) -> None:
-        if self._backend is not None and self.state in ("ready", "loading"):
-            await self._backend.close()
+        if self.state in ("ready", "loading"):
+            for backend in self._backends:
+                await backend.close()
+
+    def can(self, capability: str) -> bool:
+        return any(hasattr(backend, capability) for backend in self._backends)
 
     def occupancy(self) -> Sequence[Occupancy]:
         """Of what generates for it; nothing while it is not ready."""
-        occupancy: Sequence[Occupancy] = self._backend.occupancy() if self.state == "ready" else ()
-        return occupancy
+        if self.state != "ready":
+            return ()
+        generating = (backend for backend in self._backends if hasattr(backend, "occupancy"))
+        return [one for backend in generating for one in backend.occupancy()]
 
     async def chat(self, call: Call) -> Answer:
-        answer: Answer = await self._ready().chat(call)
+        answer: Answer = await self._able("chat").chat(call)
         return answer
 
     async def complete(self, call: Call) -> Answer:
-        answer: Answer = await self._ready().complete(call)
+        answer: Answer = await self._able("complete").complete(call)
         return answer
 
-    def _ready(self) -> Any:
+    async def embed(self, call: Call) -> Answer:
+        answer: Answer = await self._able("embed").embed(call)
+        return answer
+
+    async def vector(self, text: str) -> Sequence[float]:
+        """Of one text, for the house itself. Raises HomeportError."""
+        vector: Sequence[float] = await self._able("vector").vector(text)
+        return vector
+
+    def _able(self, capability: str) -> Any:
+        """Raises ModelNotReady; in OpenAI's words what a model of another kind is asked for."""
         if self.state != "ready":
             raise ModelNotReady(self.reason, headers=(("retry-after", "2"),) if self.state == "loading" else ())
-        return self._backend
+        for backend in self._backends:
+            if hasattr(backend, capability):
+                return backend
+        raise _unable(capability)
+
+
+def _unable(capability: str) -> HomeportError:
+    if capability == "embed":
+        return PermissionDenied("You are not allowed to generate embeddings from this model")
+    path = {"chat": "chat/completions", "complete": "completions"}.get(capability, capability)
+    kind = {"chat": "a chat model", "complete": "a completion model"}.get(capability, "such a model")
+    return NotFound(f"This is not {kind} and thus not supported in the v1/{path} endpoint.", param="model")

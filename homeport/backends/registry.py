@@ -10,6 +10,7 @@ from homeport.errors import SettingsError
 ENGINES: dict[str, tuple[str, str | None, str | None]] = {
     "llama_cpp": ("homeport.backends.engines.llama_cpp:LlamaCpp", "xllamacpp", "local"),
     "openvino": ("homeport.backends.engines.openvino:OpenVINO", "openvino_genai", "openvino"),
+    "onnx": ("homeport.backends.engines.onnx:Onnx", "onnxruntime", "local"),
     "echo": ("homeport.backends.engines.echo:Echo", None, None),
 }
 

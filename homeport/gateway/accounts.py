@@ -2,7 +2,7 @@
 
 `revision` says when the rows have changed: it is looked at every 0.4 s, so every replica sees a new key, a revoked one
 or another limit within a second; the process that made the change sees it at once. While the database is away the last
-snapshot goes on.
+snapshot goes on, for as long as the settings say: a key that was revoked meanwhile must not work for ever.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
-from homeport.errors import Unavailable
+from homeport.errors import DatabaseUnavailable, Unavailable
 from homeport.gateway.keyring import Budget, Models, Principal
 from homeport.gateway.tiers import RateLimits
 from homeport.store import tables
@@ -58,13 +58,22 @@ class Snapshot:
 
 class Accounts:
     def __init__(
-        self, database: Database, *, organization: str, tier: str, last_used: Callable[[], Mapping[str, int]]
+        self,
+        database: Database,
+        *,
+        organization: str,
+        tier: str,
+        last_used: Callable[[], Mapping[str, int]],
+        max_age: float = 3600.0,
     ) -> None:
         """tier: of projects that have none of their own. It may be changed: the next load() sees it.
 
-        last_used: key id -> unix second of its last request, of those since it was asked before.
+        last_used: key id -> unix second of its last request, of those since it was asked before. max_age: seconds that
+        a snapshot holds after the last look that found it true.
         """
         self._last_used = last_used
+        self._max_age = max_age
+        self._holds_until = float("-inf")
         self._database = database
         self._organization = organization
         self.tier = tier
@@ -73,15 +82,23 @@ class Accounts:
         #: The database has answered the last look.
         self.reachable = True
 
+    def current(self) -> Snapshot:
+        """For whoever asks what a key may do. Raises DatabaseUnavailable (503): it is too old to tell."""
+        if clock.monotonic() > self._holds_until:
+            raise DatabaseUnavailable
+        return self.snapshot
+
     async def load(self) -> None:
         """Read everything again if it has changed: what was changed before this is called holds when it returns.
 
         Raises Unavailable.
         """
         async with self._loading, self._database.read() as connection:
+            looked_at = clock.monotonic()  # what is read is no older: PostgreSQL's view begins with the first query
             revision = await connection.scalar(sa.select(tables.revision.c.value))
             if (revision, self.tier) != (self.snapshot.revision, self.snapshot.tier):
                 self.snapshot = await _read(connection, int(revision or 0), self._organization, self.tier)
+            self._holds_until = looked_at + self._max_age
 
     async def watch(self) -> None:
         """Look for changes until cancelled."""
@@ -95,7 +112,10 @@ class Accounts:
                     await self.write_last_used()
             except Unavailable:
                 if self.reachable:
-                    log.error("the database cannot be reached: keys and limits stay as they were")
+                    log.error(
+                        "the database cannot be reached: keys and limits stay as they were, for %g s at most",
+                        self._max_age,
+                    )
                 self.reachable = False
             else:
                 if not self.reachable:

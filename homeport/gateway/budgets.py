@@ -55,7 +55,7 @@ class Budgets:
                 param="max_completion_tokens",
                 code="missing_required_parameter",
             )
-        if answer is not None and answer < 1:
+        if answer is not None and answer < 1 and endpoint.writes:
             name = "max_completion_tokens" if b"max_completion_tokens" in call.body else "max_tokens"
             raise InvalidRequest(
                 f"Invalid '{name}': integer below minimum value. On a budget it must be 1 or more: there are servers "

@@ -3,6 +3,7 @@
     cache_policy   is it for this request?             cache_wish   what does the request say of it?
     cache_key      is it the same question?            kept         where answers are, and which may be
     flights        is somebody asking it just now?     semantic     does one mean the same?
+    cache_items    embeddings, which are kept by the input
 
 An answer from here costs nothing and counts as one request. Its tokens are given back to the limits, which are there
 for those who generate; its ledger entry says what it saved.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.errors import HomeportError, NotCached, UpstreamRefused
 from homeport.gateway import cache_key, endpoints
+from homeport.gateway.cache_items import Items
 from homeport.gateway.cache_key import Question
 from homeport.gateway.cache_policy import Policy
 from homeport.gateway.cache_wish import NO_WISH, Wish, wish
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
 _BYPASS = b"x-homeport-cache: bypass\r\n"
 _MISS = b"x-homeport-cache: miss\r\n"
+_PARTIAL = b"x-homeport-cache: partial; kept=%d/%d\r\n"
 _REFRESHED = b"x-homeport-cache: refreshed\r\n"
-_TEXT = (endpoints.CHAT.name, endpoints.COMPLETIONS.name)
+_KINDS = (endpoints.CHAT.name, endpoints.COMPLETIONS.name, endpoints.EMBEDDINGS.name)
 #: Failures of others' requests that one waits for, before it is one's own.
 _FAILURES = 2
 #: Statuses of refusals that may be over soon.
@@ -43,11 +46,13 @@ _MOST_RULES = 4096
 @dataclass(slots=True)
 class Counts:
     """Since the start. shared: of the hits, those that joined a request that ran; semantic: those of another question
-    that means the same. bypassed: requests that the cache is for, and that went past it."""
+    that means the same. partial: requests of which a part was kept. bypassed: requests that the cache is for, and that
+    went past it."""
 
     hits: int = 0
     shared: int = 0
     semantic: int = 0
+    partial: int = 0
     misses: int = 0
     refreshed: int = 0
     bypassed: int = 0
@@ -117,14 +122,19 @@ class Cache:
         rule = self._rule(entry)
         if not rule.on and not (wanted.on and self._policy.by_request):
             return await self._past(entry, wanted, told=wanted.on)
-        asked = cache_key.question(call) if wanted.write and call.endpoint in _TEXT else None
+        asked = cache_key.question(call) if wanted.write and call.endpoint in _KINDS else None
         if asked is None or asked.get("store"):
             return await self._past(entry, wanted, told=True)
         headers = call.headers if rule.forwards else ()
         key = cache_key.key(rule.scope, asked, headers)
         if key is None:
             return await self._past(entry, wanted, told=True)
-        return await self._kept_or_asked(entry, _Asking(call.endpoint, key, asked, rule, wanted, headers))
+        asking = _Asking(call.endpoint, key, asked, rule, wanted, headers)
+        if call.endpoint == endpoints.EMBEDDINGS.name:
+            asking.items = Items.of(self.store, rule.scope, asked, headers, wanted, rule.ttl)
+            if asking.items is None:
+                return await self._past(entry, wanted, told=True)
+        return await self._kept_or_asked(entry, asking)
 
     async def _past(self, entry: "Entry", wanted: Wish, *, told: bool) -> Answer:
         if wanted.only:
@@ -138,7 +148,7 @@ class Cache:
         call, wanted = entry.call, asking.wanted
         failures = 0
         while True:
-            kept = self.store.near(asking.key) if wanted.read else None
+            kept = self._near(asking) if wanted.read else None
             if kept is not None and kept.age <= wanted.max_age:
                 return self._again(entry, kept)
             flight = self._flights.find(asking.key) if wanted.read else None
@@ -156,11 +166,17 @@ class Cache:
                 return answer
             await answer.aclose()
 
-    def _again(self, entry: "Entry", kept: Kept) -> Answer:
-        self.counts.hits += 1
+    def _near(self, asking: "_Asking") -> Found | None:
+        """What is kept in this process."""
+        if asking.items is not None:
+            return _whole(asking.items) if asking.items.near() else None
+        kept = self.store.near(asking.key)
+        return Found(kept.frames(), _hit(kept.age, kept.request_id), kept.age) if kept is not None else None
+
+    def _again(self, entry: "Entry", found: Found) -> Answer:
+        self._found(entry, found)
         entry.cache_hit = True
-        entry.call.told.append(_hit(kept.age, kept.request_id))
-        first, *rest = kept.frames()
+        first, *rest = found.frames
         return Answer(first, _each(rest) if rest else None)
 
     def _joined(self, entry: "Entry", flight: Flight) -> None:
@@ -181,12 +197,10 @@ class Cache:
             found = await self._find(asking)
             if found is None:
                 raise _not_cached()
-            entry.cache_hit = True
-            self._found(entry, found)
-            return Answer(found.frames[0], _each(found.frames[1:]))
+            return self._again(entry, found)
         work = Work(
             find=lambda: self._find(asking),
-            ask=lambda: self._ask(entry),
+            ask=lambda: self._ask(entry) if asking.items is None else asking.items.ask(entry, self._ask),
             keep=lambda frames: self._keep(entry, asking, frames),
         )
         joinable = self._flights.find(asking.key) is None
@@ -194,6 +208,9 @@ class Cache:
         answer = await Answer.begun(flight.listen(entry), stream=entry.call.stream)
         if flight.found is not None:
             self._found(entry, flight.found)
+        elif asking.items is not None and asking.items.kept:
+            self.counts.partial += 1
+            entry.call.told.append(_PARTIAL % (asking.items.kept, len(asking.items)))
         else:
             self._missed(entry, _MISS if wanted.read else _REFRESHED)
         return answer
@@ -213,6 +230,8 @@ class Cache:
     async def _find(self, asking: "_Asking") -> Found | None:
         """What is kept elsewhere, or answers a question that means the same."""
         wanted, rule = asking.wanted, asking.rule
+        if asking.items is not None:
+            return _whole(asking.items) if await asking.items.far() else None
         if wanted.read:
             kept = await self.store.far(asking.key, rule.ttl)
             if kept is not None and kept.age <= wanted.max_age:
@@ -239,6 +258,8 @@ class Cache:
     def _keep(self, entry: "Entry", asking: "_Asking", frames: Sequence[Frame]) -> Awaitable[None] | None:
         """Whole, successful answers of the target that is asked first: another one stands in for it while it is
         away, and no longer."""
+        if asking.items is not None:
+            return asking.items.share()
         if entry.target is not entry.targets[0] or not asking.is_answered(frames, entry.call):
             return None
         kept = Kept.of(frames, entry.call.request_id)
@@ -269,7 +290,8 @@ class Cache:
 
 @dataclass(slots=True)
 class _Asking:
-    """One question, and how it is asked. headers: those that are passed on. place: among those that mean the same."""
+    """One question, and how it is asked. headers: those that are passed on. place: among those that mean the same.
+    items: of embeddings."""
 
     endpoint: str
     key: bytes
@@ -278,6 +300,7 @@ class _Asking:
     wanted: Wish
     headers: Sequence[Header]
     place: "Place | None" = None
+    items: Items | None = None
 
     def is_answered(self, frames: Sequence[Frame], call: Call) -> bool:
         choices = self.asked.get("n")
@@ -288,6 +311,10 @@ def _is_of_the_request(error: HomeportError) -> bool:
     """A fault that the same request has again."""
     status = error.upstream_status if isinstance(error, UpstreamRefused) else error.status
     return 400 <= status < 500 and status not in _PASSING
+
+
+def _whole(items: Items) -> Found:
+    return Found([items.frame()], _hit(items.age, items.request_id), items.age)
 
 
 async def _each(frames: Sequence[Frame]) -> AsyncGenerator[Frame, None]:

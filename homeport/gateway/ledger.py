@@ -9,6 +9,7 @@ A row says what was used, in classes that do not overlap, and how the money was 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -30,6 +31,8 @@ from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
 from homeport.wire.money import dollars
+
+log = logging.getLogger("homeport.ledger")
 
 #: Bytes of a name. Names come from clients and may be long; a record has a slot of the journal.
 LONGEST_NAME = 80
@@ -77,6 +80,7 @@ class Entry:
         "endpoint",
         "first_at",
         "grant",
+        "kept",
         "principal",
         "produced",
         "ran",
@@ -114,6 +118,7 @@ class Entry:
         self.service_tier: str | None = None
         self.usage: Usage | None = None
         self.cache_hit = False
+        self.kept: Usage | None = None
         self.tries = 0
         self.produced = Produced()
 
@@ -134,7 +139,7 @@ class Entry:
             self.first_at = clock.monotonic()
             self.ran, self.service_tier = frame.model, frame.service_tier
         if frame.usage is not None:
-            self.usage = frame.usage
+            self.usage, self.kept = frame.usage, frame.kept
         elif frame.data:
             self.produced.take(frame.data)
 
@@ -179,6 +184,7 @@ class Ledger:
             raise Unavailable(
                 "Requests cannot be recorded at the moment, and what cannot be recorded is not served. Try again soon.",
                 code="ledger_unavailable",
+                headers=(("retry-after", "1"),),
             ) from None
         self.watchers.running += 1
         return Entry(self, slot, endpoint, principal, call, grant, targets)
@@ -187,7 +193,7 @@ class Ledger:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
         ending = Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
         self.watchers.running -= 1
-        written = entry.grant.written if entry.grant.has_budgets else None
+        unwritten = entry.grant if entry.grant.has_budgets else None
         usage = entry.usage
         if usage is None and not entry.produced:
             usage = _uncounted(entry, outcome)
@@ -197,20 +203,24 @@ class Ledger:
             if row.cost_pico is not None:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
             self._journal.close(slot, _record(row))
-            self._log.put(slot, row, written)
+            self._log.put(slot, row, unwritten)
             self.watchers.ended(ending, row)
             return
         settle, tell = entry.grant.settle_later(), self._told_later(ending)
 
         def counted() -> UsageRow:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
-            usage = _counted(entry)
+            try:
+                usage = _counted(entry)
+            except Exception as error:  # in the log's thread, which nobody else may end
+                log.error("%s: its tokens cannot be counted: %s", entry.call.request_id, type(error).__name__)
+                usage = _estimated(entry)
             row = ending.row(usage, estimated=True)
             settle(_generated(entry, usage), nano(row.cost_pico))
             tell(row)
             return row
 
-        self._log.put(slot, counted, written)
+        self._log.put(slot, counted, unwritten)
 
     def _told_later(self, ending: "Ending") -> Callable[[UsageRow], None]:
         """For the log's thread: watchers are told in the event loop."""
@@ -284,7 +294,8 @@ class Ending(NamedTuple):
         entry, used, tier = self.entry, units(usage), short(self.entry.service_tier or DEFAULT_TIER)
         call, principal, target = entry.call, entry.principal, entry.target
         first = entry.first_at if entry.first_at is not None else self.ended
-        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit)
+        kept = None if entry.kept is None else units(entry.kept)
+        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
@@ -349,14 +360,22 @@ class _Bill(NamedTuple):
 _NO_PRICE = _Bill(None, None, None, None)
 
 
-def _bill(price: Price | None, used: Units, *, service_tier: str = DEFAULT_TIER, cache_hit: bool = False) -> _Bill:
-    """An answer from the cache costs nothing, and what it would have cost is saved."""
+def _bill(
+    price: Price | None,
+    used: Units,
+    *,
+    service_tier: str = DEFAULT_TIER,
+    cache_hit: bool = False,
+    kept: Units | None = None,
+) -> _Bill:
+    """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
     cost = price.cost(used, service_tier=service_tier) if price is not None else None
     if price is None or cost is None:
         return _NO_PRICE
+    saved = price.cost(kept, service_tier=service_tier) if kept is not None else None
     if cache_hit:
-        return _Bill(0, cost.pico, None, price.rule)
-    return _Bill(cost.pico, None, cost.lines, price.rule)
+        return _Bill(0, cost.pico + (saved.pico if saved is not None else 0), None, price.rule)
+    return _Bill(cost.pico, saved.pico if saved is not None else None, cost.lines, price.rule)
 
 
 def _generated(entry: Entry, usage: Usage) -> int:
@@ -367,6 +386,12 @@ def _generated(entry: Entry, usage: Usage) -> int:
 def _uncounted(entry: Entry, outcome: str) -> Usage:
     """Nothing was counted and nothing was produced: whole answers had a prompt at least, refused requests nothing."""
     return Usage(len(entry.call.body) // 4, 0) if outcome == "completed" else Usage(0, 0)
+
+
+def _estimated(entry: Entry) -> Usage:
+    """By characters alone."""
+    produced = entry.produced
+    return Usage(len(entry.call.body) // 4, round(len(produced.text) / 4 * produced.times))
 
 
 def _counted(entry: Entry) -> Usage:

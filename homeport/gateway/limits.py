@@ -204,7 +204,8 @@ class Grant:
     used: tokens that it really took; cost: what it really cost in nanodollars. None: as much as was reserved.
 
     What it cost stays reserved until the ledger has it (`written`), so whoever asks the ledger what was spent, and the
-    store what is reserved, misses nothing: whatever is killed or forgets meanwhile.
+    store what is reserved, misses nothing: whatever is killed or forgets meanwhile. Where many records wait for the
+    database on disk, one grant stands for all that count against the same budgets (`join`).
     """
 
     __slots__ = (
@@ -278,6 +279,13 @@ class Grant:
         if charges:
             spent = [self._spent] * len(charges)
             self._shared.give(charges, spent, spent, self._session)
+
+    def join(self, held: "dict[tuple[Charge, ...], Grant]") -> None:
+        """What it cost is told the ledger has it together with that of another: of one who counts against the same."""
+        first = held.setdefault(self._unwritten, self)
+        if first is not self:
+            first._spent += self._spent
+            self._unwritten = ()
 
     def _give(self, charges: tuple[Charge, ...], used: int | None, cost: int | None) -> None:
         buckets, places, reserved = self._buckets, self._places, self.tokens

@@ -44,7 +44,7 @@ class Left(NamedTuple):
 
 
 class JournalFull(Exception):
-    """The database has not taken rows for too long."""
+    """The database has not taken rows for too long, and the spill takes no more."""
 
 
 class Journal:
@@ -99,7 +99,7 @@ class Journal:
         self._map[at] = _CLOSED
 
     def free(self, slots: Sequence[int]) -> None:
-        """Their rows are in the database."""
+        """Their rows are in the database, or safe in the spill."""
         for slot in slots:
             self._map[slot * SLOT] = _FREE
         self._free.extend(slots)
@@ -111,8 +111,9 @@ class Journal:
             os.close(file)
         self._orphans, self.left, self.killed = {}, [], []
 
-    def shut(self) -> None:
-        if len(self._free) == self._slots:
+    def shut(self, *, keep: bool = False) -> None:
+        """keep: the next start shall find its name, though no slot is taken: there is a spill of that name."""
+        if len(self._free) == self._slots and not keep:
             self._path.unlink(missing_ok=True)
         self._map.close()
         for file in (self._file, *self._orphans.values()):

@@ -74,7 +74,7 @@ class Batch:
     def of(cls, rows: Sequence[UsageRow]) -> "Batch":
         ready: list[Ready] = []
         for piece in _pieces(rows, _Turns()):
-            ready += map(_harmless if _odd(piece) else _ready, piece)
+            ready += map(_ready, map(harmless, piece) if _odd(piece) else piece)
         return cls(ready)
 
     @property
@@ -167,10 +167,11 @@ def _odd(rows: Sequence[UsageRow]) -> bool:
     return not all("".join(columns[place]).isprintable() for place in _NAMES)
 
 
-def _harmless(row: UsageRow) -> Ready:
-    values = [_nearest(name, value) for name, value in zip(FIELDS, msgspec.structs.astuple(row), strict=True)]
+def harmless(row: UsageRow) -> UsageRow:
+    """The nearest row that every database takes, and msgpack."""
+    values = {name: _nearest(name, value) for name, value in msgspec.structs.asdict(row).items()}
     lines = _lines(row)
-    return _with_lines(values, None if lines is None else [_nearest_line(line) for line in lines])
+    return UsageRow(**values | {"price_lines": None if lines is None else [_nearest_line(line) for line in lines]})
 
 
 def _nearest(name: str, value: Any) -> Any:

@@ -10,11 +10,13 @@ from typing import Any
 import openai
 import pytest
 
+from homeport.errors import SettingsError
 from homeport.gateway.semantic import Semantic
 from homeport.settings import Semantic as SemanticSettings
+from tests import model_files
 from tests.api import raw
 from tests.fake_upstream import STREAM_HEAD, Behaviour, Visit, chunked, event, events, plain_answer, until, whole
-from tests.server import KEY
+from tests.server import KEY, running
 from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
 
@@ -521,3 +523,39 @@ def test_a_question_that_means_the_same_is_answered_and_labelled(tmp_path: Path)
         assert [row["cache_hit"] for row in relay.rows("m", 7)] == [0, 1, 0, 0, 0, 0, 1]
         shown = raw.ask(relay.homeport, "GET", "/v1/homeport/cache").json
         assert (shown["hits"], shown["semantic"]) == (2, 1)
+
+
+def test_the_vectors_come_from_a_model_of_this_machine(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    models = {"echo": {"engine": "echo"}, "minilm": {"path": str(model_files.minilm()), "threads": 1}}
+    settings = {"models": models, "cache": {"enabled": True, "semantic": {"enabled": True, "threshold": 0.9}}}
+
+    def question(text: str) -> dict[str, Any]:
+        return {"model": "m", "messages": [{"role": "user", "content": text}]}
+
+    with relaying(tmp_path, settings) as relay:
+        assert told(ask(relay, question("How do I reset my password?"), {})) == "miss"
+        alike = told(ask(relay, question("how can I reset my password"), {})) or ""
+        assert alike.startswith("semantic; similarity=0.9")
+        assert told(ask(relay, question("How do I bake bread?"), {})) == "miss"
+        assert told(ask(relay, question("How do I not reset my password?"), {})) == "miss"
+        assert len(relay.fake.received_for("m")) == 3
+
+
+@pytest.mark.parametrize(
+    ("models", "semantic", "words"),
+    [
+        ({"other": {"path": "smollm2"}}, {}, "no model of this machine makes vectors"),
+        ({"echo": {"engine": "echo"}}, {"model": "nobody"}, "'nobody' is no model of this machine that makes vectors"),
+        ({"all-minilm-l6-v2": {}}, {}, "Run `homeport pull all-minilm-l6-v2`"),
+    ],
+)
+def test_without_vectors_it_does_not_start(
+    tmp_path: Path, smollm2_file: Path, models: dict[str, Any], semantic: dict[str, Any], words: str
+) -> None:
+    for model in models.values():
+        if "path" in model:
+            model["path"] = str(smollm2_file)
+    settings = {"models": models, "cache": {"semantic": {"enabled": True, **semantic}}}
+    with pytest.raises(SettingsError, match=words), running(tmp_path, settings):
+        pass

@@ -12,7 +12,7 @@ from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
-QUICK: Any = {"first_byte_seconds": 0.3, "idle_seconds": 0.3, "connect_seconds": 1.0}
+QUICK: Any = {"first_byte_seconds": 1.0, "idle_seconds": 1.0, "connect_seconds": 5.0}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,11 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     dead = {"base_url": f"http://127.0.0.1:{dead_port()}/v1", "models": ["dead", "dead-2"], "retries": 0, "failures": 0}
     more = {"dead-or-local": ("dead", "echo"), "dead-or-dead": ("dead", "dead-2"), "three": ("dead", "silence", "well")}
     settings = {"aliases": {**aliases, **more}, "upstreams": {"dead": dead}}
-    with relaying(tmp_path_factory.mktemp("fallbacks"), settings, **QUICK) as made:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        relaying(tmp_path_factory.mktemp("fallbacks"), settings, **QUICK) as made,
+    ):
+        faults.small_limits(patch)
         made.fake.by_model.update(names)
         yield made
 

@@ -270,7 +270,7 @@ def test_odd_names_stay_in_their_quotes_and_nothing_else_is_told(server: Running
 
 def test_stores_engines_and_the_process(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     held: Any = server.app.held["echo"]
-    monkeypatch.setattr(held._backend._engine, "occupancy", lambda: (Occupancy("llama_cpp", 4, 3, 2),))
+    monkeypatch.setattr(held._backends[0]._engine, "occupancy", lambda: (Occupancy("llama_cpp", 4, 3, 2),))
     ask(server, "echo")
     with sqlite3.connect(server.data / "usage.db", isolation_level=None) as database:
         database.execute("BEGIN IMMEDIATE")
@@ -294,6 +294,28 @@ def test_stores_engines_and_the_process(server: Running, monkeypatch: pytest.Mon
     assert numbers.sum("process_open_fds") > 3
     assert numbers.sum("process_cpu_seconds_total") > 0
     assert until(lambda: read(server).sum("homeport_event_loop_delay_seconds_count") > 0)
+
+
+def test_rows_that_wait_on_disk_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeport.store.usage.MOST_WAITING", 1)
+    with running(tmp_path) as server:
+        with sqlite3.connect(server.data / "usage.db", isolation_level=None) as database:
+            database.execute("BEGIN IMMEDIATE")
+            for _ in range(4):
+                assert ask(server, "echo").status == 200
+            assert until(lambda: read(server).sum("homeport_ledger_spill_bytes") > 0)
+            database.execute("ROLLBACK")
+        database.close()
+        assert until(lambda: read(server).sum("homeport_ledger_spill_bytes") == 0, 15)
+
+
+def test_embeddings_are_counted_under_their_name(server: Running) -> None:
+    answer = raw.ask(server, path="/v1/embeddings", body={"model": "echo", "input": "abc"})
+    assert answer.status == 200, answer.body
+    labels = {"gen_ai_operation_name": "embeddings", "gen_ai_request_model": "echo"}
+    numbers = read(server)
+    assert numbers.sum("gen_ai_client_token_usage_count", gen_ai_token_type="input", **labels) == 1
+    assert numbers.sum("gen_ai_client_token_usage_count", gen_ai_token_type="output", **labels) == 0
 
 
 def test_redis_is_told(tmp_path: Path) -> None:

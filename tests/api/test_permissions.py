@@ -149,16 +149,22 @@ def test_no_route_answers_without_a_key(server: Running) -> None:
                 assert answer.status in expected, (method, route.path, answer.status, answer.body)
 
 
+ASKED = {
+    "chat.completions": raw.HELLO,
+    "completions": {"model": "echo", "prompt": "x"},
+    "embeddings": {"model": "echo", "input": "x"},
+}
+
+
 def test_every_inference_route_passes_the_straight_line(server: Running, admin: openai.OpenAI) -> None:
     """Limits in the headers and a row in the ledger, at each of its addresses."""
     key = new_key(server, admin)
     for endpoint in ENDPOINTS:
         addresses = [endpoint.path, f"/openai/deployments/echo{endpoint.azure}?api-version=2024-10-21"]
         for path in addresses:
-            body = {**raw.HELLO, "prompt": "x"} if endpoint.name == "completions" else raw.HELLO
-            if endpoint.name == "completions":
-                body.pop("messages")
-            answer = raw.ask(server, path=path, body=body, headers={"api-key": key, "Authorization": f"Bearer {key}"})
+            answer = raw.ask(
+                server, path=path, body=ASKED[endpoint.name], headers={"api-key": key, "Authorization": f"Bearer {key}"}
+            )
             assert answer.status == 200, answer.body
             assert "x-ratelimit-remaining-tokens" in answer.headers
             receipt = raw.ask(server, "GET", f"/v1/homeport/receipts/{answer.headers['x-request-id']}")

@@ -82,6 +82,18 @@ def test_without_the_database_it_is_ready_as_known_keys_go_on(postgres: Postgres
         postgres.start()  # else the end waits for the rows to be written
 
 
+def test_without_the_database_for_too_long_it_is_not_ready(postgres: PostgresServer, tmp_path: Path) -> None:
+    settings = {"database_url": postgres.url, "server": {"keys_max_age_seconds": 1.5}}
+    with running(tmp_path, settings) as server:
+        assert readyz(server)[0] == 200
+        postgres.kill()
+        assert until(lambda: readyz(server)[0] == 503)
+        assert "keys cannot be checked" in readyz(server)[1]["not_ready"]["database"]
+        assert raw.ask(server).error["code"] == "database_unavailable"
+        postgres.start()
+        assert until(lambda: readyz(server)[0] == 200, 15)
+
+
 def test_it_is_not_ready_once_nothing_can_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("homeport.store.journal.STEP", 3)
     monkeypatch.setattr("homeport.store.journal.MOST", 3)

@@ -1,14 +1,16 @@
 """Whatever an upstream does wrong: OpenAI's error object before the first byte, an error event after it, and an end."""
 
 import json
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
 
 from tests.api import raw
-from tests.fake_upstream import STREAM_HEAD, TEXT, chunked, event, whole
+from tests.fake_upstream import STREAM_HEAD, TEXT, Visit, chunked, event, events, plain_answer, until, whole
 from tests.upstreams import faults
 from tests.upstreams.homeports import UPSTREAM_KEY, Relay, relaying
 
@@ -18,7 +20,9 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     folder = tmp_path_factory.mktemp("faults")
-    with relaying(folder, first_byte_seconds=0.3, idle_seconds=0.3, total_seconds=1.5, connect_seconds=1) as made:
+    quick: Any = {"first_byte_seconds": 1.0, "idle_seconds": 1.0, "total_seconds": 4.0, "connect_seconds": 5.0}
+    with pytest.MonkeyPatch.context() as patch, relaying(folder, **quick) as made:
+        faults.small_limits(patch)
         made.fake.by_model.update(faults.all_behaviours())
         yield made
 
@@ -140,6 +144,78 @@ def test_a_connection_is_kept_after_a_refusal_and_not_after_a_fault(relay: Relay
     ask(relay, "half")
     ask(relay, "well")
     assert relay.fake.connections > before
+
+
+def cut_everywhere(relay: Relay, of: bytes, answer: Callable[[Visit], bytes], *, stream: bool) -> list[raw.Answer]:
+    """Of the same request for as often as the upstream's answer has bytes, and once more, what its client gets when the
+    upstream ends after so many of them. of: the answer to a model whose name is as long."""
+    before = relay.fake.open
+
+    def one(place: int) -> raw.Answer:
+        relay.fake.by_model[cut_name(place)] = faults.cut_after(lambda visit: answer(visit)[:place])
+        return ask(relay, cut_name(place), stream=stream)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(one, range(len(of) + 1)))
+    assert until(lambda: relay.fake.open <= before + 8), "connections leak"
+    return answers
+
+
+def cut_name(place: int) -> str:
+    return f"cut-{place:05}"
+
+
+def outcomes(relay: Relay, places: range, *, stream: bool) -> list[tuple[str, int]]:
+    """Of the one row of each request, and the tokens that an upstream told."""
+    found = []
+    for place in places:
+        (row,) = [row for row in relay.rows(cut_name(place)) if row["stream"] == stream]
+        found.append((row["outcome"], 0 if row["estimated"] else row["prompt_tokens"] + row["completion_tokens"]))
+    return found
+
+
+def as_sent(path: str, answer: Callable[[Visit], bytes], **fields: Any) -> bytes:
+    body = json.dumps({"model": cut_name(0), "messages": HELLO, **fields}).encode()
+    with socket.socket() as nowhere:
+        return answer(Visit(nowhere, 0, "POST", path, {}, body))
+
+
+def whole_answer(visit: Visit) -> bytes:
+    return whole(plain_answer(visit))
+
+
+def test_a_plain_answer_that_is_cut_at_any_byte_is_none(relay: Relay) -> None:
+    sent = as_sent(raw.CHAT, whole_answer)
+    *cut, last = cut_everywhere(relay, sent, whole_answer, stream=False)
+    assert {(answer.status, answer.error["code"]) for answer in cut} == {(503, faults.CUT)}
+    assert last.json["choices"][0]["message"]["content"] == TEXT
+    assert outcomes(relay, range(len(sent)), stream=False) == [("failed", 0)] * len(sent)
+    assert outcomes(relay, range(len(sent), len(sent) + 1), stream=False) == [("completed", 18)]
+
+
+def whole_stream(visit: Visit) -> bytes:
+    return STREAM_HEAD + b"".join(map(chunked, events(visit))) + b"0\r\n\r\n"
+
+
+def test_a_stream_that_is_cut_at_any_byte_has_an_end_only_where_the_upstream_said_so(relay: Relay) -> None:
+    sent = as_sent(raw.CHAT, whole_stream, stream=True, stream_options={"include_usage": True})
+    first = sent.index(b"\n\n", len(STREAM_HEAD)) + 2
+    done = sent.index(b"[DONE]\n\n") + 8
+    answers = cut_everywhere(relay, sent, whole_stream, stream=True)
+    assert {(answer.status, answer.error["code"]) for answer in answers[:first]} == {(503, faults.CUT)}
+    for answer in answers[first:]:
+        assert answer.status == 200
+        *chunks, _ = raw.events(answer.body)
+        assert TEXT.startswith("".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks))
+    assert {raw.events(answer.body)[-1]["error"]["code"] for answer in answers[first:done]} == {faults.CUT}
+    for answer in answers[done:]:
+        *chunks, last = raw.events(answer.body)
+        assert last == "[DONE]"
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == TEXT
+    told = outcomes(relay, range(len(answers)), stream=True)
+    assert {outcome for outcome, _ in told[:done]} == {"failed"}
+    assert set(told[:first]) == {("failed", 0)}
+    assert set(told[done:]) == {("completed", 18)}
 
 
 def test_the_total_deadline_ends_what_never_stops(relay: Relay) -> None:

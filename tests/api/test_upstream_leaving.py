@@ -55,6 +55,27 @@ def test_leaving_a_stream(relay: Relay) -> None:
         check_left(relay, "during")
 
 
+def test_what_cannot_be_counted_is_estimated(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And holds up no record behind it."""
+
+    def broken(model: str, request: object) -> int:
+        raise ValueError("nobody reads this prompt")
+
+    monkeypatch.setattr("homeport.gateway.counting.count_request", broken)
+    relay.fake.by_model["uncountable"] = faults.quiet_after(faults.begun)
+    with relay.client() as client:
+        stream = client.chat.completions.create(model="uncountable", messages=HELLO, stream=True)
+        next(stream)
+        stream.close()
+        check_left(relay, "uncountable")
+        client.chat.completions.create(model="behind", messages=HELLO)
+        relay.rows("behind")
+    assert "its tokens cannot be counted: ValueError" in caplog.text
+    assert "nobody reads" not in caplog.text
+
+
 def test_leaving_an_async_stream(relay: Relay) -> None:
     async def leave() -> None:
         async with relay.async_client() as client:

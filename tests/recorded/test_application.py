@@ -3,10 +3,13 @@
 What the program's SDK receives is compared by the byte.
 """
 
+import base64
 import http.client
 import io
 import json
+import math
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,10 +19,12 @@ from typing import Any
 import openai
 import pytest
 
-from tests.fake_upstream import STREAM_HEAD, Visit, chunked, event, whole
+from tests.fake_upstream import STREAM_HEAD, Visit, chunked, embeddings, event, whole
 from tests.recorded.application import HelpDesk
 from tests.server import KEY, Running, running
 from tests.upstreams.homeports import relaying
+
+MODELS = ("gpt-4o-mini", "gpt-3.5-turbo-instruct", "text-embedding-3-small")
 
 
 def the_tests(desk: HelpDesk) -> None:
@@ -32,6 +37,7 @@ def the_tests(desk: HelpDesk) -> None:
     assert desk.is_angry("I hate this!")
     assert not desk.is_angry("Thank you.")
     assert desk.complete("Once") == " upon a time"
+    assert desk.nearest("refund money", ["Opening hours", "How to get money back: refund"]).endswith("refund")
     with pytest.raises(openai.BadRequestError, match="Nobody has no name"):
         desk.greet("")
 
@@ -43,6 +49,9 @@ def brain() -> Callable[[Visit], None]:
     def think(visit: Visit) -> None:
         asked = visit.json
         turn = next(turns)
+        if "input" in asked:
+            visit.send(whole(json.dumps({**json.loads(embeddings(visit)), "data": vectors(asked)}).encode()))
+            return
         if "prompt" in asked:
             choice: dict[str, Any] = {"text": " upon a time"}
         else:
@@ -68,6 +77,16 @@ def brain() -> Callable[[Visit], None]:
             visit.send(whole(json.dumps({**answer, "choices": choices, "usage": usage(turn)}, indent=1).encode()))
 
     return think
+
+
+def vectors(asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Units, by the letters of a text; as numbers or as base64, as the SDK asks for them."""
+    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    counts = [[text.count(letter) for letter in "refundmoy"] for text in texts]
+    found = [[one / math.hypot(*each) for one in each] for each in counts]
+    encode = asked.get("encoding_format") == "base64"
+    written = [base64.b64encode(struct.pack("<9f", *one)).decode() if encode else one for one in found]
+    return [{"object": "embedding", "index": at, "embedding": one} for at, one in enumerate(written)]
 
 
 def said(messages: list[dict[str, Any]], turn: int) -> dict[str, Any]:
@@ -181,12 +200,12 @@ def answers(homeport: Running) -> list[tuple[int, bytes]]:
 def test_a_suite_that_was_recorded_runs_offline_to_the_byte(tmp_path: Path) -> None:
     tapes = str(tmp_path / "tapes")
     with relaying(tmp_path / "recording", {"recording": {"record": tapes}}) as relay:
-        relay.fake.by_model |= dict.fromkeys(("gpt-4o-mini", "gpt-3.5-turbo-instruct"), brain())
+        relay.fake.by_model |= dict.fromkeys(MODELS, brain())
         first = answers(relay.homeport)
-        assert len(relay.fake.received) == len(first) == 12
+        assert len(relay.fake.received) == len(first) == 14
     for turn in range(2):
         with running(tmp_path / f"replay-{turn}", {"recording": {"replay": tapes}}) as homeport:
             assert answers(homeport) == first
             recorder = homeport.app.recorder
             assert recorder is not None
-            assert recorder.told() == "12 answers were replayed, 0 requests were not found, 0 recordings were not used"
+            assert recorder.told() == "14 answers were replayed, 0 requests were not found, 0 recordings were not used"

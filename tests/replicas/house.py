@@ -139,9 +139,11 @@ def housed(
     database_url: str | None = None,
     redis_url: str | None = None,
     settings: str = "",
+    program: str = "homeport",
     **environment: str,
 ) -> Iterator[House]:
-    """Until the block ends. Each replica has a data folder of its own. settings: tables of homeport.toml."""
+    """Until the block ends. Each replica has a data folder of its own. settings: tables of homeport.toml; program: the
+    module that is run."""
     with fake_upstream() as fake:
         top = {"database_url": database_url, "redis_url": redis_url}
         lines = [f'{name} = "{value}"' for name, value in top.items() if value is not None]
@@ -150,7 +152,7 @@ def housed(
         lines.insert(-1, "retries = 0\nfailures = 0\nrest_seconds = 0.001")
         for model in PRICED:
             lines += [f"[prices.{model}]", f"input = {INPUT}", f"output = {OUTPUT}"]
-        made = [Replica(folder / f"replica-{number}", environment) for number in range(replicas)]
+        made = [Replica(folder / f"replica-{number}", environment, program) for number in range(replicas)]
         try:
             for one in made:
                 one.folder.mkdir()

@@ -19,14 +19,16 @@ from tests.replicas.http import ask
 #: The operator's own key: for the API and the Admin API.
 KEY = "sk-preset-0123456789abcdef"
 PATIENCE = 30.0
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Replica:
-    """A `homeport serve`. folder: its homeport.toml, its data and what it has said."""
+    """A `homeport serve`. folder: its homeport.toml, its data and what it has said. program: the module that is run."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: str = "homeport"
     url: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _client: openai.OpenAI | None = None
@@ -53,11 +55,11 @@ class Replica:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
         with (self.folder / "stdout").open("wb") as out, self.log.open("ab") as error:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "homeport", "serve", "--port", "0", "--data", str(self.data)],
+                [sys.executable, "-m", self.program, "serve", "--port", "0", "--data", str(self.data)],
                 stdout=out,
                 stderr=error,
                 cwd=self.folder,
-                env={**inherited, "HOMEPORT_API_KEY": KEY, **self.environment},
+                env={**inherited, "PYTHONPATH": str(ROOT), "HOMEPORT_API_KEY": KEY, **self.environment},
             )
 
     def wait(self) -> None:

@@ -123,6 +123,22 @@ class PostgresServer:
                 self.process.wait()
             self.process = None
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections stay open and new ones are taken, nothing is answered."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        stopped = [self.process.pid]
+        os.kill(self.process.pid, signal.SIGSTOP)  # first: from now on there are no new ones
+        stopped += map(int, children.read_text().split())
+        try:
+            for pid in stopped[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
     def create(self, name: str) -> str:
         """A new, empty database; its URL. For a test of its own on a server that many share."""
 

@@ -51,6 +51,16 @@ def test_a_slot_is_used_again_without_a_trace_of_what_stood_there(tmp_path: Path
     assert reopened(tmp_path) == [Left(False, b"short")]
 
 
+def test_a_name_that_somebody_else_needs_is_found_though_no_slot_is_taken(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.shut(keep=True)
+    heir = Journal(tmp_path)
+    assert (heir.killed, heir.left) == ([journal.name], [])
+    heir.forget_left()
+    heir.shut()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_grows_with_what_is_open(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     slots = [journal.open(b"%d" % number) for number in range(STEP + 10)]

@@ -4,6 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
+from homeport.backends.upstreams import events as events_module
+from homeport.backends.upstreams import relay
 from tests.fake_upstream import (
     STREAM_HEAD,
     Behaviour,
@@ -76,9 +80,9 @@ def silence(visit: Visit) -> None:
     visit.wait_until_left()
 
 
-def endless(begin: bytes, piece: bytes) -> Behaviour:
+def endless(begin: Callable[[Visit], bytes] | bytes, piece: bytes) -> Behaviour:
     def send(visit: Visit) -> None:
-        visit.send(begin)
+        visit.send(begin if isinstance(begin, bytes) else begin(visit))
         while True:
             visit.send(piece)
 
@@ -125,6 +129,11 @@ def in_a_character(visit: Visit) -> bytes:
 
 def in_a_line(visit: Visit) -> bytes:
     return STREAM_HEAD + chunked(events(visit)[0]) + chunked(b"da")
+
+
+def torn_letter(text: bytes) -> bytes:
+    """Without the second half of its first letter of two bytes."""
+    return text.replace("ü".encode(), "ü".encode()[:1], 1)
 
 
 def interim(visit: Visit) -> None:
@@ -197,6 +206,16 @@ PLAIN = {
     ),
     "bad-chunk": Fault(raw(head(transfer_encoding="chunked") + b"zz\r\nxx\r\n"), MALFORMED),
     "two-lengths": Fault(raw(head(content_length="3", transfer_encoding="chunked") + b"abc"), MALFORMED),
+    "too-long-length": Fault(
+        cut_after(lambda visit: head(content_length="9000", content_type="a/b") + plain_answer(visit)), CUT
+    ),
+    "negative-length": Fault(raw(head(content_length="-5") + b"abc"), MALFORMED),
+    "length-of-words": Fault(raw(head(content_length="many") + b"abc"), MALFORMED),
+    "other-length": Fault(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), MALFORMED),
+    "torn-letter": Fault(lambda visit: visit.send(whole(torn_letter(plain_answer(visit)))), MALFORMED),
+    "deep": Fault(lambda visit: visit.send(whole(b'{"choices":' + b"[" * 200_000)), MALFORMED),
+    "endless-answer": Fault(endless(head(content_type="application/json"), b" " * 4096), LARGE),
+    "endless-chunks": Fault(endless(head(transfer_encoding="chunked"), chunked(b" " * 4096)), LARGE),
     "until-close": Fault(cut_after(lambda visit: head(content_type="a/b") + plain_answer(visit)[:-9]), MALFORMED),
 }
 
@@ -207,6 +226,9 @@ STREAM_EARLY = {
     "only-done": Fault(stream(b"data: [DONE]\n\n"), MALFORMED),
     "only-comments": Fault(stream(b": hello\n\n", b": hello\n\n"), CUT),
     "no-json": Fault(stream(b"data: hello\n\n", b"data: [DONE]\n\n"), MALFORMED),
+    "endless-comment": Fault(endless(STREAM_HEAD + chunked(b": "), chunked(b"x" * 4096)), MALFORMED),
+    "endless-event": Fault(endless(STREAM_HEAD + chunked(b"data: {"), chunked(b"x" * 4096)), MALFORMED),
+    "torn-letter-first": Fault(stream(lambda visit: torn_letter(b"".join(events(visit)))), MALFORMED),
     "error-first": Fault(stream(event({"error": ERROR})), "its_code", 500),
     "error-with-status": Fault(stream(event({"error": {"message": "Too long.", "code": 400}})), "400", 400),
 }
@@ -217,6 +239,18 @@ STREAM_LATE = {
     "reset-stream": Fault(reset_after(begun), CUT),
     "quiet-stream": Fault(quiet_after(begun), SLOW),
     "in-a-character": Fault(cut_after(in_a_character), CUT),
+    "torn-letter-late": Fault(
+        stream(lambda visit: events(visit)[1], lambda visit: torn_letter(events(visit)[0])), MALFORMED
+    ),
+    "short-length": Fault(
+        lambda visit: visit.send(
+            head(content_type="text/event-stream", content_length="400") + b"".join(events(visit))[:400]
+        ),
+        CUT,
+    ),
+    "endless-event-late": Fault(
+        endless(lambda visit: begun(visit) + chunked(b"data: {"), chunked(b"x" * 4096)), MALFORMED
+    ),
     "in-a-line": Fault(cut_after(in_a_line), CUT),
     "no-finish": Fault(stream(lambda visit: b"".join(events(visit, done=False, finish=False))), CUT),
     "bad-chunk-late": Fault(cut_after(lambda visit: begun(visit) + b"zz\r\n"), MALFORMED),
@@ -247,6 +281,12 @@ ODD_STREAMS = {
     "upper-case-type": stream(lambda visit: b"".join(events(visit)), kind="Text/Event-Stream"),
 }
 EVERY = {**EARLY, **PLAIN, **STREAM_EARLY, **STREAM_LATE}
+
+
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what never ends is too large soon."""
+    monkeypatch.setattr(relay, "LARGEST_ANSWER", 2**18)
+    monkeypatch.setattr(events_module, "LARGEST_EVENT", 2**18)
 
 
 def all_behaviours() -> dict[str, Behaviour]:

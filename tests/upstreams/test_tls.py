@@ -22,8 +22,8 @@ from tests.upstreams import faults
 HELLO: Any = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 
 
-def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
-    """A self-signed certificate and its key, in one PEM file."""
+def certificate(folder: Path, host: str = "127.0.0.1") -> Path:
+    """A self-signed certificate and its key, in one PEM file. host: an address or a name."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -35,16 +35,23 @@ def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    file = folder / f"{address}.pem"
+    file = folder / f"{host}.pem"
     file.write_bytes(
         made.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return file
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every parameter of the two requests and what a local text model makes of it. Nothing is taken and ignored.
+"""Every parameter of the requests and what a local model makes of it. Nothing is taken and ignored.
 
 honoured: it changes the answer, or its record, as OpenAI says. no effect: by its own definition it changes nothing in
 the text (an end user's name, a hint to a cache). refused: any value but the harmless ones is a 400 that names it and
@@ -105,6 +105,17 @@ COMPLETIONS: Mapping[str, Parameter] = {
     "echo": honoured("With `logprobs` the prompt is scored; refused by engines that cannot."),
     "best_of": honoured("All are generated and counted; the best by mean log-probability come back."),
     "suffix": refused("The model has not learnt to fill in the middle. Put the text behind into the prompt.", ""),
+}
+
+EMBEDDINGS: Mapping[str, Parameter] = {
+    "model": CHAT["model"],
+    "input": honoured(
+        "Text, texts, tokens or lists of tokens, 2048 at most. Under a name of OpenAI's (`text-embedding-...`) tokens "
+        "are OpenAI's, else the model's own. Longer than the context is refused with the numbers."
+    ),
+    "encoding_format": honoured("`float` or `base64` (float32, little-endian)."),
+    "dimensions": honoured("Shortened and made a unit again, where the model was trained for that; else refused."),
+    "user": _SAMPLING["user"],
 }
 
 

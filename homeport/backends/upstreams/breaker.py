@@ -15,6 +15,8 @@ FIRST_REST = 1.0
 #: Of one request in the share of failures, which is a moving average.
 _WEIGHT = 0.05
 _MOST_SHARE = 0.5
+#: A share that is none any more.
+_FORGOTTEN = 0.01
 
 State = Literal["closed", "open", "half_open"]
 
@@ -47,6 +49,8 @@ class Breaker:
     def succeeded(self) -> None:
         self.failures = 0
         self._share -= self._share * _WEIGHT
+        if self._share < _FORGOTTEN:
+            self._share = 0.0
         if self.open_until is not None:
             self.open_until, self._probing, self._share = None, False, 0.0
 
@@ -59,6 +63,11 @@ class Breaker:
             return  # else it was asked before the breaker opened
         if self._most and (self.failures >= self._most or self._share > _MOST_SHARE):
             self._open(now, FIRST_REST)
+
+    @property
+    def well(self) -> bool:
+        """Nothing is remembered that a success would change."""
+        return not self._share and self.open_until is None
 
     def state(self, now: float) -> State:
         if self.open_until is None:

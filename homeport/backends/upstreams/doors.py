@@ -54,17 +54,19 @@ class State(NamedTuple):
 class Way:
     """Through one door, for one family of models.
 
-    rests_until: the upstream has asked to be left alone. avoid_until: others are asked first. shaken: something of that
-    is to be looked at when a request has succeeded. turn: grows with each request, so that equals take turns.
+    rests_until: the upstream has asked to be left alone; away: not for a limit, but because it is not available.
+    avoid_until: others are asked first. shaken: something of that is to be looked at when a request has succeeded.
+    turn: grows with each request, so that equals take turns.
     """
 
-    __slots__ = ("avoid_until", "breaker", "door", "rests_until", "room", "shaken", "turn")
+    __slots__ = ("avoid_until", "away", "breaker", "door", "rests_until", "room", "shaken", "turn")
 
     def __init__(self, door: Door, breaker: Breaker) -> None:
         self.door = door
         self.breaker = breaker
         self.room: Room | None = None
         self.rests_until = 0.0
+        self.away = False
         self.avoid_until = 0.0
         self.shaken = False
         self.turn = 0
@@ -86,6 +88,13 @@ class Way:
         return closed, avoided, -round(share * 10), self.door.client.load, self.turn
 
 
+class Tried(NamedTuple):
+    """A way that a request has gone, and how that ended."""
+
+    way: Way
+    problem: HomeportError
+
+
 class Doors:
     """calm: model -> the way of an upstream's only door, as long as there is nothing to think about."""
 
@@ -102,10 +111,10 @@ class Doors:
     def clients(self) -> list[Client]:
         return [door.client for door in self._doors]
 
-    def take(self, call: Call, tried: Sequence[Way] = ()) -> Way | None:
+    def take(self, call: Call, tried: Sequence[Tried] = ()) -> Way | None:
         """The best way that is ready; None when none is. tried: not one of these."""
-        tokens, now = _tokens(call), clock.monotonic()
-        ready = [way for way in self._ways(call.model) if way not in tried and way.wait(tokens, now) <= 0]
+        tokens, now, gone = _tokens(call), clock.monotonic(), [one.way for one in tried]
+        ready = [way for way in self._ways(call.model) if way not in gone and way.wait(tokens, now) <= 0]
         if not ready:
             return None
         way = ready[0] if len(ready) == 1 else min(ready, key=lambda way: way.rank(now))
@@ -123,8 +132,10 @@ class Doors:
             way = min(ways, key=lambda way: (way.breaker.wait(now) > 0, way.wait(tokens, now)))
             wait = way.wait(tokens, now)
             if way.breaker.wait(now) > 0:
-                raise self._left_alone(min(way.breaker.wait(now) for way in ways))
+                raise self._left_alone("keeps failing", min(way.breaker.wait(now) for way in ways))
             if now + wait > latest or (wait > 0 and self._waiting >= self._settings.queue):
+                if way.away and way.rests_until - now >= wait:
+                    raise self._left_alone("is not available", wait)
                 raise self._limited(way, call, wait, now)
             went = await self._wait(way, tokens, wait)
             now = clock.monotonic()
@@ -148,13 +159,13 @@ class Doors:
             self._waiting -= 1
             room.owe(tokens, times=-1)
             if not free:
-                room.take(-tokens)
+                room.give_back(tokens)
         return free
 
     def learn(self, way: Way, headers: Sequence[Header]) -> None:
         """What an answer tells of the limits."""
         if way.room is None:
-            way.room = Room()
+            way.room = Room(self._settings.rest_seconds)
             self._think_about(way)
         way.room.told(headers, clock.monotonic())
 
@@ -163,17 +174,18 @@ class Doors:
         now = clock.monotonic()
         way.breaker.succeeded()
         way.door.refused = False
-        way.shaken = way.rests_until > now or way.avoid_until > now
+        way.shaken = not way.breaker.well or way.rests_until > now or way.avoid_until > now
 
     def _think_about(self, way: Way) -> None:
         for model in [model for model, calm in self.calm.items() if calm is way]:
             del self.calm[model]
 
-    def another(self, way: Way, call: Call, problem: HomeportError, tried: list[Way]) -> Way:
+    def another(self, way: Way, call: Call, problem: HomeportError, tried: list[Tried]) -> Way:
         """Another way for the same request, at once: where nothing was done for it and the others may know better.
-        Raises the problem when there is none. tried: gets longer."""
+        Raises the problem when there is none; of those of several doors the one that will be over first. tried: gets
+        longer."""
         elsewhere = self._failed(way, problem)
-        tried.append(way)
+        tried.append(Tried(way, problem))
         following = self.take(call, tried) if elsewhere else None
         if following is not None:
             log.info(
@@ -181,8 +193,9 @@ class Doors:
             )
             return following
         try:
-            raise problem
+            raise _over_first(tried) if elsewhere else problem
         finally:
+            tried.clear()
             del problem  # its traceback leads here
 
     def _failed(self, way: Way, problem: HomeportError) -> bool:
@@ -198,6 +211,7 @@ class Doors:
         probed = way.breaker.open_until is not None
         if problem.again and status:
             way.rests_until = now + min(problem.again, self._settings.rest_seconds)
+            way.away = status != 429
         if status == 429:
             way.breaker.succeeded()
             seconds = self._settings.rest_seconds if problem.again is None else AVOID_SECONDS
@@ -259,9 +273,9 @@ class Doors:
         way.turn = self._turns
         return way
 
-    def _left_alone(self, wait: float) -> UpstreamFailed:
+    def _left_alone(self, why: str, wait: float) -> UpstreamFailed:
         return UpstreamFailed(
-            f"The upstream {self._upstream!r} keeps failing and is left alone for now. You can retry your request.",
+            f"The upstream {self._upstream!r} {why} and is left alone for now. You can retry your request.",
             headers=_retry_after(wait),
         )
 
@@ -280,6 +294,12 @@ class Doors:
 def _tokens(call: Call) -> int:
     """What the limits of an upstream charge at admission, as OpenAI's do."""
     return max(call.max_tokens or _DEFAULT_ANSWER, len(call.body) // _CHARACTERS_PER_TOKEN)
+
+
+def _over_first(tried: Sequence[Tried]) -> HomeportError:
+    """Of those that are alike, the last."""
+    problems = [one.problem for one in reversed(tried)]
+    return min(problems, key=lambda problem: math.inf if problem.again is None else problem.again)
 
 
 def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:

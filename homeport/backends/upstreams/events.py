@@ -10,7 +10,7 @@ import msgspec
 
 from homeport.backends.capabilities import Frame
 from homeport.backends.upstreams import failures
-from homeport.backends.upstreams.relay import Choice, Counts
+from homeport.backends.upstreams.relay import Choice, Counts, is_text
 from homeport.errors import HomeportError
 
 LARGEST_EVENT = 16 * 2**20
@@ -62,10 +62,12 @@ class Events:
                 events = _cleaned(events)
             if b"data:" not in events:
                 return None
+        if not is_text(events):
+            events = self._until_torn(events)
         if b'"error"' in events:
             events = self._until_error(events)
-            if not events:
-                return None
+        if not events:
+            return None
         frame = Frame(events)
         if self._first:
             self._first = False
@@ -78,7 +80,8 @@ class Events:
         return frame
 
     def end(self) -> None:
-        """No more will come. Raises UpstreamRefused for an error event, UpstreamFailed unless the answer was whole."""
+        """No more will come. Raises UpstreamRefused for an error event, UpstreamFailed unless the answer was whole and
+        text."""
         if self._error is not None:
             raise self._error
         if not self._done and not self._rest.startswith(_DONE) and not any(map(_finishes, self._last)):
@@ -112,6 +115,13 @@ class Events:
         for event, place in _each(events):
             if any(line.startswith(_DONE) for line in event.split(b"\n")):
                 self._done = True
+                return events[:place]
+        return events
+
+    def _until_torn(self, events: bytes) -> bytes:
+        for event, place in _each(events):
+            if not is_text(event):
+                self._error = failures.malformed(self._upstream)
                 return events[:place]
         return events
 

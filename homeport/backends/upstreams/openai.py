@@ -1,24 +1,29 @@
 """Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
 
-from collections.abc import AsyncGenerator, Coroutine
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Header
-from homeport.backends.upstreams import failures, relay
+from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
-from homeport.backends.upstreams.doors import Doors, State, Way
+from homeport.backends.upstreams.doors import Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.images import Images
 from homeport.errors import HomeportError
 from homeport.settings import DEFAULT_BASE_URL, Upstream
 
 _LARGEST_LIST = 4 * 2**20
 #: Of `x-ratelimit-remaining-...`, as everybody spells it.
 _LIMITS = b"emaining-"
+#: Pieces of one embeddings request that are asked for at the same time.
+_PIECES_AT_ONCE = 4
 
 
 class _Listed(msgspec.Struct):
@@ -30,10 +35,12 @@ class _List(msgspec.Struct):
 
 
 class OpenAIUpstream:
-    """Chat and Complete by asking another server. Raises ValueError for an address that cannot be used."""
+    """Chat, Complete and Embed by asking another server. Raises ValueError for an address that cannot be used."""
 
-    def __init__(self, name: str, settings: Upstream) -> None:
+    def __init__(self, name: str, settings: Upstream, images: Images | None = None) -> None:
+        """images: fetches those that a request gives by URL; None: the upstream gets the URLs."""
         self.name = name
+        self._images = images
         self._settings = settings
         self._doors = Doors(name, self._clients(settings), settings)
         self._calm = self._doors.calm
@@ -109,6 +116,45 @@ class OpenAIUpstream:
     def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/completions", call)
 
+    async def embed(self, call: Call) -> Answer:
+        """A list that is longer than the upstream takes goes in pieces."""
+        items = embeddings.inputs(call)
+        if items is None:
+            return await self._answer("/embeddings", call, partial(embeddings.whole, count=None))
+        most, tokens = self._settings.embedding_inputs, self._settings.embedding_tokens
+        pieces = list(embeddings.pieces(items, most=most, tokens=tokens))
+        if len(pieces) == 1:
+            return await self._answer("/embeddings", call, partial(embeddings.whole, count=len(items)))
+        return Answer(embeddings.joined(await self._piecemeal(call, pieces), self.name))
+
+    async def _piecemeal(self, call: Call, pieces: Sequence[Sequence[msgspec.Raw]]) -> list[bytes]:
+        """The answer to each. What has been answered is remembered by the call, so that trying it again asks for the
+        others alone. After a failure none is begun; those under way may end."""
+        if call.pieces is None:
+            call.pieces = {}
+        known = call.pieces.setdefault((self.name, call.model), {})
+        places = asyncio.Semaphore(_PIECES_AT_ONCE)
+        problems: list[HomeportError] = []
+
+        async def ask(number: int, piece: Sequence[msgspec.Raw]) -> None:
+            async with places:
+                if number in known or problems:
+                    return
+                part = embeddings.asking(call, piece)
+                try:
+                    answer = await self._answer("/embeddings", part, partial(embeddings.whole, count=len(piece)))
+                except HomeportError as problem:
+                    problems.append(problem)
+                else:
+                    known[number] = answer.first.data
+
+        async with asyncio.TaskGroup() as group:
+            for number, piece in enumerate(pieces):
+                group.create_task(ask(number, piece))
+        if problems:
+            raise problems[0]
+        return [known[number] for number in range(len(pieces))]
+
     def _path(self, path: str, call: Call) -> str:
         return path
 
@@ -134,13 +180,15 @@ class OpenAIUpstream:
             raise failures.malformed(self.name) from None
         return [one.id for one in listed.data]
 
-    async def _answer(self, path: str, call: Call) -> Answer:
+    async def _answer(self, path: str, call: Call, whole: Callable[[bytes, str], Frame] = relay.whole) -> Answer:
+        """whole: what reads a plain answer."""
+        messages = await self._images.inlined(call) if self._images is not None else None
         doors = self._doors
         way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
         ask_usage = self._settings.usage_in_streams
-        body = relay.body_for(call, ask_usage=ask_usage)
+        body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
         path, headers = self._path(path, call), relay.passed_on(call)
-        tried: list[Way] = []
+        tried: list[Tried] = []
         while True:
             try:
                 response = await way.door.client.request("POST", path, headers, body)
@@ -153,7 +201,7 @@ class OpenAIUpstream:
                     try:
                         if response.status != 200:
                             raise await failures.refusal(response, self.name)
-                        answer = Answer(relay.whole(await response.read(relay.LARGEST_ANSWER), self.name))
+                        answer = Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))
                     finally:
                         response.close()
             except TransferError as error:
@@ -161,6 +209,9 @@ class OpenAIUpstream:
             except HomeportError as error:
                 way = doors.another(way, call, error, tried)
             else:
+                tried.clear()  # the tracebacks lead here
+                if messages is not None:
+                    call.inlined = None  # nobody will try again, and a stream may be long
                 if way.shaken:
                     doors.succeeded(way)
                 return answer

@@ -62,7 +62,9 @@ def duration(value: bytes) -> float | None:
     """Seconds of `1m26.4s`, of `120ms`, or of a plain number; None for what is neither."""
     if _NUMBER.fullmatch(value):
         return float(value)
-    text = value[:_LONGEST_VALUE].decode("utf-8", "replace")
+    if len(value) > _LONGEST_VALUE:
+        return None
+    text = value.decode("utf-8", "replace")
     parts = _PART.findall(text)
     if not parts or sum(len(number) + len(unit) for number, unit in parts) != len(text):
         return None
@@ -77,9 +79,12 @@ class Bucket:
     of it is back at `full_at`.
     """
 
-    __slots__ = ("at", "full_at", "left", "limit", "owed", "rate")
+    __slots__ = ("_longest", "at", "full_at", "left", "limit", "owed", "rate")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = inf) -> None:
+        """longest: seconds for which the upstream's word holds. A limit of the day may be raised before it is over, and
+        what is meant as a moment of the calendar, not as a duration, would keep everybody out for good."""
+        self._longest = longest
         self.left = self.limit = inf
         self.owed = self.rate = 0.0
         self.at = self.full_at = -inf
@@ -94,6 +99,8 @@ class Bucket:
 
     def level(self, now: float) -> float:
         """What is there now."""
+        if now >= self.at + self._longest:
+            return inf
         if self.rate:
             return min(self.limit, self.left + self.rate * (now - self.at))
         return self.left if now < self.full_at else inf
@@ -104,7 +111,8 @@ class Bucket:
         missing = min(amount, self.limit) - self.level(now)
         if missing <= 0:
             return 0.0
-        return missing / self.rate if self.rate else self.full_at - now
+        seconds = missing / self.rate if self.rate else self.full_at - now
+        return min(seconds, self.at + self._longest - now)
 
     def take(self, amount: float) -> None:
         self.left -= amount
@@ -115,9 +123,10 @@ class Room:
 
     __slots__ = ("requests", "tokens")
 
-    def __init__(self) -> None:
-        self.requests = Bucket()
-        self.tokens = Bucket()
+    def __init__(self, longest: float = inf) -> None:
+        """longest: as a bucket's."""
+        self.requests = Bucket(longest)
+        self.tokens = Bucket(longest)
 
     def told(self, headers: Sequence[Header], now: float) -> None:
         """The headers of an answer, names in lower case. What they do not tell, or cannot mean, stays as it was."""
@@ -136,6 +145,11 @@ class Room:
         """A request goes, or waits in order to go."""
         self.requests.take(1)
         self.tokens.take(tokens)
+
+    def give_back(self, tokens: int) -> None:
+        """It waited, and does not go."""
+        self.requests.take(-1)
+        self.tokens.take(-tokens)
 
     def owe(self, tokens: int, *, times: int) -> None:
         """times: 1 when a request begins to wait, -1 when it goes, or does not want to any more."""

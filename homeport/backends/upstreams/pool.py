@@ -24,14 +24,17 @@ class Pool:
         host: str,
         port: int,
         *,
+        address: str | None,
         tls: ssl.SSLContext | None,
         most: int,
         connect_seconds: float,
         line: int,
         line_seconds: float,
     ) -> None:
-        """line: how many may wait in it, and how long."""
+        """address: what is dialled in the place of the host, whose name is looked up without it. line: how many may
+        wait in it, and how long."""
         self._host = host
+        self._address = address or host
         self._port = port
         self._tls = tls
         self._most = most
@@ -131,7 +134,7 @@ class Pool:
         try:
             _, connection = await loop.create_connection(
                 lambda: Connection(loop, self._lost),
-                self._host,
+                self._address,
                 self._port,
                 ssl=self._tls,
                 server_hostname=self._host if self._tls else None,

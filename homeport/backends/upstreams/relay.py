@@ -62,9 +62,10 @@ class _Answer(msgspec.Struct):
 _answer = msgspec.json.Decoder(_Answer)
 
 
-def body_for(call: Call, *, ask_usage: bool) -> bytes:
-    """The request's own bytes, unless the model has another name upstream or a stream must be asked for its usage."""
-    changes: dict[str, msgspec.Raw] = {}
+def body_for(call: Call, *, ask_usage: bool, messages: msgspec.Raw | None = None) -> bytes:
+    """The request's own bytes, unless the model has another name upstream, a stream must be asked for its usage, or
+    other messages take the place of its own."""
+    changes: dict[str, msgspec.Raw] = {} if messages is None else {"messages": messages}
     if call.model != call.name:
         changes["model"] = msgspec.Raw(msgspec.json.encode(call.model))
     if ask_usage and call.stream and not call.include_usage:
@@ -75,12 +76,25 @@ def body_for(call: Call, *, ask_usage: bool) -> bytes:
 
 def whole(body: bytes, upstream: str) -> Frame:
     """A plain answer. Raises UpstreamFailed when it is none."""
+    if not is_text(body):
+        raise malformed(upstream)
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise malformed(upstream) from None
     usage = answer.usage.counted() if answer.usage else None
     return Frame(body, usage=usage, model=answer.model, service_tier=answer.service_tier)
+
+
+def is_text(data: bytes) -> bool:
+    """It is UTF-8. What is not even looked at is passed on, so nobody else would notice."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def passed_on(call: Call) -> list[Header]:

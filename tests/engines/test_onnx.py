@@ -1,0 +1,136 @@
+"""The default embedding model: its published figures, and the promises of vectors.VectorEngine."""
+
+import asyncio
+import math
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homeport.backends.engines.onnx import Onnx
+from homeport.backends.vectors import InputTooLong, Vector
+from homeport.errors import Unavailable
+from tests import model_files
+
+pytest.importorskip("onnxruntime")
+
+WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+PERSON = ["That is a happy person", "That is a very happy person", "That is a happy dog"]
+
+
+@asynccontextmanager
+async def engine(**settings: Any) -> AsyncIterator[Onnx]:
+    made = Onnx(model_files.minilm(), threads=1, **settings)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def numbers(vector: Vector) -> Sequence[float]:
+    return struct.unpack(f"<{len(vector.data) // 4}f", vector.data)
+
+
+def near(one: Vector, other: Vector) -> float:
+    return math.fsum(a * b for a, b in zip(numbers(one), numbers(other), strict=True))
+
+
+def test_the_published_similarities() -> None:
+    """Of sentence-transformers' documentation and the model's card; int8 weights move them a little."""
+
+    async def run() -> None:
+        async with engine() as minilm:
+            lovely, sunny, stadium = await minilm.embed(WEATHER)
+            person, very, dog = await minilm.embed(PERSON)
+            assert near(lovely, sunny) == pytest.approx(0.6660, abs=0.005)
+            assert near(lovely, stadium) == pytest.approx(0.1046, abs=0.005)
+            assert near(sunny, stadium) == pytest.approx(0.1411, abs=0.005)
+            assert near(person, very) == pytest.approx(0.943, abs=0.005)
+            assert near(person, dog) == pytest.approx(0.695, abs=0.005)
+            assert near(lovely, lovely) == pytest.approx(1, abs=1e-6)
+            assert (minilm.card.width, minilm.card.context_length, minilm.card.vocabulary) == (384, 512, 30522)
+            assert [one.tokens for one in (lovely, sunny, stadium)] == [8, 9, 8]
+
+    asyncio.run(run())
+
+
+def test_company_changes_no_vector() -> None:
+    """Many requests at once, of all lengths, give what each alone gives; in their order."""
+    texts = [" ".join(["word", "tree", "seven", "blue"][: n % 4 + 1] * (n % 13 + 1)) + f" {n}" for n in range(120)]
+
+    async def run() -> None:
+        async with engine() as minilm:
+            alone = [(await minilm.embed([text]))[0] for text in texts[:40]]
+            together = await asyncio.gather(*[minilm.embed(texts[at : at + 8]) for at in range(0, 120, 8)])
+            flat = [vector for vectors in together for vector in vectors]
+            assert [one.tokens for one in flat[:40]] == [one.tokens for one in alone]
+            assert all(near(one, other) > 0.99999 for one, other in zip(flat, alone, strict=False))
+            assert max(near(flat[0], other) for other in flat[1:]) < 0.999
+
+    asyncio.run(run())
+
+
+def test_tokens_are_taken_as_they_are() -> None:
+    async def run() -> None:
+        async with engine() as minilm:
+            text, tokens = await minilm.embed(["hello world", [7592, 2088]])
+            assert near(text, tokens) == pytest.approx(1, abs=1e-6)
+            assert (text.tokens, tokens.tokens) == (4, 4)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("length", "fits"), [(510, True), (511, False)])
+def test_the_context_is_a_limit(length: int, fits: bool) -> None:
+    async def run() -> None:
+        async with engine() as minilm:
+            if fits:
+                assert (await minilm.embed([[7592] * length]))[0].tokens == 512
+                return
+            with pytest.raises(InputTooLong) as caught:
+                await minilm.embed(["fine", "hello " * length])
+            assert (caught.value.at, caught.value.tokens) == (1, 513)
+
+    asyncio.run(run())
+
+
+def test_leaving_takes_back_what_has_not_begun() -> None:
+    async def run() -> None:
+        async with engine() as minilm:
+            many = asyncio.ensure_future(minilm.embed(["a long text of many words " * 20] * 400))
+            await asyncio.sleep(0.05)
+            many.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await many
+            async with asyncio.timeout(20):
+                assert len(await minilm.embed(["next"])) == 1
+            assert not minilm._waiting
+
+    asyncio.run(run())
+
+
+def test_too_many_that_wait_are_refused() -> None:
+    async def run() -> None:
+        async with engine(queue=2) as minilm:
+            asked = [asyncio.ensure_future(minilm.embed(["some words " * 50] * 10)) for _ in range(3)]
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(one) for one in results] == [list, list, Unavailable]
+            assert len(await minilm.embed(["there is room again"])) == 1
+
+    asyncio.run(run())
+
+
+def test_without_its_vocabulary_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to(model_files.minilm().resolve())
+
+    async def run() -> None:
+        made = Onnx(tmp_path / "model.onnx", threads=1)
+        with pytest.raises(ValueError, match=r"no vocab\.txt"):
+            await made.start()
+        await made.close()
+
+    asyncio.run(run())

@@ -59,7 +59,6 @@ from homeport.settings import (
     Fetch,
     Model,
     Settings,
-    Telemetry,
     Upstream,
     admin_key,
     first_key,
@@ -187,22 +186,30 @@ def build(settings: Settings) -> App:
                 organization=organization,
                 kept=cache,
             ),
-            *_metrics(settings.telemetry, keyring, numbers),
+            *_metrics(settings, keyring, numbers),
         ],
         organization=organization,
         largest_body=largest_body,
         watchers=watchers,
     )
     http = lane_protocol(
-        exchange, lane_routes(openai), largest_body=largest_body, most_connections=settings.server.max_connections
+        exchange,
+        lane_routes(openai),
+        largest_body=largest_body,
+        most_connections=settings.server.max_connections,
+        behind_tls_proxy=settings.server.behind_tls_proxy,
     )
     return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers, tracing)
 
 
-def _metrics(chosen: Telemetry, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:
-    if numbers is None or chosen.metrics == "off":
+def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:
+    audience = settings.telemetry.metrics
+    if numbers is None or audience == "off":
         return []
-    return metrics.routes(metrics.Metrics(keyring, numbers, audience=chosen.metrics, token=chosen.metrics_token))
+    if audience == "local" and settings.server.behind_tls_proxy:
+        audience = "admin"  # the proxy may be on this machine, and then everybody comes from there
+    token = settings.telemetry.metrics_token
+    return metrics.routes(metrics.Metrics(keyring, numbers, audience=audience, token=token))
 
 
 def _cache(settings: Settings, ask: Step, books: "Books", held: Mapping[str, Held]) -> Cache | None:

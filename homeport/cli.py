@@ -57,8 +57,16 @@ def _parser() -> argparse.ArgumentParser:
         Without any configuration a first key is made and shown once, and only this machine can connect.
         """,
     )
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key)")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1; others need a key, and TLS)")
     serve.add_argument("--port", type=int, help="port (default 8000; 0 takes a free one)")
+    serve.add_argument("--tls-cert", metavar="FILE", help="speak HTTPS: the certificate with its chain, as PEM")
+    serve.add_argument("--tls-key", metavar="FILE", help="its private key; both are read again when they change")
+    serve.add_argument(
+        "--behind-tls-proxy",
+        action="store_true",
+        default=None,
+        help="a proxy in front does TLS: plain HTTP may listen on any address",
+    )
     serve.add_argument(
         "--record", metavar="DIR", help="write every answer down there, streams with their timing, without secrets"
     )
@@ -180,7 +188,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     from homeport import settings
 
     loaded = settings.load(options.config)
-    given = {name: value for name in ("host", "port", "data") if (value := getattr(options, name, None)) is not None}
+    names = ("host", "port", "data", "tls_cert", "tls_key", "behind_tls_proxy")
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     told = {"record": "record", "replay": "replay", "replay_speed": "speed"}
     recording = {name: value for option, name in told.items() if (value := getattr(options, option, None)) is not None}
     return msgspec.structs.replace(

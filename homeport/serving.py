@@ -5,6 +5,7 @@ import ipaddress
 
 from homeport import app, logs, settings
 from homeport.api import server
+from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
 from homeport.settings import Settings
 
@@ -18,18 +19,31 @@ def serve(chosen: Settings) -> int:
 
 
 async def _serve(chosen: Settings) -> None:
+    _check_exposure(chosen.server)
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:
+        serving = server.server(built.asgi, built.http, chosen.server)
         made = await built.open(preset, admin=admin, refuse_without_key=_refusal(chosen.server.host))
         listener = server.bind(chosen.server.host, chosen.server.port)
     except BaseException:
         await built.close()
         raise
     host, port = listener.getsockname()[:2]
-    _print_welcome(f"http://{_shown(host)}:{port}", _key_line(made, preset, admin), made, built)
-    await server.server(built.asgi, built.http, chosen.server).serve_while(listener, built)
+    scheme = "https" if chosen.server.tls_cert is not None else "http"
+    _print_welcome(f"{scheme}://{_shown(host)}:{port}", _key_line(made, preset, admin), made, built)
+    await serving.serve_while(listener, built)
+
+
+def _check_exposure(chosen: settings.Server) -> None:
+    """Keys and prompts do not cross a network in the clear. Raises SettingsError."""
+    if chosen.tls_cert is None and not chosen.behind_tls_proxy and not _is_loopback(chosen.host):
+        raise SettingsError(
+            f"Refusing to listen on {chosen.host} without TLS: keys and prompts would cross the network in the clear. "
+            "Give a certificate (--tls-cert FILE --tls-key FILE), or say --behind-tls-proxy (server.behind_tls_proxy = "
+            "true) where a proxy in front of Homeport does TLS. How to make a certificate: docs/tls.md."
+        )
 
 
 def _refusal(host: str) -> str | None:

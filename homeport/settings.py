@@ -56,8 +56,17 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Server(_Section, frozen=True):
     """Where the server listens and what it takes in."""
 
-    host: Annotated[str, _doc("Address to listen on. Anything but loopback needs at least one key.")] = "127.0.0.1"
+    host: Annotated[str, _doc("Address to listen on. Anything but loopback needs a key, and TLS.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one and prints it.")] = 8000
+    tls_cert: Annotated[
+        str | None, _doc("PEM file, the certificate and the chain above it: the port speaks HTTPS. docs/tls.md.")
+    ] = None
+    tls_key: Annotated[
+        str | None, _doc("PEM file, its private key. Both are read again when they change, without a restart.")
+    ] = None
+    behind_tls_proxy: Annotated[
+        bool, _doc("A proxy does TLS and nobody else reaches this port: plain HTTP may listen on any address.")
+    ] = False
     data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
     organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
     max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32

@@ -21,7 +21,7 @@ ECHO = {"models": {"echo": {"engine": "echo"}}}
 
 @dataclass(frozen=True)
 class Running:
-    """url: `http://127.0.0.1:PORT`; base_url: what an OpenAI client is given."""
+    """url: `http://127.0.0.1:PORT`, or `https:`; base_url: what an OpenAI client is given."""
 
     url: str
     port: int
@@ -91,7 +91,8 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
         if failures:
             raise failures[0]
         port = listener.getsockname()[1]
-        yield Running(f"http://127.0.0.1:{port}", port, built, data)
+        scheme = "https" if chosen.server.tls_cert is not None else "http"
+        yield Running(f"{scheme}://127.0.0.1:{port}", port, built, data)
     finally:
         serving.should_exit = True
         thread.join(timeout=30)

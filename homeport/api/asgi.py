@@ -1,12 +1,13 @@
 """The exchange behind plain ASGI: for the paths that are not hot, and for any other ASGI server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.types import Message, Receive, Scope, Send
 
 from homeport.api import headers as http_headers
-from homeport.api.exchange import Exchange, Inbound, Route
+from homeport.api.exchange import UNCHECKED_BODY, Exchange, Inbound, Route
 from homeport.errors import BodyTooLarge
 
 #: Messages that may wait for a slow client before the answer is held back.
@@ -75,21 +76,26 @@ class Inference:
         self._largest_body = largest_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive, self._largest_body)
+        route, headers = self._route(scope), list(scope["headers"])
+        if int(dict(headers).get(b"content-length", 0)) > self._largest_body:
+            raise BodyTooLarge.over(self._largest_body)  # without waiting for it
+        body = await read_body(receive, self._largest_body, partial(self._exchange.recognize, route, headers))
         if body is None:
             return
         scope["homeport.told"] = True  # the exchange tells the watchers
         reply = AsgiReply()
-        inbound = Inbound(list(scope["headers"]), body)
         async with asyncio.TaskGroup() as group:
-            answering = group.create_task(self._exchange.answer(self._route(scope), inbound, reply))
+            answering = group.create_task(self._exchange.answer(route, Inbound(headers, body), reply))
             watching = group.create_task(_cancel_when_gone(receive, answering, reply))
             await reply.pump(send)
             watching.cancel()
 
 
-async def read_body(receive: Receive, largest: int) -> bytes | None:
-    """The whole body; None when the client left meanwhile. Raises BodyTooLarge (413)."""
+async def read_body(receive: Receive, largest: int, check: Callable[[], Awaitable[None]] | None = None) -> bytes | None:
+    """The whole body; None when the client left meanwhile. Raises BodyTooLarge (413).
+
+    check: asked once a body grows large, before the rest of it is read; what it raises goes to the caller.
+    """
     parts: list[bytes] = []
     size = 0
     while True:
@@ -100,6 +106,9 @@ async def read_body(receive: Receive, largest: int) -> bytes | None:
         size += len(parts[-1])
         if size > largest:
             raise BodyTooLarge.over(largest)
+        if check is not None and size > UNCHECKED_BODY:
+            await check()
+            check = None
         if not message.get("more_body", False):
             return b"".join(parts)
 

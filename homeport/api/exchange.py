@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from homeport.gateway.tracing import Tracing
 
 KEEP_ALIVE_SECONDS = 15.0
+#: Bytes of a body that are collected for anybody. For more, whoever sends them must be known.
+UNCHECKED_BODY = 64 * 1024
 _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 _JSON = http_headers.lines([rendering.JSON])
 
@@ -191,6 +193,10 @@ class Exchange:
         return await self._idempotency.claim(
             principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
         )
+
+    async def recognize(self, route: Route, headers: list[Header]) -> None:
+        """Whether somebody known asks, before all of a large body is there. Raises what the answer would be."""
+        await route.dialect.principal(http_headers.read(headers))
 
     def refusal(self, error: HomeportError, route: Route | None = None) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""

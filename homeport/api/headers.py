@@ -14,12 +14,13 @@ from homeport.errors import TooManyHeaders, UnsupportedMediaType
 OPENAI_VERSION = b"2020-10-01"
 MOST_CUSTOM = 10
 
-#: `X-` headers that are not the user's own: SDKs, proxies, tracing, and names that Homeport itself sends.
+#: `X-` headers that are not the user's own: SDKs, proxies, tracing, names that Homeport itself sends, and those that a
+#: proxy in front obeys in an answer (`X-Accel-Redirect`, `X-Sendfile`: it would send whatever file the caller names).
 _NOT_CUSTOM = re.compile(
     rb"x-(stainless|forwarded|original|envoy|amzn?|azure|ms|aws|goog|google|cloud|b3|datadog|newrelic|appengine|accel"
-    rb"|homeport|ratelimit|openai)-.*"
+    rb"|lighttpd|litespeed|reproxy|homeport|ratelimit|openai)-.*"
     rb"|x-(real-ip|request-id|client-request-id|client-ip|cluster-client-ip|should-retry|scheme|host|forwarded|trace-id"
-    rb"|span-id|parent-span-id|traceid|spanid|http-method-override|http-method|method-override|content-type-options"
+    rb"|sendfile2?|span-id|parent-span-id|traceid|spanid|http-method-override|http-method|method-override|content-type-options"
     rb"|frame-options|xss-protection|powered-by|robots-tag|proxy-.*|csrf.*|xsrf.*|requested-with|dns-prefetch-control"
     rb"|permitted-cross-domain-policies|ua-compatible|api-version)"
 )

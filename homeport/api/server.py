@@ -2,22 +2,30 @@
 
 import asyncio
 import gc
+import math
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from homeport import clock
 from homeport.api.lane import LaneProtocol
+from homeport.api.tls import Certificate
 from homeport.errors import SettingsError
 from homeport.settings import Server as ServerSettings
 
 BACKLOG = 2048
+#: For the client's part of a TLS handshake. A connection counts from its end on, so a crowd must not linger before it.
+HANDSHAKE_SECONDS = 10.0
+#: For the client's goodbye.
+_SHUTDOWN_SECONDS = 5.0
+#: Not for the host's subdomains, which are other people's servers; the host's other ports are in it by definition.
+_HSTS = ("strict-transport-security", "max-age=31536000")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -53,19 +61,42 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again.
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, that it may give
+    notice of its end, and that it gives TLS handshakes less time.
 
     serving --SIGTERM--> notice: everything goes on, and who asks is told that the end is near
             --SIGINT---> draining: no new connections, requests in flight are finished --SIGINT--> ended
     notice  --its time is over, or another signal--> draining
     """
 
-    def __init__(self, config: uvicorn.Config, *, notice: float = 0.0) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: Certificate | None, *, notice: float = 0.0) -> None:
         """notice: seconds."""
         super().__init__(config)
+        self._certificate = certificate
         self._notice = notice
         self._exit_at = float("inf")
         self._served: Served | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own, but for the listening: it has no setting for the time of a handshake (asyncio: a minute)."""
+        await super().startup(sockets=[])
+        tls: dict[str, Any] = {}
+        if self._certificate is not None:
+            tls = {
+                "ssl": self._certificate.context,
+                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                "ssl_shutdown_timeout": _SHUTDOWN_SECONDS,
+            }
+        loop = asyncio.get_running_loop()
+        for listener in sockets or ():
+            self.servers.append(await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG, **tls))
+
+    def _protocol(self) -> asyncio.Protocol:
+        config = self.config
+        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -89,6 +120,8 @@ class Server(uvicorn.Server):
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(_start(served.start)), group.create_task(served.watch())]
+                if self._certificate is not None:
+                    beside.append(group.create_task(self._certificate.watch()))
                 await self.serve(sockets=[listener])
                 for task in beside:
                     task.cancel()
@@ -121,19 +154,33 @@ def _collect_seldom() -> None:
 
 
 def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> Server:
-    return Server(
-        uvicorn.Config(
-            app,
-            http=http,
-            loop="none",
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=int(settings.keep_alive_seconds),
-            timeout_graceful_shutdown=int(settings.drain_seconds),
-        ),
-        notice=settings.notice_seconds,
+    """Raises SettingsError: no certificate can be made of the files."""
+    certificate = _certificate(settings)
+    is_private = certificate is not None or settings.behind_tls_proxy
+    config = uvicorn.Config(
+        app,
+        http=http,
+        loop="none",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        headers=[_HSTS] if is_private else None,
+        timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=int(settings.drain_seconds),
     )
+    return Server(config, certificate, notice=settings.notice_seconds)
+
+
+def _certificate(settings: ServerSettings) -> Certificate | None:
+    if settings.tls_cert is None is settings.tls_key:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        lacking = "tls_cert" if settings.tls_cert is None else "tls_key"
+        raise SettingsError(
+            f"server.{lacking} is missing: TLS needs the certificate and its key "
+            f"(--tls-cert FILE --tls-key FILE; one file may hold both)."
+        )
+    return Certificate(settings.tls_cert, settings.tls_key)

@@ -1,7 +1,7 @@
 """When two requests are the same question: their canonical form, and the hash of it that names an answer.
 
 Canonical is what JSON means, not how it is written: members in any order, numbers by value (`1`, `1.0`, `1e0`), escapes
-and characters, spaces; of a member that stands there twice the last one holds, as everywhere in Homeport; a parameter
+and characters, spaces; of a member of a parameter that stands there twice the last one holds; a parameter
 that is null is one that is absent. What remains is compared whole, names that Homeport does not know included.
 """
 

@@ -16,7 +16,8 @@ import openai
 import pytest
 
 from homeport import clock
-from homeport.gateway import attempts
+from homeport.backends.upstreams import doors
+from homeport.gateway import attempts, ledger
 from homeport.settings import DEFAULT_BASE_URL
 from tests.api import raw
 from tests.fake_upstream import (
@@ -166,6 +167,13 @@ def test_what_does_not_pass_is_asked_once(relay: Relay, time: Skipping, code: in
     assert (len(relay.fake.received), time.waits) == (1, [])
 
 
+@pytest.mark.parametrize("name", ["cut-error", "endless-error"])
+def test_a_refusal_that_cannot_be_read_whole_is_one_by_its_status(relay: Relay, time: Skipping, name: str) -> None:
+    relay.fake.script.append(faults.EARLY[name].behaviour)
+    assert ask(relay) == TEXT
+    assert len(relay.fake.received) == 2
+
+
 def test_a_quota_that_is_used_up_does_not_pass(relay: Relay, time: Skipping) -> None:
     relay.fake.script.append(faults.status(429, {**faults.ERROR, "code": "insufficient_quota"}))
     assert refusal(relay).code == "insufficient_quota"
@@ -255,7 +263,8 @@ def test_in_an_outage_a_fifth_and_ten_are_asked_again(time: Skipping, tmp_path: 
 
 def test_a_client_that_leaves_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This one really waits."""
-    monkeypatch.setattr(attempts, "clock", clock)
+    for module in (attempts, doors, ledger):
+        monkeypatch.setattr(module, "clock", clock)
     with relaying(tmp_path, **DEFAULT) as relay:
         relay.fake.by_model["m"] = faults.status(429, retry_after="9")
         with raw.connect(relay.homeport) as connection:
@@ -304,16 +313,18 @@ def test_it_is_charged_once(time: Skipping, tmp_path: Path, stream: bool) -> Non
         assert (failed["outcome"], failed["cost_pico"], failed["prompt_tokens"]) == ("failed", 0, 0)
 
 
-def test_it_is_one_request_of_the_clients_limits(relay: Relay) -> None:
-    def left() -> int:
-        with relay.client() as client:
-            answer = client.chat.completions.with_raw_response.create(model="m", messages=HELLO)
-        return int(answer.headers["x-ratelimit-remaining-requests"])
+def test_it_is_one_request_of_the_clients_limits(time: Skipping, tmp_path: Path) -> None:
+    with relaying(tmp_path, {"tiers": {"home": {"default": {"max_requests_per_1_day": 10}}}}, **DEFAULT) as relay:
 
-    before = left()
-    relay.fake.script.extend([faults.status(500), faults.status(503)])
-    assert left() == before - 1
-    assert len(relay.fake.received) == 4
+        def left() -> int:
+            with relay.client() as client:
+                answer = client.chat.completions.with_raw_response.create(model="m", messages=HELLO)
+            return int(answer.headers["x-ratelimit-remaining-requests"])
+
+        assert left() == 9
+        relay.fake.script.extend([faults.status(500), faults.status(503)])
+        assert left() == 8
+        assert len(relay.fake.received) == 4
 
 
 # Another target

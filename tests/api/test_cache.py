@@ -108,7 +108,7 @@ def test_plain_answers_and_streams_are_apart(relay: Relay) -> None:
 SAME = [
     b'{"messages":[{"content":"hello","role":"user"}],"model":"MODEL","top_p":1,"seed":5}',
     b'{ "seed": 5.0e0, "model" : "MODEL", "top_p":1.0, "messages":[{"role":"user","content":"hell\\u006f"}] }',
-    b'{"messages":[{"content":"hello","role":"user"}],"model":"MODEL","top_p":1,"seed":4,"seed":5,"stop":null}',
+    b'{"messages":[{"content":"no","content":"hello","role":"user"}],"model":"MODEL","top_p":1,"seed":5,"stop":null}',
     b'{"messages":[{"content":"hello","role":"user"}],"model":"MODEL","top_p":1,"seed":5,"user":"ann","metadata":{"a":"b"}}',
 ]
 

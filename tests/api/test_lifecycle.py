@@ -127,7 +127,8 @@ def test_sigterm_lets_requests_finish_and_ends_with_0(tmp_path: Path) -> None:
 
 
 def test_it_refuses_to_listen_elsewhere_without_keys(tmp_path: Path) -> None:
-    status, _, error = run("serve", "--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path / "d"), cwd=tmp_path)
+    where = ("--host", "0.0.0.0", "--port", "0", "--behind-tls-proxy")
+    status, _, error = run("serve", *where, "--data", str(tmp_path / "d"), cwd=tmp_path)
     assert status == 2
     assert "Refusing to listen on 0.0.0.0 without a key" in error
 

@@ -42,7 +42,7 @@ def test_both(tmp_path: Path) -> None:
 
 
 def test_it_lets_the_server_listen_elsewhere(tmp_path: Path) -> None:
-    arguments = ("--host", "0.0.0.0")
+    arguments = ("--host", "0.0.0.0", "--behind-tls-proxy")
     with serving(tmp_path, *arguments, environment={"HOMEPORT_ADMIN_KEY": ADMIN}) as (url, _, _):
         assert projects(url.replace("0.0.0.0", "127.0.0.1"), ADMIN) == 200
 

@@ -7,18 +7,22 @@ import pytest
 
 from homeport import clock
 from homeport.backends.upstreams import doors
-from homeport.gateway import attempts
+from homeport.gateway import attempts, ledger
 
 
 @dataclass
 class Skipping:
     """It stands still until somebody waits, and who waits is there at once. waits: what was waited for, in seconds.
 
-    Only attempts and doors wait by it, so that nothing else of a server runs away; all read it.
+    It is the clock of attempts and doors, and of the entries that say when a request came, and nobody else's: the
+    other servers of a test run go on as they did.
     """
 
     at: float = 1000.0
     waits: list[float] = field(default_factory=list)
+
+    def now(self) -> float:
+        return clock.now()
 
     def monotonic(self) -> float:
         return self.at
@@ -29,8 +33,7 @@ class Skipping:
         await asyncio.sleep(0)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(clock, "monotonic", self.monotonic)
-        for module in (attempts, doors):
+        for module in (attempts, doors, ledger):
             monkeypatch.setattr(module, "clock", self)
 
 

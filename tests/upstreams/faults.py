@@ -192,7 +192,9 @@ EARLY = {
     "forbidden": Fault(status(403), "upstream_authentication_failed"),
     "html-500": Fault(html(500), None, 500),
     "html-502": Fault(html(502), None, 503),
-    "endless-error": Fault(endless(head(500, content_type="text/plain"), b"x" * 4096), LARGE),
+    "endless-error": Fault(endless(head(500, content_type="text/plain"), b"x" * 4096), None, 500),
+    "cut-error": Fault(cut_after(lambda _: whole(b'{"error": {"message": "x', 429)[:-9]), None, 429),
+    "quiet-error": Fault(quiet_after(lambda _: head(503, content_length="99") + b"{"), None, 503),
 }
 
 PLAIN = {

@@ -103,6 +103,17 @@ def test_half_open_a_success_closes_it_and_nothing_is_left_of_what_was() -> None
     assert made.wait(NOW + 2) == FIRST_REST, "the first rest is the first again"
 
 
+def test_nor_of_the_share() -> None:
+    made = breaker(most=1000)
+    while made.open_until is None:
+        made.failed(NOW)
+    made.asked(NOW + 1)
+    made.succeeded()
+    for _ in range(10):
+        made.failed(NOW + 2)
+    assert made.state(NOW + 2) == "closed"
+
+
 def test_half_open_a_failure_doubles_the_rest_up_to_the_longest() -> None:
     made = opened(longest=5.0)
     now, rests = NOW, []

@@ -126,6 +126,13 @@ def test_what_is_no_failure_of_the_upstream_does_not(time: Stepping, problem: Ho
     assert of.take(call()) is not None
 
 
+def test_a_refusal_between_failures_shows_that_it_lives(time: Stepping) -> None:
+    of = doors(failures=3)
+    for problem in (cut(), cut(), refused(429), cut(), cut(), refused(400), cut(), cut()):
+        fail(of, ready(of), problem)
+    assert of.take(call()) is not None
+
+
 def test_a_few_failures_among_many_requests_do_not_either(time: Stepping) -> None:
     """One in twenty fails, and minutes lie between them: it has nothing to do with half."""
 
@@ -298,6 +305,29 @@ def test_who_leaves_gives_back_what_it_waited_for(time: Stepping) -> None:
     run(work)
 
 
+def test_who_waits_has_its_place_whatever_the_upstream_says_meanwhile(time: Stepping) -> None:
+    """It does not know yet of those who wait."""
+
+    async def work() -> None:
+        of = doors()
+        way = ready(of)
+        learn(of, way, **FULL)
+        turns = [asyncio.ensure_future(of.turn(call())) for _ in range(2)]
+        await time.step(0.5)
+        learn(of, way, limit="60", remaining="0", reset="60s")
+        third = asyncio.ensure_future(of.turn(call()))
+        await time.step(2.75)
+        assert [turn.done() for turn in (*turns, third)] == [True, True, False]
+        await time.step(0.25)
+        assert third.done()
+        await asyncio.gather(*turns, third)
+        learn(of, way, limit="60", remaining="1", reset="59s")
+        assert of.take(call()) is not None, "nobody waits any more"
+        assert of.take(call()) is None
+
+    run(work)
+
+
 def test_who_waits_and_finds_it_failing_is_told(time: Stepping) -> None:
     async def work() -> None:
         of = doors(failures=1)
@@ -428,14 +458,25 @@ def test_a_refused_key_is_tried_again_later(time: Stepping) -> None:
     run(work)
 
 
+def test_a_key_without_quota_too(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors(2, rest_seconds=60.0)
+        fail(of, ready(of), refused(429, None))
+        await time.step(59)
+        assert [ready(of).door.number for _ in range(3)] == [2, 2, 2]
+        await time.step(1)
+        assert 1 in [ready(of).door.number for _ in range(2)]
+
+    run(work)
+
+
 def test_a_door_that_is_due_is_tried_first_and_its_failure_costs_nobody(time: Stepping) -> None:
     async def work() -> None:
         of = doors(2, failures=1)
         fail(of, ready(of), refused(500))
-        assert [ready(of).door.number for _ in range(3)] == [2, 2, 2]
         await time.step(1)
         probe = ready(of)
-        assert probe.door.number == 1
+        assert probe.door.number == 1, "though the second was never asked"
         assert of.another(probe, call(), refused(500), []).door.number == 2
         await time.step(1.5)
         assert ready(of).door.number == 2, "its rest is two seconds now"

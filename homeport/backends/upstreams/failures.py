@@ -20,7 +20,10 @@ async def refusal(response: Response, upstream: str) -> HomeportError:
     headers = tuple(
         (name.decode(), value.decode("latin-1")) for name, value in response.headers if name in _KEPT_HEADERS
     )
-    body = await response.read(LARGEST_ERROR)
+    try:
+        body = await response.read(LARGEST_ERROR)
+    except TransferError:
+        body = b""  # its status is answer enough
     if status in (401, 403):
         return UpstreamFailed(
             f"The upstream {upstream!r} does not accept Homeport's credentials. This is for the operator to mend: "

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from homeport.errors import SettingsError
 from tests.api import raw
 from tests.fake_upstream import TEXT, USAGE, Visit, answer_well, events, fake_upstream, plain_answer, until
 from tests.server import KEY, running
@@ -241,6 +242,19 @@ def test_azure_has_deployments_a_version_and_its_own_header(tmp_path: Path, cred
         else:
             assert visit.headers["authorization"] == "Bearer az-secret"
             assert "api-key" not in visit.headers
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bearer_token": "t"}, "bearer_token is for kind azure"),
+        ({"kind": "azure", "bearer_token": "t", "api_key": "k"}, "leave one of them out"),
+        ({"kind": "azure", "bearer_token": "t", "api_keys": ["k"]}, "leave one of them out"),
+    ],
+)
+def test_a_credential_that_would_not_be_used_is_refused(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words), running(tmp_path, {"upstreams": {"far": settings}}):
+        pass
 
 
 def test_organization_and_project_are_sent(tmp_path: Path) -> None:

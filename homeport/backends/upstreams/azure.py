@@ -14,6 +14,8 @@ class AzureUpstream(OpenAIUpstream):
     """base_url is the resource's address; the model's name is the deployment's."""
 
     def _credentials(self, settings: Upstream, key: str | None) -> list[Header]:
+        if settings.bearer_token and key:
+            raise ValueError("bearer_token and a key are both set: leave one of them out")
         if settings.bearer_token:
             return [(b"authorization", b"Bearer " + settings.bearer_token.encode())]
         return [(b"api-key", key.encode())] if key else []

@@ -90,6 +90,9 @@ class OpenAIUpstream:
         )
 
     def _credentials(self, settings: Upstream, key: str | None) -> list[Header]:
+        """Headers. Raises ValueError."""
+        if settings.bearer_token:
+            raise ValueError("bearer_token is for kind azure: set api_key")
         headers: list[Header] = []
         if key:
             headers.append((b"authorization", b"Bearer " + key.encode()))

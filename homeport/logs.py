@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,9 @@ def set_up(level: str, form: Form, *, process: str = "", stream: TextIO | None =
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    threading.excepthook = _of_thread
+    sys.unraisablehook = _unraisable
 
 
 class Text(logging.Formatter):
@@ -90,6 +94,15 @@ def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     message = str(context.get("message") or "Unhandled exception in the event loop").partition("\n")[0]
     logging.getLogger("homeport.loop").error("%s", message, exc_info=error)
+
+
+def _of_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread is not None else "a thread"
+    logging.getLogger("homeport.threads").error("%s has ended", name, exc_info=ended.exc_value)
+
+
+def _unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+    logging.getLogger("homeport").error("an exception was ignored", exc_info=ignored.exc_value)
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +28,13 @@ def fail() -> None:
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """As it was, afterwards."""
+    """As it was, afterwards, and the hooks with it."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
+    hooks = threading.excepthook, sys.unraisablehook
     yield logger
+    threading.excepthook, sys.unraisablehook = hooks
+    logging.captureWarnings(False)
     logger.handlers[:] = handlers
     logger.setLevel(level)
 
@@ -68,6 +73,19 @@ def test_what_nobody_waited_for_is_told_without_what_it_says(root: logging.Logge
     asyncio.run(forget())
     (line,) = stream.getvalue().splitlines()
     assert "SECRET" not in line
+    assert "ValueError at " in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_ends_a_thread_is_told_without_what_it_says(root: logging.Logger, form: Any) -> None:
+    stream = io.StringIO()
+    logs.set_up("info", form, stream=stream)
+    thread = threading.Thread(target=fail, name="worker")
+    thread.start()
+    thread.join()
+    (line,) = stream.getvalue().splitlines()
+    assert "SECRET" not in line
+    assert "worker has ended" in line
     assert "ValueError at " in line
 
 

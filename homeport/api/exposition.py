@@ -4,6 +4,7 @@ Source: prometheus.io/docs/instrumenting/exposition_formats; RFC-like text of Op
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,40 +42,41 @@ class Family(NamedTuple):
 Samples = Collection[tuple[tuple[str, ...], float | Buckets]]
 
 
-def text(families: Iterable[tuple[Family, Samples]], *, open_metrics: bool) -> bytes:
-    lines: list[str] = []
+def blocks(families: Iterable[tuple[Family, Samples]], *, open_metrics: bool) -> Iterator[str]:
+    """The text, a piece for each sample. What a piece tells was so at one moment."""
     for family, samples in families:
         name = family.name if open_metrics else family.shown
-        lines += [f"# HELP {name} {_escaped(family.help)}", f"# TYPE {name} {family.kind}"]
+        yield f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {family.kind}\n"
         for values, sample in samples:
-            labels = [
-                f'{label}="{_escaped(value)}"' for label, value in zip(family.labels, values, strict=True) if value
-            ]
+            labels = ",".join(
+                [f'{label}="{_escaped(value)}"' for label, value in zip(family.labels, values, strict=True) if value]
+            )
             if isinstance(sample, int | float):
-                lines.append(f"{family.shown}{_braced(labels)} {_number(sample)}")
+                yield f"{family.shown}{_braced(labels)} {sample!r}\n"
             else:
-                lines += _histogram(family.name, labels, sample)
+                yield _histogram(family.name, labels, sample)
     if open_metrics:
-        lines.append("# EOF")
-    return "\n".join([*lines, ""]).encode()
+        yield "# EOF\n"
 
 
-def _histogram(name: str, labels: list[str], buckets: Buckets) -> Iterator[str]:
+def _histogram(name: str, labels: str, buckets: Buckets) -> str:
     below = 0
-    for bound, count in zip((*map(float, buckets.bounds), None), buckets.counts, strict=True):
+    start = f'{name}_bucket{{{labels}{"," if labels else ""}le="'
+    lines: list[str] = []
+    for bound, count in zip(_bounds(tuple(buckets.bounds)), buckets.counts, strict=True):
         below += count
-        bucket = '"+Inf"' if bound is None else f'"{bound!r}"'
-        yield f"{name}_bucket{_braced([*labels, f'le={bucket}'])} {below}"
-    yield f"{name}_sum{_braced(labels)} {_number(buckets.sum)}"
-    yield f"{name}_count{_braced(labels)} {below}"
+        lines.append(f'{start}{bound}"}} {below}')
+    shown = _braced(labels)
+    return "\n".join([*lines, f"{name}_sum{shown} {buckets.sum!r}", f"{name}_count{shown} {below}", ""])
 
 
-def _braced(labels: Sequence[str]) -> str:
-    return f"{{{','.join(labels)}}}" if labels else ""
+@lru_cache
+def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return *(repr(float(bound)) for bound in bounds), "+Inf"
 
 
-def _number(value: float) -> str:
-    return repr(value)
+def _braced(labels: str) -> str:
+    return f"{{{labels}}}" if labels else ""
 
 
 def _escaped(value: str) -> str:

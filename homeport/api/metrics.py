@@ -1,5 +1,6 @@
 """`/metrics`: for Prometheus, and for whoever speaks its language. Who may read it: docs/telemetry.md."""
 
+import asyncio
 import hmac
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,10 @@ from homeport.api.openai import bearer_of
 from homeport.gateway.keyring import Keyring
 
 Audience = Literal["local", "admin", "open"]
+#: Pieces that are written in one go, a millisecond's work.
+AT_ONCE = 50
 #: Who has one of these in front has not sent the request from this machine, whoever brings it.
-_BROUGHT = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_BROUGHT = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 
 
 class Metrics:
@@ -41,9 +44,13 @@ class Metrics:
         """Raises InvalidKey (401), PermissionDenied (403)."""
         self._authorize(request)
         open_metrics = "application/openmetrics-text" in request.headers.get("accept", "")
-        body = exposition.text(self._collect(), open_metrics=open_metrics)
+        body: list[str] = []
+        for block in exposition.blocks(self._collect(), open_metrics=open_metrics):
+            body.append(block)
+            if len(body) % AT_ONCE == 0:
+                await asyncio.sleep(0)  # others have their turn: all of it may be megabytes
         kind = exposition.OPEN_METRICS if open_metrics else exposition.TEXT
-        return Response(body, headers={"content-type": kind, "cache-control": "no-store"})
+        return Response("".join(body), headers={"content-type": kind, "cache-control": "no-store"})
 
     def _authorize(self, request: Request) -> None:
         if self._audience == "open" or (self._audience == "local" and _is_local(request)):
@@ -56,7 +63,7 @@ class Metrics:
 def _is_local(request: Request) -> bool:
     """From this machine, to this machine, brought by nobody. (A page of the web can make a browser send requests to an
     address of this machine, but not under its name.)"""
-    if request.client is None or any(name in request.headers for name in _BROUGHT):
+    if request.client is None or any(name.startswith(_BROUGHT) for name in request.headers):
         return False
     return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
 

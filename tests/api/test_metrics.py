@@ -345,6 +345,7 @@ def test_who_watches_and_fails_takes_nobody_down(server: Running, monkeypatch: p
         ("local", {"Host": "localhost:1"}, 200),
         ("local", {"Host": "evil.example"}, 401),  # a browser that was led here by a name
         ("local", {"X-Forwarded-For": "10.0.0.1"}, 401),
+        ("local", {"X-Forwarded-Proto": "https"}, 401),
         ("local", {"Forwarded": "for=10.0.0.1"}, 401),
         ("local", {"Via": "1.1 proxy"}, 401),
         ("admin", {}, 401),
@@ -393,5 +394,5 @@ def test_a_histogram_counts_what_is_at_its_bound_below_it() -> None:
     for value in (0.5, 1.0, 1.5, 2.0, 2.5):
         seen.observe(value)
     family = exposition.Family("x", "histogram", "X.")
-    told = exposition.text([(family, [((), seen)])], open_metrics=False).decode()
+    told = "".join(exposition.blocks([(family, [((), seen)])], open_metrics=False))
     assert 'x_bucket{le="1.0"} 2\nx_bucket{le="2.0"} 4\nx_bucket{le="+Inf"} 5\nx_sum 7.5\nx_count 5\n' in told

@@ -2,10 +2,8 @@
 
 import asyncio
 import ipaddress
-import logging
-import sys
 
-from homeport import app, settings
+from homeport import app, logs, settings
 from homeport.api import server
 from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
@@ -14,13 +12,7 @@ from homeport.settings import Settings
 
 def serve(chosen: Settings) -> int:
     """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=chosen.server.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for chatty in ("uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.set_up(chosen.server.log_level, chosen.server.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(chosen))
     return 0
@@ -28,6 +20,7 @@ def serve(chosen: Settings) -> int:
 
 async def _serve(chosen: Settings) -> None:
     _check_exposure(chosen.server)
+    asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:

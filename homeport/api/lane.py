@@ -173,6 +173,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.url = b""
         self._active: Any = None  # the cycle whose turn it is
         self._refused = False
         self._in_head = True
@@ -364,10 +365,12 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             if cycle.response_started or not cycle.more_body:
                 self._deadline = _NEVER
                 return
+            if not isinstance(cycle, LaneCycle):
+                cycle.scope["homeport.told"] = True  # here, and not as one whose client has left
             cycle.disconnected = cycle.response_complete = True  # its body will never be whole
             cycle.message_event.set()
         body = rendering.openai_object(error)
-        head = self.status_line(error.status) + self.exchange.refusal(error) + _CLOSE
+        head = self.status_line(error.status) + self.exchange.refusal(error, self.routes.get(self.url)) + _CLOSE
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         self._linger()
 

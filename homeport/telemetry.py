@@ -80,8 +80,8 @@ FAMILIES = (
     Family(
         "homeport_cache_requests",
         "counter",
-        "What came of asking the cache: `hit`, `shared` with a request that ran, `semantic`, `miss`, `refreshed`, "
-        "`bypassed`.",
+        "What came of asking the cache: `hit`, `shared` with a request that ran, `semantic`, `partial`, `miss`, "
+        "`refreshed`, `bypassed`.",
         ("result",),
     ),
     Family("homeport_cache_entries", "gauge", "Answers in the cache of this process."),
@@ -100,8 +100,13 @@ FAMILIES = (
         ("store",),
     ),
     Family("homeport_model_ready", "gauge", "1: the model of this machine answers.", (_MODEL,)),
-    Family("homeport_engine_places", "gauge", "Requests that an engine generates at once.", (_MODEL, "engine")),
-    Family("homeport_engine_places_busy", "gauge", "Of them, those that it generates now.", (_MODEL, "engine")),
+    Family(
+        "homeport_engine_places",
+        "gauge",
+        "Requests (of embeddings: inputs) that an engine takes at once.",
+        (_MODEL, "engine"),
+    ),
+    Family("homeport_engine_places_busy", "gauge", "Of them, those that it works on now.", (_MODEL, "engine")),
     Family("homeport_engine_waiting", "gauge", "Requests that wait for a place.", (_MODEL, "engine")),
     Family("homeport_ready", "gauge", "1: /readyz says 200."),
     Family("homeport_event_loop_delay_seconds", "histogram", "How late the event loop is, four times a second."),
@@ -214,7 +219,7 @@ class Numbers:
         if self._seen.cache is None:
             return {}
         told = self._seen.cache.told()
-        results = {name: told[name] for name in ("shared", "semantic", "refreshed", "bypassed")}
+        results = {name: told[name] for name in ("shared", "semantic", "partial", "refreshed", "bypassed")}
         results |= {"hit": told["hits"] - told["shared"] - told["semantic"], "miss": told["misses"]}
         return {
             "homeport_cache_requests": [((result,), count) for result, count in results.items()],

@@ -117,7 +117,8 @@ class ModelCard:
 
 
 class Occupancy(NamedTuple):
-    """How much of an engine is in use. places: requests that it generates at once; busy: of them; waiting: for one."""
+    """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
+    waiting: for one."""
 
     engine: str
     places: int

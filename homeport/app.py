@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from homeport import clock
-from homeport.api import engine_room
+from homeport.api import engine_room, metrics
 from homeport.api.application import application, lane_routes
 from homeport.api.azure import AzureDialect
 from homeport.api.exchange import Exchange
@@ -33,12 +34,14 @@ from homeport.backends.held import MISSING, Held
 from homeport.backends.upstreams.images import Images
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
+from homeport.gateway.access_log import AccessLog
 from homeport.gateway.cache import Cache
 from homeport.gateway.cache_policy import Policy
 from homeport.gateway.configurations import Configurations
 from homeport.gateway.entra import Entra
 from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
+from homeport.gateway.meters import Meters
 from homeport.gateway.pipeline import Step, StraightLine
 from homeport.gateway.recording import Played, Recorder
 from homeport.gateway.recordings import Recordings
@@ -47,6 +50,8 @@ from homeport.gateway.retries import Retries
 from homeport.gateway.routing import Router, Share, Target
 from homeport.gateway.scrub import Scrub
 from homeport.gateway.semantic import Semantic
+from homeport.gateway.tracing import Tracing
+from homeport.gateway.watching import Watcher, Watchers
 from homeport.settings import (
     DEFAULT_ALIASES,
     DEFAULT_EMBEDDING_ALIASES,
@@ -59,6 +64,7 @@ from homeport.settings import (
     admin_key,
     first_key,
 )
+from homeport.telemetry import Numbers, Seen
 
 if TYPE_CHECKING:
     from homeport.books import Books
@@ -82,6 +88,9 @@ class App:
     books: "Books"
     cache: Cache | None
     recorder: Recorder | None
+    ops: Ops
+    numbers: Numbers | None
+    tracing: Tracing | None
     room: EngineRoom | None
 
     async def open(
@@ -105,8 +114,13 @@ class App:
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.books.watch())
+            if self.numbers is not None:
+                group.create_task(self.numbers.watch())
             if self.room is not None:
                 group.create_task(self.room.watch())
+
+    def drain(self) -> None:
+        self.ops.draining = True
 
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
@@ -118,6 +132,8 @@ class App:
         if self.recorder is not None:
             log.info("%s", self.recorder.told())
         await self.books.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
 
 @dataclass
@@ -133,6 +149,9 @@ class Engines:
 
     async def watch(self) -> None:
         """Nothing of theirs changes by itself."""
+
+    def drain(self) -> None:
+        """Nobody else asks whether they are ready: their workers have ended before them."""
 
     async def close(self) -> None:
         for held in self.held.values():
@@ -185,6 +204,11 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
+    meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
+    access_log = AccessLog() if settings.server.access_log else None
+    tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
+    watching: list[Watcher] = [one for one in (meters, access_log, tracing) if one is not None]
+    watchers = books.ledger.watchers = Watchers(watching)
     answer = cache.answer if cache is not None else ask
     line = StraightLine(
         router=router,
@@ -193,29 +217,38 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
         ledger=books.ledger,
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
-    exchange = Exchange(line, books.idempotency, organization=organization)
+    exchange = Exchange(line, books.idempotency, organization=organization, watchers=watchers, tracing=tracing)
     keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
     entra = Entra(settings.entra, lambda name: books.accounts.current().caller(name))
+    ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
+    numbers = None
+    if meters is not None:
+        looked_at = Seen(held, tuple(upstreams.values()), books, cache, ready=lambda: not ops.not_ready())
+        numbers = Numbers(meters, looked_at)
     asgi = application(
         exchange=exchange,
         openai=openai,
         azure=AzureDialect(keyring, entra),
         models=Models(router, keyring, created=int(clock.now())),
-        ops=Ops(lambda: {name: one.state for name, one in held.items()}),
-        control=control.routes(
-            keyring,
-            changes=books.changes,
-            tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
-            reached=books.reached,
-            usage=books.usage,
-            find=books.find,
-            organization=organization,
-            kept=cache,
-        ),
+        ops=ops,
+        control=[
+            *control.routes(
+                keyring,
+                changes=books.changes,
+                tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
+                reached=books.reached,
+                usage=books.usage,
+                find=books.find,
+                organization=organization,
+                kept=cache,
+            ),
+            *_metrics(settings, keyring, numbers),
+        ],
         organization=organization,
         largest_body=largest_body,
+        watchers=watchers,
     )
     http = lane_protocol(
         exchange,
@@ -224,7 +257,19 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
         most_connections=settings.server.max_connections,
         behind_tls_proxy=settings.server.behind_tls_proxy,
     )
-    return App(asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, engines)
+    return App(
+        asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers, tracing, engines
+    )
+
+
+def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:
+    audience = settings.telemetry.metrics
+    if numbers is None or audience == "off":
+        return []
+    if audience == "local" and settings.server.behind_tls_proxy:
+        audience = "admin"  # the proxy may be on this machine, and then everybody comes from there
+    token = settings.telemetry.metrics_token
+    return metrics.routes(metrics.Metrics(keyring, numbers, audience=audience, token=token))
 
 
 def _cache(settings: Settings, ask: Step, books: "Books", held: Mapping[str, Local]) -> Cache | None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -49,6 +49,16 @@ SPEND_SECONDS = 30.0
 SWEEP_SECONDS = 600.0
 
 
+class Health(NamedTuple):
+    """rows_waiting: in memory, for the database. spilled: bytes of those that wait on disk. slots: of the journal that
+    are taken. up: store -> it answered last time."""
+
+    rows_waiting: int
+    spilled: int
+    slots: int
+    up: Mapping[str, bool]
+
+
 class Books:
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError. Connects to nothing yet; the journal is taken."""
@@ -85,6 +95,13 @@ class Books:
         self._spills = settings.data / "spill"
         self._log = UsageLog(self._usage_database, self._journal, Spill(self._spills, self._journal.name))
         self.ledger = Ledger(self._log, self._journal, self.prices)
+        self._refusals: dict[str, Callable[[], str | None]] = {
+            "database": self._without_keys,
+            "ledger": self._without_ledger,
+        }
+        if policy == "closed":
+            self._refusals["redis"] = self._without_redis
+        self._has_redis = settings.redis_url is not None
 
     def _usage_database(self) -> Database:
         return Database(self._usage_url, synchronous="NORMAL")
@@ -143,6 +160,33 @@ class Books:
         """What was changed through this process holds for its next request."""
         with suppress(Unavailable):  # the change is made; it is seen once the database is back
             await self.accounts.load()
+
+    def refusing(self) -> dict[str, str]:
+        """What every request is refused for just now, and why: each part by the policy that it serves by.
+
+        That the database is away is none of it, for a while: known keys go on, and their rows wait on this machine.
+        """
+        told = ((name, refusal()) for name, refusal in self._refusals.items())
+        return {name: why for name, why in told if why is not None}
+
+    def health(self) -> Health:
+        up = {"database": self.accounts.reachable, "ledger": self._log.reachable}
+        if self._has_redis:
+            up["redis"] = not self.shared.away
+        return Health(self._log.waiting, self._log.bytes_on_disk, self._journal.taken, up)
+
+    def _without_keys(self) -> str | None:
+        try:
+            self.accounts.current()
+        except Unavailable as error:
+            return error.message
+        return None
+
+    def _without_ledger(self) -> str | None:
+        return "Requests cannot be recorded: the journal is full of rows that wait." if self._journal.full else None
+
+    def _without_redis(self) -> str | None:
+        return "Redis is away: limits cannot be checked." if self.shared.away else None
 
     async def find(self, request_id: str) -> UsageRow | None:
         """A row of the ledger, in the database or on its way there. Raises Unavailable: it may wait on disk."""

@@ -20,11 +20,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from homeport import app, serving
+from homeport import app, logs, serving
 from homeport.api import server
 from homeport.backends.engine_room import Kind
 from homeport.errors import HomeportError, SettingsError
-from homeport.settings import Settings
+from homeport.settings import Server, Settings
 
 log = logging.getLogger("homeport")
 
@@ -50,6 +50,11 @@ class Orders(msgspec.Struct, frozen=True):
         return len(packed).to_bytes(LENGTH, "big") + packed
 
 
+def longest_end(chosen: Server) -> float:
+    """Seconds from SIGTERM until a child must have ended."""
+    return chosen.notice_seconds + chosen.drain_seconds + ENDING_SECONDS
+
+
 def main() -> int:
     name, *numbers = sys.argv[1:]
     leash, listener = (socket.socket(fileno=int(number)) for number in numbers)
@@ -60,8 +65,9 @@ def main() -> int:
         orders = msgspec.msgpack.decode(packed, type=Orders)
     except msgspec.DecodeError:
         return 1  # the parent went before it had said all
-    serving.log_to_stderr(orders.settings, name)
-    patience = orders.settings.server.drain_seconds + ENDING_SECONDS
+    chosen = orders.settings.server
+    logs.set_up(chosen.log_level, chosen.log_format, process=name)
+    patience = longest_end(chosen)
     threading.Thread(target=_follow, args=(leash, patience), name="leash", daemon=True).start()
     try:
         with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
@@ -76,6 +82,7 @@ def main() -> int:
 
 
 async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     built = app.build(orders.settings, room=app.Room(Path(orders.room), orders.models))
     try:
         await built.join()
@@ -89,8 +96,11 @@ async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) 
 
 async def _hold(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
     """The engine room."""
+    asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     built = app.build_engines(orders.settings, orders.models)
-    inside = replace(orders.settings.server, keep_alive_seconds=KEPT_SECONDS, tls_cert=None, tls_key=None)
+    inside = replace(
+        orders.settings.server, keep_alive_seconds=KEPT_SECONDS, notice_seconds=0.0, tls_cert=None, tls_key=None
+    )
     serve = server.server(built.asgi, built.http, inside)
     serve.listening = lambda: _tell(leash)
     await serve.serve_while(listener, built)

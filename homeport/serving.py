@@ -2,11 +2,9 @@
 
 import asyncio
 import ipaddress
-import logging
 import socket
-import sys
 
-from homeport import app, settings
+from homeport import app, logs, settings
 from homeport.api import server
 from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
@@ -15,25 +13,15 @@ from homeport.settings import Settings
 
 def serve(chosen: Settings) -> int:
     """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
-    log_to_stderr(chosen)
+    logs.set_up(chosen.server.log_level, chosen.server.log_format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(chosen))
     return 0
 
 
-def log_to_stderr(chosen: Settings, process: str = "") -> None:
-    """process: its name in every line, where there are several."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=chosen.server.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {process and f'[{process}] '}%(name)s: %(message)s",
-    )
-    for chatty in ("uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 async def _serve(chosen: Settings) -> None:
     check_exposure(chosen.server)
+    asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
     try:

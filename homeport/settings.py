@@ -71,13 +71,21 @@ class Server(_Section, frozen=True):
     data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
     organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
     max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32
-    drain_seconds: Annotated[Seconds, _doc("After SIGTERM, requests in flight may run this long.")] = 30.0
+    notice_seconds: Annotated[
+        Limited,
+        _doc(
+            "After SIGTERM `/readyz` says 503 and everything goes on this long, so that load balancers look elsewhere."
+        ),
+    ] = 0.0
+    drain_seconds: Annotated[Seconds, _doc("After that, requests in flight may run this long.")] = 30.0
     keep_alive_seconds: Annotated[Seconds, _doc("An idle client connection is closed after this.")] = 75.0
     max_connections: Annotated[Positive, _doc("Client connections at once; the next one gets 503.")] = 10_000
     keys_max_age_seconds: Annotated[
         float, Meta(ge=1, description="While the database is away, known keys and limits hold this long; then 503.")
     ] = 3600.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _doc("What goes to stderr.")] = "info"
+    log_format: Annotated[Literal["text", "json"], _doc("Its lines: for people, or for machines.")] = "text"
+    access_log: Annotated[bool, _doc("A line for each request, too: docs/telemetry.md.")] = False
 
 
 class Model(_Section, frozen=True):
@@ -317,6 +325,32 @@ class Alerts(_Section, frozen=True):
     sender: Annotated[str | None, _doc("The address that they come from.")] = None
 
 
+class Telemetry(_Section, frozen=True):
+    """What is told of the server to those who watch it: docs/telemetry.md."""
+
+    metrics: Annotated[
+        Literal["local", "admin", "open", "off"],
+        _doc(
+            "Who may read `/metrics`: whoever has an admin key (`admin`), or asks from this machine (`local`), or "
+            "everybody (`open`); `off`: nothing is counted. Behind a proxy on this machine: `admin`."
+        ),
+    ] = "local"
+    metrics_token: Annotated[
+        str | None, _doc("A bearer token that may read `/metrics` and nothing else. Better in the environment.")
+    ] = None
+    otlp_endpoint: Annotated[
+        str | None,
+        _doc("`http://HOST:4318`: a span of each request goes there, by OTLP over HTTP. Needs `homeport[otel]`."),
+    ] = None
+    otlp_headers: Annotated[
+        tuple[str, ...], _doc("Sent along, `NAME=VALUE` each: a key of the collector. Better in the environment.")
+    ] = ()
+    service_name: Annotated[str, _doc("`service.name` of the spans.")] = "homeport"
+    trace_share: Annotated[
+        float, Meta(ge=0, le=1, description="Of the requests that come without a trace, so many are traced.")
+    ] = 1.0
+
+
 class Entra(_Section, frozen=True):
     """Microsoft Entra ID tokens on Azure-style URLs. Needs the extra `homeport[entra]`."""
 
@@ -350,6 +384,7 @@ class Settings(_Section, frozen=True):
     cache: Cache = Cache()
     recording: Recording = Recording()
     faults: Faults = Faults()
+    telemetry: Telemetry = Telemetry()
     entra: Entra = Entra()
 
     @property

@@ -28,9 +28,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from homeport import app, clock, serving, settings
+from homeport import app, clock, logs, serving, settings
 from homeport.api import server
-from homeport.child import ENDING_SECONDS, Orders
+from homeport.child import Orders, longest_end
 from homeport.errors import SettingsError
 from homeport.settings import Settings
 
@@ -54,7 +54,7 @@ def serve(chosen: Settings) -> int:
     """Serve until a signal; 0 when everything in flight has ended. Raises SettingsError before listening."""
     check(chosen)
     serving.check_exposure(chosen.server)
-    serving.log_to_stderr(chosen, "parent")
+    logs.set_up(chosen.server.log_level, chosen.server.log_format, process="parent")
     with asyncio.Runner() as runner:
         status = 1
         try:
@@ -76,6 +76,11 @@ def check(chosen: Settings) -> None:
         )
     if chosen.recording.record is not None or chosen.recording.replay is not None:
         raise SettingsError("Recordings are written and replayed by one process: leave --workers out.")
+    if chosen.telemetry.metrics in ("admin", "open") or chosen.telemetry.metrics_token is not None:
+        raise SettingsError(
+            "telemetry.metrics: each worker counts for itself, and /metrics would tell those of whichever answers. "
+            'Leave it out or set "off"; telemetry.otlp_endpoint and the usage pages tell of all workers.'
+        )
     bounded = {"server.max_connections": chosen.server.max_connections, "cache.max_mb": chosen.cache.max_mb}
     bounded |= {f"upstreams.{name}.connections": one.connections for name, one in chosen.upstreams.items()}
     for setting, most in bounded.items():
@@ -86,7 +91,7 @@ def check(chosen: Settings) -> None:
 def share(chosen: Settings, index: int) -> Settings:
     """The settings of one worker. What they allow at once, all workers together have: no more and no less.
 
-    index: from 0.
+    index: from 0. There are no metrics: they would be one worker's alone.
     """
     number = chosen.server.workers
 
@@ -96,6 +101,7 @@ def share(chosen: Settings, index: int) -> Settings:
     return replace(
         chosen,
         server=replace(chosen.server, max_connections=part(chosen.server.max_connections)),
+        telemetry=replace(chosen.telemetry, metrics="off"),
         cache=replace(chosen.cache, max_mb=part(chosen.cache.max_mb)),
         upstreams={
             name: replace(one, connections=part(one.connections), queue=part(one.queue))
@@ -105,6 +111,8 @@ def share(chosen: Settings, index: int) -> Settings:
 
 
 async def _serve(chosen: Settings) -> int:
+    if chosen.telemetry.metrics != "off":
+        log.warning("/metrics is off: each of several workers could tell its own numbers alone")
     models = app.heavy_models(chosen)
     with (
         _private_folder() if models else nullcontext("") as folder,
@@ -152,12 +160,15 @@ async def _kept(workers: Sequence["Child"], engines: Sequence["Child"], welcome:
     """Until a signal: the children live, and the engines as long as a worker does. A second SIGINT ends what is in
     flight. Raises NotStarted, in a group."""
     children = (*engines, *workers)
+    told: list[signal.Signals] = []
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
-        if stopping.is_set() and number == signal.SIGINT:
-            for child in children:
-                child.tell(signal.SIGINT)
+        """The first one, and what follows, is the workers' as it came: they know what it means (api/server.py)."""
+        told.append(number)
+        if stopping.is_set():
+            for child in workers:
+                child.tell(number)
         stopping.set()
 
     loop = asyncio.get_running_loop()
@@ -170,7 +181,7 @@ async def _kept(workers: Sequence["Child"], engines: Sequence["Child"], welcome:
         greeting.cancel()
         for some in (workers, engines):
             for child in some:
-                child.stop()
+                child.stop(told[0])
             for child in some:
                 await lives[child]
     return max(life.result() for life in lives.values())
@@ -221,11 +232,11 @@ class Child:
                 return 0
             rest = min(rest * 2, LONGEST_REST)
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals) -> None:
         """It drains, or is killed when that takes longer than it may."""
         self._stopping.set()
-        self.tell(signal.SIGTERM)
-        patience = self._orders.settings.server.drain_seconds + ENDING_SECONDS
+        self.tell(number if self._listening else signal.SIGTERM)
+        patience = longest_end(self._orders.settings.server)
         asyncio.get_running_loop().call_later(patience, self.tell, signal.SIGKILL)
 
     def tell(self, number: signal.Signals) -> None:

@@ -47,6 +47,9 @@ class _Told:
     async def watch(self) -> None:
         await self.app.watch()
 
+    def drain(self) -> None:
+        self.app.drain()
+
     async def close(self) -> None:
         await self.app.close()
 

@@ -15,6 +15,7 @@ from homeport.api.models import Models
 from homeport.api.ops import Ops
 from homeport.errors import UnknownURL
 from homeport.gateway.endpoints import ENDPOINTS, Endpoint
+from homeport.gateway.watching import Watchers
 
 
 def lane_routes(dialect: Dialect) -> dict[bytes, InferenceRoute]:
@@ -32,8 +33,9 @@ def application(
     control: Sequence[BaseRoute],
     organization: str,
     largest_body: int,
+    watchers: Watchers,
 ) -> ASGIApp:
-    """control: routes of the control plane."""
+    """control: routes of the control plane, and of whoever watches."""
     routes: list[BaseRoute] = [
         Route("/", ops.root, methods=["GET"]),
         Route("/healthz", ops.healthz, methods=["GET"]),
@@ -41,16 +43,20 @@ def application(
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
         *control,
-        *_inference(exchange, openai, largest_body),
-        *_azure_inference(exchange, azure, largest_body),
     ]
-    return Envelope(Router(routes, redirect_slashes=False), organization=organization)
+    inference = [*_inference(exchange, openai, largest_body), *_azure_inference(exchange, azure, largest_body)]
+    unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
+    names = {route.endpoint: route.path_format for route in routes if isinstance(route, Route)}
+    names |= {route.endpoint: route.name for route in inference}
+    router = Router([*routes, *inference, unknown], redirect_slashes=False)
+    return Envelope(router, organization=organization, watchers=watchers, names=names)
 
 
 def _inference(exchange: Exchange, dialect: Dialect, largest_body: int) -> Sequence[Route]:
     def at(endpoint: Endpoint) -> Route:
         route = InferenceRoute(endpoint, dialect)
-        return Route(endpoint.path, Inference(exchange, lambda _: route, largest_body=largest_body), methods=["POST"])
+        inference = Inference(exchange, lambda _: route, largest_body=largest_body)
+        return Route(endpoint.path, inference, methods=["POST"], name=endpoint.name)
 
     return [at(endpoint) for endpoint in ENDPOINTS]
 
@@ -62,10 +68,9 @@ def _azure_inference(exchange: Exchange, azure: AzureDialect, largest_body: int)
 
         inference = Inference(exchange, route, largest_body=largest_body)
         path = f"/openai/deployments/{{deployment}}{endpoint.azure}"
-        return Route(path, InAzureStyle(inference, azure), methods=["POST"])
+        return Route(path, InAzureStyle(inference, azure), methods=["POST"], name=endpoint.name)
 
-    unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
-    return [*(at(endpoint) for endpoint in ENDPOINTS if endpoint.azure is not None), unknown]
+    return [at(endpoint) for endpoint in ENDPOINTS if endpoint.azure is not None]
 
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:

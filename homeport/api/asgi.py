@@ -82,6 +82,7 @@ class Inference:
         body = await read_body(receive, self._largest_body, partial(self._exchange.recognize, route, headers))
         if body is None:
             return
+        scope["homeport.told"] = True  # the exchange tells the watchers
         reply = AsgiReply()
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._exchange.answer(route, Inbound(headers, body), reply))

@@ -35,7 +35,7 @@ MOST_CONNECTIONS = 100_000
 
 def application(held: Mapping[str, Held]) -> ASGIApp:
     """Which models there are, and how they are."""
-    ops = Ops(lambda: {name: one.state for name, one in held.items()})
+    ops = Ops(lambda: {name: one.state for name, one in held.items()}, dict)
     return Envelope(Router([Route("/readyz", ops.readyz, methods=["GET"])]), organization="homeport")
 
 

@@ -18,11 +18,14 @@ from homeport.backends.capabilities import Call, Frame, Header
 from homeport.errors import ConnectionCut, HomeportError, InvalidRequest
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
+from homeport.gateway.tracing import passed_on
+from homeport.gateway.watching import Aside, Watchers, status_of
 from homeport.wire import sse
 from homeport.wire.envelope import open_envelope
 
 if TYPE_CHECKING:
     from homeport.control.idempotency import Claim, Idempotency, Kept
+    from homeport.gateway.tracing import Tracing
 
 KEEP_ALIVE_SECONDS = 15.0
 #: Bytes of a body that are collected for anybody. For more, whoever sends them must be known.
@@ -97,9 +100,19 @@ class Route:
 
 
 class Exchange:
-    def __init__(self, line: Line, idempotency: "Idempotency | None", *, organization: str) -> None:
-        """idempotency: None where no client asks for it."""
+    def __init__(
+        self,
+        line: Line,
+        idempotency: "Idempotency | None",
+        *,
+        organization: str,
+        watchers: Watchers | None = None,
+        tracing: "Tracing | None" = None,
+    ) -> None:
+        """idempotency: None where no client asks for it. watchers: told of what the line does not tell."""
         self._line = line
+        self._tracing = tracing
+        self._watchers = watchers or Watchers(())
         self._idempotency = idempotency
         self._standard = http_headers.Standard(organization)
 
@@ -110,18 +123,26 @@ class Exchange:
         custom: tuple[Header, ...] = ()
         told: list[bytes] = []
         started = False
+        principal: Principal | None = None
+        untold = True  # until somebody else tells the watchers of this request
         try:
             seen = http_headers.read(inbound.headers)
             custom = seen.custom
+            trace = self._trace(request_id, route, seen, reply) if self._tracing or seen.traceparent else ()
             principal = await route.dialect.principal(seen)
             if seen.idempotency_key and self._idempotency is not None and not isinstance(reply, OnceReply):
                 claim = await self._claim(self._idempotency, route, principal, seen, inbound.body)
                 if isinstance(claim, tuple):
                     reply.send(200, self._head(request_id, began, told, custom) + replayed(claim), claim.body)
+                    self._tell(request_id, route, principal, None, began)
                 else:
+                    untold = False
                     await self._answer_once(route, inbound, OnceReply(reply, claim), claim)
                 return
             call = _call(route, inbound, seen, request_id)
+            untold = False
+            if trace:
+                call.trace = trace
             told = call.told
             if not call.stream:
                 frame = await self._line.plain(route.endpoint, principal, call)
@@ -143,10 +164,16 @@ class Exchange:
                             await reply.drain()
                 reply.write(sse.DONE)
                 reply.finish()
+        except asyncio.CancelledError as left:
+            if untold:
+                self._tell(request_id, route, principal, left, began)
+            raise
         except Exception as raised:
             if isinstance(reply, OnceReply):
                 reply.failed = True
             error = raised if isinstance(raised, HomeportError) else rendering.unexpected(raised, request_id)
+            if untold:
+                self._tell(request_id, route, principal, error, began)
             body = route.dialect.error(error)
             if isinstance(error, ConnectionCut):
                 reply.abort()
@@ -156,6 +183,13 @@ class Exchange:
             else:
                 head = self._head(request_id, began, told, custom)
                 reply.send(rendering.status_of(error), head + _error_lines(error), body)
+
+    def _trace(self, request_id: str, route: Route, seen: http_headers.Seen, reply: Reply) -> tuple[Header, ...]:
+        """The headers that go on with the request. Its span begins here, unless it will begin with the same request
+        once its `Idempotency-Key` is claimed."""
+        if self._tracing is None or (seen.idempotency_key and not isinstance(reply, OnceReply)):
+            return passed_on(seen.traceparent, seen.tracestate)
+        return self._tracing.begun(request_id, route.endpoint, seen.traceparent, seen.tracestate)
 
     async def _answer_once(self, route: Route, inbound: Inbound, reply: OnceReply, claim: "Claim") -> None:
         try:
@@ -181,9 +215,27 @@ class Exchange:
         """Whether somebody known asks, before all of a large body is there. Raises what the answer would be."""
         await route.dialect.principal(http_headers.read(headers))
 
-    def refusal(self, error: HomeportError) -> bytes:
+    def refusal(self, error: HomeportError, route: Route | None = None) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""
-        return self._head(ids.request_id(), clock.monotonic(), [], ()) + _error_lines(error)
+        request_id, now = ids.request_id(), clock.monotonic()
+        self._tell(request_id, route, None, error, now)
+        return self._head(request_id, now, [], ()) + _error_lines(error)
+
+    def _tell(
+        self,
+        request_id: str,
+        route: Route | None,
+        principal: Principal | None,
+        error: BaseException | None,
+        began: float,
+    ) -> None:
+        """Of a request that has not come to the straight line, which tells of its own."""
+        endpoint, model = (route.endpoint.name, route.model or "") if route is not None else ("", "")
+        refusal = error if isinstance(error, HomeportError) else None
+        seconds = clock.monotonic() - began
+        self._watchers.aside(
+            Aside(request_id, endpoint, "POST", model, principal, status_of(error), refusal, seconds),
+        )
 
     def _head(self, request_id: str, began: float, told: list[bytes], custom: tuple[Header, ...]) -> bytes:
         head = self._standard.lines(request_id, began) + b"".join(told)

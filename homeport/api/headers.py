@@ -42,6 +42,8 @@ class Seen:
     cache = b""
     cache_control = b""
     fault = b""
+    traceparent = b""
+    tracestate = b""
     custom: tuple[Header, ...] = ()
 
     @property
@@ -63,6 +65,8 @@ _READ = {
     b"x-homeport-cache": "cache",
     b"cache-control": "cache_control",
     b"x-homeport-fault": "fault",
+    b"traceparent": "traceparent",
+    b"tracestate": "tracestate",
 }
 
 

@@ -108,7 +108,7 @@ class LaneCycle:
         try:
             await self.protocol.exchange.recognize(self.route, self.headers)
         except HomeportError as error:
-            if self.more_body and not self.response_complete:
+            if self.more_body and not self.response_complete and not self.disconnected:
                 self.protocol.refuse(error)
 
     def send(self, status: int, head: bytes, body: bytes) -> None:
@@ -173,13 +173,13 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.url = b""
         self._active: Any = None  # the cycle whose turn it is
         self._refused = False
         self._in_head = True
         self._head_bytes = 0
         self._body_began = 0.0
-        self._body_bytes = 0
-        self._wire_bytes = 0  # of the body, with what frames it
+        self._wire_bytes = 0  # of a body that goes on, with what frames it
         self._deadline = _NEVER  # for what the client has to send
         self._stuck = _NEVER  # when what is written has waited too long
         self._watchdog: asyncio.TimerHandle | None = None
@@ -220,29 +220,28 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             self._head_bytes += len(data)
         elif not self._body_goes_on(len(data)):
             return
-        self._feed(data)
-        if self._head_bytes > LARGEST_HEAD:
-            self.refuse(_endless())
-
-    def _feed(self, data: bytes) -> None:
+        rest = None
         try:
             self.parser.feed_data(data)
-            return
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._refuse_misread(error)
             return
-        self._ignore_upgrade(rest)
+        if rest is not None:
+            self._ignore_upgrade(rest)
+        elif self._head_bytes > LARGEST_HEAD:
+            self.refuse(_endless())
 
     def _body_goes_on(self, size: int) -> bool:
         """Whether it may: its next piece within the time that an idle client has, and all of it not too slowly."""
         now = self.loop.time()
         if not self._body_began:
             self._body_began = now
-        self._deadline = self.timeout_keep_alive + min(now, self._body_began + self._body_bytes / SLOWEST)
+        came = self.cycle.size
+        self._deadline = self.timeout_keep_alive + min(now, self._body_began + came / SLOWEST)
         self._wire_bytes += size
-        if self._wire_bytes - size > LARGEST_HEAD + _CHUNK_OF_ONE * self._body_bytes:
+        if self._wire_bytes - size > LARGEST_HEAD + _CHUNK_OF_ONE * came:
             self.refuse(InvalidRequest("The request's body is nearly all chunk extensions and trailers."))
             return False
         return True
@@ -261,7 +260,8 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         kept = [header for header in self.headers if header[0] not in (b"upgrade", b"connection")]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        self._feed(line + http_headers.lines(kept) + _CLOSE + b"\r\n" + rest)
+        self._head_bytes = 0
+        self.data_received(line + http_headers.lines(kept) + _CLOSE + b"\r\n" + rest)
 
     # One timer a connection, moved by changing a number: uvicorn's own makes and cancels one for every request. It also
     # ends what uvicorn waits for without end: a head that trickles, a body that stops, an answer that nobody reads.
@@ -308,21 +308,25 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             return
         self._deadline = _NEVER
         self._in_head = True
+        if self._body_began:
+            self._body_began = 0.0
+            self._wire_bytes = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for the timer."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._refused = True
             return
         if self._refused:
             self.transport.close()
             return
         self.flow.resume_reading()
+        self._expect_bytes()  # or the rest of what waited, which could not come meanwhile
+        self._body_began = 0.0
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._expect_bytes()
 
     def status_line(self, status: int) -> bytes:
         """With uvicorn's default header, the date, which it makes anew every second."""
@@ -361,11 +365,18 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             if cycle.response_started or not cycle.more_body:
                 self._deadline = _NEVER
                 return
+            if not isinstance(cycle, LaneCycle):
+                cycle.scope["homeport.told"] = True  # here, and not as one whose client has left
             cycle.disconnected = cycle.response_complete = True  # its body will never be whole
             cycle.message_event.set()
         body = rendering.openai_object(error)
-        head = self.status_line(error.status) + self.exchange.refusal(error) + _CLOSE
+        head = self.status_line(error.status) + self.exchange.refusal(error, self.routes.get(self.url)) + _CLOSE
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close soon; what comes until then is thrown away."""
+        self._refused = True
         self._deadline = self.loop.time() + LINGER_SECONDS
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -381,8 +392,6 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self._expect_bytes()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer: keys, lengths and the like have no business there, and nothing else is read
         name = name.lower()
         self.headers.append((name, value))
         if name in _WATCHED:
@@ -390,6 +399,8 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
 
     def _watch(self, name: bytes, value: bytes) -> None:
         """What could be read in two ways is not read at all. Raises InvalidRequest."""
+        if not self._in_head:
+            return  # a trailer
         if name == b"host":
             self._hosts += 1
             if value != self._host:
@@ -417,8 +428,6 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             raise _endless()
         self._head_bytes = 0
         self._in_head = False
-        self._body_bytes = self._wire_bytes = 0
-        self._body_began = 0.0
         if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
             raise InvalidRequest("The request needs one `Host` header.")
         route = self.routes.get(self.url)
@@ -429,6 +438,7 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
             raise BodyTooLarge.over(self.largest_body)
         waiting = self.cycle is not None and not self.cycle.response_complete
         cycle = LaneCycle(self, route, self.headers, keep_alive=self.parser.should_keep_alive())
+        self.headers = []  # for trailers, which are nobody's: a key, a length have no business there
         self.cycle = cycle
         if waiting:
             self.flow.pause_reading()
@@ -450,20 +460,21 @@ class LaneProtocol(uvicorn_http.HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = url, headers, expect
         self.scope["headers"] = headers
         super().on_headers_complete()
+        self.cycle.size = 0
+        self.headers = []
 
     def _size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
-        self._body_bytes += len(body)
+        cycle.size += len(body)
         if not isinstance(cycle, LaneCycle):
             super().on_body(body)
-            if cycle.response_complete and self._body_bytes > self.largest_body:
-                self.transport.close()  # refused long ago, and still sent
+            if cycle.response_complete and cycle.size > self.largest_body:
+                self._linger()  # it was answered long ago, and is still sent
         elif not cycle.response_complete and not cycle.too_large:
             cycle.parts.append(body)
-            cycle.size += len(body)
             if cycle.size > UNCHECKED_BODY:
                 self._check(cycle)
 

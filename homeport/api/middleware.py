@@ -1,5 +1,8 @@
 """What every answer outside the exchange carries: request id, timing, the caller's own headers, errors as objects."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,13 +12,24 @@ from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.backends.capabilities import Header
 from homeport.errors import HomeportError, MethodNotAllowed, UnknownURL
+from homeport.gateway.watching import LEFT, Aside, Watchers
 
 
 class Envelope:
     """Pure ASGI, so that a stream stays a stream and a client's leaving is seen."""
 
-    def __init__(self, app: ASGIApp, *, organization: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        organization: str,
+        watchers: Watchers | None = None,
+        names: Mapping[Any, str] | None = None,
+    ) -> None:
+        """watchers: told of what the exchange does not tell. names: who answers -> its name, as Aside.endpoint."""
         self._app = app
+        self._watchers = watchers or Watchers()
+        self._names = names or {}
         self._standard = http_headers.Standard(organization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,11 +40,14 @@ class Envelope:
         began = clock.monotonic()
         custom: tuple[Header, ...] = ()
         started = False
+        status = LEFT
+        refused_with: HomeportError | None = None
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
                 started = True
+                status = message["status"]
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 if "x-request-id" not in headers:
                     standard = self._standard.lines(request_id, began)
@@ -46,9 +63,14 @@ class Envelope:
         except Exception as raised:
             if started:
                 raise
-            error = _as_error(raised, scope, request_id)
+            error = refused_with = _as_error(raised, scope, request_id)
             render = scope.get("homeport.error", rendering.openai_object)
             await _send_error(error, render(error), send_with_headers)
+        finally:
+            if "homeport.told" not in scope:
+                name = self._names.get(scope.get("endpoint"), "")
+                seconds = clock.monotonic() - began
+                self._watchers.aside(Aside(request_id, name, scope["method"], "", None, status, refused_with, seconds))
 
 
 def _as_error(raised: Exception, scope: Scope, request_id: str) -> HomeportError:

@@ -1,12 +1,12 @@
 """Errors as bytes: the one place where an exception becomes an HTTP answer in OpenAI's form."""
 
 import logging
-import traceback
 
 import msgspec
 
 from homeport.backends.capabilities import Header
 from homeport.errors import HomeportError, RateLimited, UpstreamRefused
+from homeport.logs import trail
 from homeport.wire.base import ErrorObject, ErrorResponse
 
 log = logging.getLogger("homeport.api")
@@ -31,9 +31,7 @@ def openai_object(error: HomeportError) -> bytes:
 
 def unexpected(error: BaseException, request_id: str) -> HomeportError:
     """A bug of ours: the client gets the request id, the log gets the place, and nobody gets the content."""
-    frames = traceback.extract_tb(error.__traceback__)
-    trail = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-8:]))
-    log.error("%s: unexpected %s at %s", request_id, type(error).__name__, trail)
+    log.error("%s: unexpected %s", request_id, trail(error))
     return HomeportError(
         "The server had an error while processing your request. Sorry about that! You can retry your request, or look "
         f"for the request ID {request_id} in the server's log.",

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from homeport import clock
 from homeport.api.lane import LaneProtocol
 from homeport.api.tls import Certificate
 from homeport.errors import SettingsError
@@ -80,9 +81,14 @@ def _taken(host: str, port: int, *, listen: bool) -> socket.socket:
 
 
 class Served(Protocol):
-    """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go."""
+    """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go.
+
+    drain: the end was asked for, once; it comes after the notice, and after the requests that are in flight.
+    """
 
     async def start(self) -> None: ...
+
+    def drain(self) -> None: ...
 
     async def watch(self) -> None: ...
 
@@ -90,17 +96,25 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, and that it gives
-    TLS handshakes less time.
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, that it may give
+    notice of its end, and that it gives TLS handshakes less time.
+
+    serving --SIGTERM--> notice: everything goes on, and who asks is told that the end is near
+            --SIGINT---> draining: no new connections, requests in flight are finished --SIGINT--> ended
+    notice  --its time is over, or another signal--> draining
 
     listening: called once the port answers.
     """
 
     listening: Callable[[], None] | None = None
 
-    def __init__(self, config: uvicorn.Config, certificate: Certificate | None) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: Certificate | None, *, notice: float = 0.0) -> None:
+        """notice: seconds."""
         super().__init__(config)
         self._certificate = certificate
+        self._notice = notice
+        self._exit_at = float("inf")
+        self._served: Served | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's own, but for the listening: it has no setting for the time of a handshake (asyncio: a minute)."""
@@ -126,14 +140,24 @@ class Server(uvicorn.Server):
         return made
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
+        if self.should_exit:
+            self.force_exit = self.force_exit or sig == signal.SIGINT
+            return
+        if self._served is not None:
+            self._served.drain()
+        if sig == signal.SIGTERM and self._notice and self._exit_at == float("inf"):
+            self._exit_at = clock.monotonic() + self._notice
         else:
             self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self.should_exit or clock.monotonic() >= self._exit_at
+        return await super().on_tick(counter)
 
     async def serve_while(self, listener: socket.socket, served: Served) -> None:
         """Serve until a signal. The models load while the port answers; `close` comes after draining."""
         _track_no_generators()
+        self._served = served
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(_start(served.start)), group.create_task(served.watch())]
@@ -188,7 +212,7 @@ def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> 
         timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
-    return Server(config, certificate)
+    return Server(config, certificate, notice=settings.notice_seconds)
 
 
 def _certificate(settings: ServerSettings) -> Certificate | None:

@@ -106,6 +106,7 @@ class Call:
     inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
         backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
     """
@@ -129,6 +130,7 @@ class Call:
         "request_id",
         "stream",
         "told",
+        "trace",
     )
 
     def __init__(
@@ -160,6 +162,7 @@ class Call:
         self.inlined: msgspec.Raw | None = None
         self.patience = inf
         self.told: list[bytes] = []
+        self.trace: tuple[Header, ...] = ()
         self.pieces: dict[tuple[str, str], dict[int, bytes]] | None = None
         self._fields: dict[str, msgspec.Raw] | None = None
         self._typed: object = None

@@ -17,6 +17,7 @@ import msgspec
 from homeport import clock
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.held import FAILED, LOADING, MISSING, State
+from homeport.backends.text import Occupancy
 from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
@@ -131,6 +132,10 @@ class Lent:
 
     def can(self, capability: str) -> bool:
         return capability in _ABLE[self._kind]
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        """Nobody here knows."""
+        return ()
 
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/chat/completions", call)

@@ -6,6 +6,7 @@ LocalText.complete  parameters -> prompts (local/completion_plan.py) -> pieces -
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from homeport import __version__
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.local import chat, chat_plan, completion_plan, completions, parameters
 from homeport.backends.templates.chat_template import ChatTemplate
-from homeport.backends.text import TextEngine
+from homeport.backends.text import Occupancy, TextEngine
 from homeport.wire.base import decode
 from homeport.wire.chat import CreateChatCompletionRequest
 from homeport.wire.completions import CreateCompletionRequest
@@ -40,6 +41,9 @@ class LocalText:
 
     async def close(self) -> None:
         await self._engine.close()
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return self._engine.occupancy()
 
     async def chat(self, call: Call) -> Answer:
         """As capabilities.Chat. A stream's last frame carries the usage, whether or not the client asked to see it."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from homeport.backends.capabilities import Answer, Call
+from homeport.backends.text import Occupancy
 from homeport.errors import HomeportError, ModelNotReady, NotFound, PermissionDenied
 
 log = logging.getLogger("homeport.backends")
@@ -47,6 +48,13 @@ class Held:
 
     def can(self, capability: str) -> bool:
         return any(hasattr(backend, capability) for backend in self._backends)
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        """Of what generates for it; nothing while it is not ready."""
+        if self.state != "ready":
+            return ()
+        generating = (backend for backend in self._backends if hasattr(backend, "occupancy"))
+        return [one for backend in generating for one in backend.occupancy()]
 
     async def chat(self, call: Call) -> Answer:
         answer: Answer = await self._able("chat").chat(call)

@@ -116,6 +116,16 @@ class ModelCard:
     identity: str = ""
 
 
+class Occupancy(NamedTuple):
+    """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
+    waiting: for one."""
+
+    engine: str
+    places: int
+    busy: int
+    waiting: int
+
+
 class TextEngine(Protocol):
     """Continues tokens. Safe for any number of concurrent calls on one event loop; never blocks that loop."""
 
@@ -129,6 +139,10 @@ class TextEngine(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        """After start(): its own, or of those that it is made of; nothing where any number may generate."""
+        ...
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         """The OpenAI parameter that this engine cannot honour (`logit_bias`, ...), or None when it honours all."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from homeport.backends.text import Occupancy
+
 #: A text, or tokens of the engine's own vocabulary.
 Input = str | Sequence[int]
 
@@ -42,6 +44,10 @@ class VectorEngine(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        """Of it, where it has places; never waits."""
+        ...
 
     async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
         """One vector an input, in their order. Raises InputTooLong, Unavailable (503): too many wait. Cancelling it

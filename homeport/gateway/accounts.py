@@ -79,6 +79,8 @@ class Accounts:
         self.tier = tier
         self._loading = asyncio.Lock()
         self.snapshot = Snapshot()
+        #: The database has answered the last look.
+        self.reachable = True
 
     def current(self) -> Snapshot:
         """For whoever asks what a key may do. Raises DatabaseUnavailable (503): it is too old to tell."""
@@ -100,7 +102,6 @@ class Accounts:
 
     async def watch(self) -> None:
         """Look for changes until cancelled."""
-        reachable = True
         written_at = clock.monotonic()
         while True:
             await clock.sleep(LOOK_SECONDS)
@@ -110,16 +111,16 @@ class Accounts:
                     written_at = clock.monotonic()
                     await self.write_last_used()
             except Unavailable:
-                if reachable:
+                if self.reachable:
                     log.error(
                         "the database cannot be reached: keys and limits stay as they were, for %g s at most",
                         self._max_age,
                     )
-                reachable = False
+                self.reachable = False
             else:
-                if not reachable:
+                if not self.reachable:
                     log.info("the database is back")
-                reachable = True
+                self.reachable = True
 
     async def write_last_used(self) -> None:
         """When each key was used last. Raises Unavailable."""

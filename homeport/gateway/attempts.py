@@ -61,6 +61,7 @@ async def answer(entry: "Entry") -> Answer:
                     now, patience = clock.monotonic(), call.patience
                     wait = retries.wait(error, tried, began=entry.started, now=now, patience=patience)
                     _log(entry, error, tried, wait)
+                    entry.tried(error, _then(error, wait, others=target is not targets[-1]))
                     if wait is None:
                         if len(targets) == 1 or not worth_another(error):
                             raise
@@ -75,6 +76,12 @@ async def answer(entry: "Entry") -> Answer:
         raise telling.error
     finally:
         telling = None  # its traceback leads here
+
+
+def _then(error: HomeportError, wait: float | None, *, others: bool) -> str:
+    if wait is not None:
+        return "retry"
+    return "fallback" if others and worth_another(error) else "none"
 
 
 def worth_another(error: HomeportError) -> bool:

@@ -19,16 +19,17 @@ class Endpoint:
     """One path.
 
     capability: the backend's method that answers it. azure: its path below a deployment, None if none.
-    page: of OpenAI's usage, on which it is counted. scope: what a key needs to be allowed to call it. writes: a model
-    writes its answers, which have a length therefore and may be streamed.
-    tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the answer cannot
-    exceed, for budgets; an answer of None is as long as the model lets it be.
+    operation: OpenTelemetry's word for what it does. page: of OpenAI's usage, on which it is counted. scope: what a key
+    needs to be allowed to call it. writes: a model writes its answers, which have a length therefore and may be
+    streamed. tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the
+    answer cannot exceed, for budgets; an answer of None is as long as the model lets it be.
     """
 
     name: str
     path: str
     azure: str | None
     capability: str
+    operation: str
     page: str
     scope: str
     default_max_tokens: int
@@ -79,6 +80,7 @@ CHAT = Endpoint(
     "/v1/chat/completions",
     "/chat/completions",
     capability="chat",
+    operation="chat",
     page="completions",
     scope="model.request",
     default_max_tokens=16,
@@ -91,6 +93,7 @@ COMPLETIONS = Endpoint(
     "/v1/completions",
     "/completions",
     capability="complete",
+    operation="text_completion",
     page="completions",
     scope="model.request",
     default_max_tokens=16,
@@ -103,6 +106,7 @@ EMBEDDINGS = Endpoint(
     "/v1/embeddings",
     "/embeddings",
     capability="embed",
+    operation="embeddings",
     page="embeddings",
     scope="model.request",
     default_max_tokens=0,

@@ -8,15 +8,17 @@
 A row says what was used, in classes that do not overlap, and how the money was reckoned: by which rule, line by line.
 """
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
 from homeport import clock
 from homeport.backends.capabilities import Call, Frame, Usage
-from homeport.errors import HomeportError, Unavailable, UpstreamRefused
+from homeport.errors import HomeportError, Unavailable
 from homeport.gateway import counting
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -24,6 +26,7 @@ from homeport.gateway.limits import Grant
 from homeport.gateway.pricing import Line, Price, Prices, Units
 from homeport.gateway.produced import Produced
 from homeport.gateway.routing import Target
+from homeport.gateway.watching import LEFT, Watchers, status_of
 from homeport.store.journal import LARGEST_CLOSING, Journal, JournalFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
@@ -67,7 +70,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Entry:
-    """What is known of a request while it runs. Leaving its `with` block closes it."""
+    """What is known of a request while it runs. Leaving its `with` block closes it. tries: that have failed."""
 
     __slots__ = (
         "_ledger",
@@ -86,6 +89,7 @@ class Entry:
         "started_at",
         "target",
         "targets",
+        "tries",
         "usage",
     )
 
@@ -115,6 +119,7 @@ class Entry:
         self.usage: Usage | None = None
         self.cache_hit = False
         self.kept: Usage | None = None
+        self.tries = 0
         self.produced = Produced()
 
     def __enter__(self) -> "Entry":
@@ -125,14 +130,9 @@ class Entry:
         a closed generator or as a cancellation."""
         if error is None:
             self._ledger.close(self, self._slot, "completed", 200)
-        elif isinstance(error, UpstreamRefused):
-            self._ledger.close(self, self._slot, "failed", error.upstream_status)
-        elif isinstance(error, HomeportError):
-            self._ledger.close(self, self._slot, "failed", error.status)
-        elif isinstance(error, Exception):
-            self._ledger.close(self, self._slot, "failed", 500)
         else:
-            self._ledger.close(self, self._slot, "left", 499)
+            status = status_of(error)
+            self._ledger.close(self, self._slot, "failed" if status != LEFT else "left", status)
 
     def observe(self, frame: Frame) -> None:
         if self.first_at is None:
@@ -143,12 +143,20 @@ class Entry:
         elif frame.data:
             self.produced.take(frame.data)
 
+    def tried(self, error: HomeportError, then: str) -> None:
+        """The target has failed. then: as Watcher.tried."""
+        self.tries += 1
+        self._ledger.watchers.tried(self, error, then)
+
 
 class Ledger:
+    """watchers: told of every entry, when it is closed and counted."""
+
     def __init__(self, log: UsageLog, journal: Journal, prices: Prices) -> None:
         self._log = log
         self._journal = journal
         self._prices = prices
+        self.watchers = Watchers()
 
     def entry(
         self, endpoint: Endpoint, principal: Principal, call: Call, grant: Grant, targets: Sequence[Target]
@@ -178,11 +186,13 @@ class Ledger:
                 code="ledger_unavailable",
                 headers=(("retry-after", "1"),),
             ) from None
+        self.watchers.running += 1
         return Entry(self, slot, endpoint, principal, call, grant, targets)
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
-        ending = _Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
+        ending = Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
+        self.watchers.running -= 1
         unwritten = entry.grant if entry.grant.has_budgets else None
         usage = entry.usage
         if usage is None and not entry.produced:
@@ -194,8 +204,9 @@ class Ledger:
                 entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
             self._journal.close(slot, _record(row))
             self._log.put(slot, row, unwritten)
+            self.watchers.ended(ending, row)
             return
-        settle = entry.grant.settle_later()
+        settle, tell = entry.grant.settle_later(), self._told_later(ending)
 
         def counted() -> UsageRow:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
@@ -206,9 +217,20 @@ class Ledger:
                 usage = _estimated(entry)
             row = ending.row(usage, estimated=True)
             settle(_generated(entry, usage), nano(row.cost_pico))
+            tell(row)
             return row
 
         self._log.put(slot, counted, unwritten)
+
+    def _told_later(self, ending: "Ending") -> Callable[[UsageRow], None]:
+        """For the log's thread: watchers are told in the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def tell(row: UsageRow) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.watchers.ended, ending, row)
+
+        return tell
 
     def recover(self) -> list[UsageRow]:
         """Rows of what a killed process left open or unwritten. The caller writes them, then calls forget_left."""
@@ -258,7 +280,7 @@ class Ledger:
         return found
 
 
-class _Ending(NamedTuple):
+class Ending(NamedTuple):
     """How an entry ended. ended: of the clock that durations are measured by."""
 
     entry: Entry

@@ -10,11 +10,13 @@ steps      cache, recording, attempts: each answers, or asks the next (`Step`)
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from homeport import clock
 from homeport.backends.capabilities import Answer, Call, Frame
-from homeport.errors import Unavailable
+from homeport.errors import HomeportError, Unavailable
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.routing import Router
+from homeport.gateway.watching import Aside, status_of
 
 if TYPE_CHECKING:
     from homeport.gateway.budgets import Budgets
@@ -60,14 +62,27 @@ class StraightLine:
 
     async def _admitted(self, endpoint: Endpoint, principal: Principal, call: Call) -> "Entry":
         """Leaving its `with` block settles what was reserved and closes the ledger's entry."""
-        principal.may(endpoint.scope)
-        principal.may_use(call.name)
-        targets = self.router.targets(call.name)
-        wanted = self.budgets.wanted(endpoint, principal, call, targets)
-        grant = await self.limits.admit(principal, call.name, wanted, call.told)
+        began = clock.monotonic()
         try:
-            return self.ledger.entry(endpoint, principal, call, grant, targets)
-        except Unavailable:
-            with grant:
-                grant.used, grant.cost = 0, 0
+            principal.may(endpoint.scope)
+            principal.may_use(call.name)
+            targets = self.router.targets(call.name)
+            wanted = self.budgets.wanted(endpoint, principal, call, targets)
+            grant = await self.limits.admit(principal, call.name, wanted, call.told)
+            try:
+                return self.ledger.entry(endpoint, principal, call, grant, targets)
+            except Unavailable:
+                with grant:
+                    grant.used, grant.cost = 0, 0
+                raise
+        except BaseException as error:
+            self._refused(endpoint, principal, call, error, clock.monotonic() - began)
             raise
+
+    def _refused(
+        self, endpoint: Endpoint, principal: Principal, call: Call, error: BaseException, seconds: float
+    ) -> None:
+        refusal = error if isinstance(error, HomeportError) else None
+        self.ledger.watchers.aside(
+            Aside(call.request_id, endpoint.name, "POST", call.name, principal, status_of(error), refusal, seconds)
+        )

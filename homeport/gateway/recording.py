@@ -58,6 +58,10 @@ class Played:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
+    def states(self) -> Sequence[Any]:
+        """There is nobody who could be away."""
+        return ()
+
     async def models(self) -> list[str]:
         """Those that were recorded."""
         return await asyncio.to_thread(self._recordings.models)

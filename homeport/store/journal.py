@@ -66,6 +66,16 @@ class Journal:
         self._slots = 0
         self._grow()
 
+    @property
+    def taken(self) -> int:
+        """Slots of requests that run, and of rows that wait."""
+        return self._slots - len(self._free)
+
+    @property
+    def full(self) -> bool:
+        """open() would raise."""
+        return not self._free and self._slots >= MOST
+
     def open(self, record: bytes) -> int:
         """The slot of a new entry. record: LARGEST_OPENING bytes at most. Raises JournalFull."""
         assert len(record) <= LARGEST_OPENING

@@ -158,6 +158,11 @@ class RedisShared:
         self._replicas = 1
         self._quiet_until = float("-inf")
 
+    @property
+    def away(self) -> bool:
+        """As of the last answer: it is asked every two seconds at least."""
+        return self._away
+
     async def start(self) -> None:
         """Joins if Redis is there; if not, the policy holds until it is."""
         await self._join()

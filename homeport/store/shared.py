@@ -109,6 +109,11 @@ class Shared(Protocol):
         """Keep nothing any more whose key begins so. Raises Unavailable."""
         ...
 
+    @property
+    def away(self) -> bool:
+        """It is elsewhere, and cannot be reached just now."""
+        ...
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -152,6 +157,8 @@ class _Counter:
 
 class MemoryShared:
     """In this process. Every step is atomic because none of them waits."""
+
+    away = False
 
     def __init__(self, *, cache_bytes: int = 64 * 2**20) -> None:
         self._counters: dict[str, _Counter] = {}

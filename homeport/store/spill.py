@@ -80,6 +80,11 @@ class Spill:
         """Some rows are here and, as far as anybody knows, not in the database."""
         return bool(self._segments)
 
+    @property
+    def bytes(self) -> int:
+        """Of this spill, on disk. May be asked by any thread."""
+        return _used(self._all, self._folder.name) if self.holds else 0
+
     def append(self, rows: Sequence[UsageRow]) -> int:
         """They are safe here when it returns: the number of their segment. Raises SpillFull: none is."""
         data = b"".join(map(_record, rows))
@@ -221,10 +226,10 @@ def _sync(folder: Path) -> None:
         os.close(file)
 
 
-def _used(folder: Path) -> int:
-    """Bytes. Other processes add files and take them away meanwhile."""
+def _used(folder: Path, name: str = "*") -> int:
+    """Bytes, of all spills or of one. Other processes add files and take them away meanwhile."""
     used = 0
-    for path in folder.glob("*/*"):
+    for path in folder.glob(f"{name}/*"):
         with suppress(FileNotFoundError):
             used += path.stat().st_size
     return used

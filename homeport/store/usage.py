@@ -107,9 +107,23 @@ class UsageLog:
         return None
 
     @property
+    def waiting(self) -> int:
+        """Rows that wait in memory for the database."""
+        return len(self._waiting) + len(self._writing)
+
+    @property
+    def reachable(self) -> bool:
+        """The database has taken the last rows that it was given."""
+        return self._reachable
+
+    @property
     def on_disk(self) -> bool:
         """Some rows wait there."""
         return self._spill.holds
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return self._spill.bytes
 
     def take_last_used(self) -> dict[str, int]:
         """Key id -> unix second of its last request, of the rows that were written since this was called before."""

@@ -187,7 +187,8 @@ def test_a_wrong_setting_ends_with_the_right_name(tmp_path: Path) -> None:
 def test_the_core_loads_nothing_heavy(tmp_path: Path) -> None:
     """What is chosen by settings, or needs a database, is loaded when it is needed."""
     heavy = (
-        "sqlalchemy alembic redis asyncpg tiktoken jwt numpy gguf xllamacpp openvino_genai jsonschema jinja2".split()
+        "sqlalchemy alembic redis asyncpg tiktoken jwt numpy gguf xllamacpp openvino_genai jsonschema jinja2 "
+        "opentelemetry requests".split()
     )
     code = f"import sys, homeport.app; print([name for name in {heavy} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

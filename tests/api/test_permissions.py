@@ -20,7 +20,8 @@ OPEN = {"/", "/healthz", "/readyz"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     models = {**ECHO["models"], "other": {"engine": "echo"}}
-    with running(tmp_path_factory.mktemp("permissions"), {"models": models, "aliases": {"gpt-4": "echo"}}) as made:
+    settings = {"models": models, "aliases": {"gpt-4": "echo"}, "telemetry": {"metrics": "admin"}}
+    with running(tmp_path_factory.mktemp("permissions"), settings) as made:
         yield made
 
 

@@ -25,6 +25,7 @@ def test_who_fits_enters_at_once() -> None:
         await admission.enter(5)
         with pytest.raises(Unavailable) as caught:
             await admission.enter(1)
+        assert admission.occupancy("any") == ("any", 2, 2, 0)
         assert (caught.value.status, caught.value.code) == (503, "model_overloaded")
         assert ("retry-after", "5") in caught.value.headers
 

@@ -15,6 +15,7 @@ from homeport.backends.text import (
     Constraint,
     JsonObject,
     ModelCard,
+    Occupancy,
     Piece,
     Sampling,
     TextEngine,
@@ -66,6 +67,9 @@ class Fake:
 
     async def close(self) -> None:
         self.closes += 1
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return (Occupancy(self.name, 2, 1, 0),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         asked = {"seed": sampling.seed is not None, "response_format": constraint is not None}

@@ -210,7 +210,8 @@ def answered(house: House, key: str) -> list[Answer]:
     return found
 
 
-def test_sigterm_drains_both(fragile: House) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_drains_both(fragile: House, number: signal.Signals) -> None:
     project = fragile.new_project()
     gate = Gate()
     hold(gate, fragile)
@@ -221,7 +222,7 @@ def test_sigterm_drains_both(fragile: House) -> None:
             for stream in streams:
                 await stream.head()
             assert fragile.first.process is not None
-            fragile.first.process.send_signal(signal.SIGTERM)
+            fragile.first.process.send_signal(number)
             assert await asyncio.to_thread(until, lambda: refused(fragile.first), PATIENCE)
             gate.open()
             return [await stream.rest() for stream in streams]
@@ -386,6 +387,8 @@ def test_what_one_is_refused_several_are(tmp_path: Path, arguments: tuple[str, .
     [
         ({"recording": {"record": "r"}}, "Recordings"),
         ({"recording": {"replay": "r"}}, "Recordings"),
+        ({"telemetry": {"metrics": "open"}}, "telemetry.metrics"),
+        ({"telemetry": {"metrics_token": "sk-1"}}, "telemetry.metrics"),
         ({"server": {"workers": 3, "max_connections": 2}}, "server.max_connections = 2"),
         ({"upstreams": {"far": {"connections": 1}}}, "upstreams.far.connections = 1"),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from homeport.backends.text import Occupancy
 from homeport.errors import Unavailable
 
 
@@ -10,10 +11,14 @@ class Admission:
     """Places and tokens, handed out first come, first served. For one event loop."""
 
     def __init__(self, *, places: int, tokens: int, queue: int) -> None:
-        self._places = places
+        self._places = self._all_places = places
         self._tokens = self._all = tokens
         self._queue = queue
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def occupancy(self, engine: str) -> Occupancy:
+        busy = self._all_places - self._places
+        return Occupancy(engine, self._all_places, busy, len(self._waiting))
 
     async def enter(self, tokens: int) -> None:
         """Wait for a place and `tokens` (more than there are: for all of them). Raises Unavailable (503) when too many

@@ -21,6 +21,7 @@ from homeport.backends.text import (
     JsonObject,
     JsonSchema,
     ModelCard,
+    Occupancy,
     Piece,
     Sampling,
     TokenLogprob,
@@ -50,6 +51,9 @@ class Echo:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return ()
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         if sampling.logit_bias:

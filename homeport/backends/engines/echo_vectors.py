@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from homeport import clock
+from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorCard
 from homeport.errors import InvalidRequest
 
@@ -35,6 +36,9 @@ class EchoVectors:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return ()
 
     async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
         texts = [one if isinstance(one, str) else _text(one) for one in inputs]

@@ -41,7 +41,7 @@ from homeport.backends.engines import gguf_header
 from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.llama_chunks import Chunks, logprob_of
 from homeport.backends.engines.llama_grammar import grammar
-from homeport.backends.text import Constraint, ModelCard, Piece, Sampling, TokenLogprob
+from homeport.backends.text import Constraint, ModelCard, Occupancy, Piece, Sampling, TokenLogprob
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, Unavailable
 
 log = logging.getLogger("homeport.llama_cpp")
@@ -114,6 +114,9 @@ class LlamaCpp:
         for left in self._running:
             left.set()
         await asyncio.get_running_loop().run_in_executor(None, self._unload)
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return (self._admission.occupancy(self.name),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         return None

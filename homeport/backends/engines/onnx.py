@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homeport.backends.engines.wordpiece import WordPiece
+from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorCard
 from homeport.errors import Unavailable
 
@@ -63,7 +64,7 @@ class Onnx:
         self._queue = queue
         self._requests = 0
         self._waiting: deque[_Waiting] = deque()
-        self._running = False
+        self._running = 0  # inputs of the batch that is
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="onnx")
         self._tokenizer: WordPiece | None = None
         self._session: Any = None
@@ -108,6 +109,9 @@ class Onnx:
         (vector,) = self._run([[self._tokenizer.first, self._tokenizer.last]])
         self._card = VectorCard(len(vector.data) // 4, self._context_length, self._tokenizer.size)
 
+    def occupancy(self) -> Sequence[Occupancy]:
+        return (Occupancy(self.name, self._most, self._running, len(self._waiting)),)
+
     async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
         if sum(map(len, inputs)) > _FEW:
             all_ids = await asyncio.to_thread(self._tokenized, inputs)
@@ -147,7 +151,7 @@ class Onnx:
             return
         batch = self._batch()
         if batch:
-            self._running = True
+            self._running = len(batch)
             work = asyncio.get_running_loop().run_in_executor(self._thread, self._run, [one.ids for one in batch])
             work.add_done_callback(lambda done: self._ran(batch, done))
 
@@ -172,7 +176,7 @@ class Onnx:
         return batch
 
     def _ran(self, batch: Sequence[_Waiting], work: "asyncio.Future[list[Vector]]") -> None:
-        self._running = False
+        self._running = 0
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         for place, one in enumerate(batch):
             if one.done.done():

@@ -29,7 +29,7 @@ from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.openvino_process import Process
 from homeport.backends.engines.openvino_text import TOKEN_TYPES, GrowingText, Vocabulary
 from homeport.backends.engines.openvino_worker import BLOCK
-from homeport.backends.text import Constraint, Finish, ModelCard, Piece, Sampling, TokenLogprob, ToolCalls
+from homeport.backends.text import Constraint, Finish, ModelCard, Occupancy, Piece, Sampling, TokenLogprob, ToolCalls
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, UnsupportedParameter
 
 #: Memory for the key-value cache, unless one request alone needs more. OpenVINO keeps it in 8 bits a value.
@@ -99,6 +99,9 @@ class OpenVINO:
         if self._process is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._process.close)
         self._lookups.shutdown(wait=False)
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return (self._admission.occupancy(self.name),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         if constraint is not None:

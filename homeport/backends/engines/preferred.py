@@ -17,7 +17,7 @@ from dataclasses import replace
 from importlib import metadata
 
 from homeport.backends import registry
-from homeport.backends.text import Constraint, ModelCard, Piece, Sampling, TextEngine, TokenLogprob
+from homeport.backends.text import Constraint, ModelCard, Occupancy, Piece, Sampling, TextEngine, TokenLogprob
 from homeport.errors import HomeportError, ModelNotReady, SettingsError, UnsupportedParameter
 
 log = logging.getLogger("homeport.backends")
@@ -61,6 +61,10 @@ class Preferred:
                     await loading
                 await engine.close()
 
+    def occupancy(self) -> Sequence[Occupancy]:
+        """Of those that are loaded."""
+        return [one for engine in self._engines if self._is_loaded(engine) for one in engine.occupancy()]
+
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         """What the last engine refuses, when all refuse something."""
         return self._for(sampling, constraint).refuses(sampling, constraint)
@@ -93,6 +97,10 @@ class Preferred:
     def _for(self, sampling: Sampling, constraint: Constraint | None) -> TextEngine:
         able = (engine for engine in self._engines if engine.refuses(sampling, constraint) is None)
         return next(able, self._engines[-1])
+
+    def _is_loaded(self, engine: TextEngine) -> bool:
+        loading = self._loading.get(engine.name)
+        return loading is not None and loading.done() and not loading.cancelled() and loading.exception() is None
 
     async def _loaded(self, engine: TextEngine) -> None:
         """Wait until it is. Whoever asks first sets it going, and may leave: the others still wait for it."""

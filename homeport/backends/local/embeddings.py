@@ -11,6 +11,7 @@ import msgspec
 
 from homeport.backends import openai_tokens
 from homeport.backends.capabilities import Answer, Call, Frame, Usage
+from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorEngine
 from homeport.errors import ContextLengthExceeded, InvalidRequest
 from homeport.wire.base import decode
@@ -35,6 +36,9 @@ class LocalEmbeddings:
 
     async def close(self) -> None:
         await self._engine.close()
+
+    def occupancy(self) -> Sequence[Occupancy]:
+        return self._engine.occupancy()
 
     async def vector(self, text: str) -> Sequence[float]:
         """Of one text, for the house itself. Raises HomeportError."""

@@ -98,9 +98,10 @@ def is_text(data: bytes) -> bool:
 
 
 def passed_on(call: Call) -> list[Header]:
-    """Headers of one request: the client's own, and our id for finding it in the upstream's log."""
+    """Headers of one request: the client's own, our id for finding it in the upstream's log, and its trace."""
     return [
         (b"content-type", b"application/json"),
         (b"x-client-request-id", call.request_id.encode()),
         *call.headers,
+        *call.trace,
     ]

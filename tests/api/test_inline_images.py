@@ -221,13 +221,12 @@ def test_nothing_that_cannot_be_read_gets_past_it(house: House, body: bytes) -> 
 
 
 def test_no_second_member_gets_past_it(house: House) -> None:
-    """Of two of one name the last is looked at, and only that goes on."""
+    """Of two of one name the last is looked at, and only that goes on. (Two `messages` are refused for everybody.)"""
     inside = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/"}}'
     thrice = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/","url":"http://10.0.0.1/","url":"URL"}}'
     twice = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/"},"image_url":{"url":"data:,x"}}'
     body = (
-        f'{{"model":"m","messages":[{{"role":"user","content":[{inside}]}}],'
-        f'"messages":[{{"role":"user","content":[{inside}],"content":[{thrice},{twice}]}}]}}'
+        f'{{"model":"m","messages":[{{"role":"user","content":[{inside}],"content":[{thrice},{twice}]}}]}}'
     ).replace("URL", house.url("/a.png"))
     assert raw.ask(house.relay.homeport, body=body.encode()).status == 200
     (visit,) = house.relay.fake.received

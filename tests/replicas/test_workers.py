@@ -410,6 +410,7 @@ def test_what_the_settings_allow_all_workers_have_together(number: int) -> None:
     assert sum(one.upstreams["far"].queue for one in shares) == 5
     assert sum(one.cache.max_mb for one in shares) == whole.cache.max_mb
     assert {one.upstreams["far"].api_key for one in shares} == {"sk-1"}
+    assert {one.telemetry.metrics for one in shares} == {"off"}
 
 
 def test_a_worker_that_cannot_start_is_not_tried_again(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 uvicorn takes a protocol class as `http`; ours is its httptools class with limits (connection.py) and, here, one change:
 a request for a hot path gets a `LaneCycle`, which collects the body and calls the exchange, where every other request
-gets uvicorn's own cycle. The two share uvicorn's queue of pipelined requests, its keep-alive timer and its graceful
-shutdown, because a LaneCycle has the attributes that uvicorn's protocol touches on its cycles. That contract is uvicorn's
-minor version (pyproject pins it) and tests/api/test_lane.py, which runs the same cases over the lane and over ASGI.
+gets uvicorn's own cycle. The two share uvicorn's queue of pipelined requests and its graceful shutdown, because a
+LaneCycle has the attributes that uvicorn's protocol touches on its cycles. That contract is uvicorn's minor version
+(pyproject pins it) and tests/api/test_lane.py, which runs the same cases over the lane and over ASGI.
 """
 
 import asyncio

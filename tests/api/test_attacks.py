@@ -177,6 +177,8 @@ def test_a_key_in_a_trailer_is_none(server: Running) -> None:
     answer = exchanged(server, raw + b"\r\n" + CHUNKS[:-2] + trailer)
     assert status(answer) == 401
     assert b"x-team" not in answer
+    others = b"Connection: upgrade\r\nUpgrade: h2c\r\nHost: /\r\nExpect: 100-continue\r\n\r\n"
+    assert status(exchanged(server, head(CHUNKED) + b"\r\n" + CHUNKS[:-2] + others)) == 200
 
 
 @pytest.mark.parametrize("offer", ["h2c", "websocket"])

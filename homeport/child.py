@@ -67,6 +67,7 @@ def main() -> int:
         return 1  # the parent went before it had said all
     chosen = orders.settings.server
     logs.set_up(chosen.log_level, chosen.log_format, process=name)
+    serving.allow_files(chosen.max_connections)
     patience = longest_end(chosen)
     threading.Thread(target=_follow, args=(leash, patience), name="leash", daemon=True).start()
     try:

@@ -30,6 +30,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     return [
         *_machine(settings),
+        *_tls(settings),
         *_engines(),
         *_models(settings),
         *_state(settings),
@@ -55,6 +56,20 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     )
     if settings.data.exists() and not os.access(settings.data, os.W_OK):
         yield Finding(False, f"{settings.data} is not writable", f"chown -R $USER {settings.data}")
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    from homeport.api import tls
+
+    try:
+        certificate = tls.certificate(settings.server)
+    except SettingsError as error:
+        yield Finding(False, "the certificate cannot be used", str(error))
+        return
+    if certificate is not None:
+        yield Finding(True, f"certificate {settings.server.tls_cert}")
+        if stat.S_IMODE(certificate.key.stat().st_mode) & 0o077:
+            yield Finding(False, f"{certificate.key} can be read by others", f"chmod 600 {certificate.key}")
 
 
 def _engines() -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 import socket
 
 from homeport import app, logs, settings
@@ -9,6 +10,8 @@ from homeport.api import server
 from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
 from homeport.settings import Settings
+
+log = logging.getLogger("homeport")
 
 
 def serve(chosen: Settings) -> int:
@@ -21,6 +24,7 @@ def serve(chosen: Settings) -> int:
 
 async def _serve(chosen: Settings) -> None:
     check_exposure(chosen.server)
+    allow_files(chosen.server.max_connections)
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
@@ -42,6 +46,25 @@ def check_exposure(chosen: settings.Server) -> None:
             f"Refusing to listen on {chosen.host} without TLS: keys and prompts would cross the network in the clear. "
             "Give a certificate (--tls-cert FILE --tls-key FILE), or say --behind-tls-proxy (server.behind_tls_proxy = "
             "true) where a proxy in front of Homeport does TLS. How to make a certificate: docs/tls.md."
+        )
+
+
+def allow_files(connections: int) -> None:
+    """A connection is an open file, of which a process may often have 1,024 unless it asks for more."""
+    try:
+        import resource
+    except ImportError:
+        return
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + 1024  # each may have one upstream; databases, models and the like
+    if allowed == resource.RLIM_INFINITY or allowed >= wanted:
+        return
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, wanted), most))
+    if wanted < connections:
+        log.warning(
+            "%d files may be open at once, so there will never be %d connections (ulimit -n)", wanted, connections
         )
 
 

@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from homeport import clock
+from homeport.api import tls
 from homeport.api.lane import LaneProtocol
-from homeport.api.tls import Certificate
 from homeport.errors import SettingsError
 from homeport.settings import Server as ServerSettings
 
@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
 
     listening: Callable[[], None] | None = None
 
-    def __init__(self, config: uvicorn.Config, certificate: Certificate | None, *, notice: float = 0.0) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: tls.Certificate | None, *, notice: float = 0.0) -> None:
         """notice: seconds."""
         super().__init__(config)
         self._certificate = certificate
@@ -119,16 +119,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's own, but for the listening: it has no setting for the time of a handshake (asyncio: a minute)."""
         await super().startup(sockets=[])
-        tls: dict[str, Any] = {}
+        secured: dict[str, Any] = {}
         if self._certificate is not None:
-            tls = {
+            secured = {
                 "ssl": self._certificate.context,
                 "ssl_handshake_timeout": HANDSHAKE_SECONDS,
                 "ssl_shutdown_timeout": _SHUTDOWN_SECONDS,
             }
         loop = asyncio.get_running_loop()
         for listener in sockets or ():
-            self.servers.append(await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG, **tls))
+            self.servers.append(await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG, **secured))
         if self.listening is not None:
             self.listening()
 
@@ -196,7 +196,7 @@ def _collect_seldom() -> None:
 
 def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> Server:
     """Raises SettingsError: no certificate can be made of the files."""
-    certificate = _certificate(settings)
+    certificate = tls.certificate(settings)
     is_private = certificate is not None or settings.behind_tls_proxy
     config = uvicorn.Config(
         app,
@@ -213,15 +213,3 @@ def server(app: ASGIApp, http: type[LaneProtocol], settings: ServerSettings) -> 
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     return Server(config, certificate, notice=settings.notice_seconds)
-
-
-def _certificate(settings: ServerSettings) -> Certificate | None:
-    if settings.tls_cert is None is settings.tls_key:
-        return None
-    if settings.tls_cert is None or settings.tls_key is None:
-        lacking = "tls_cert" if settings.tls_cert is None else "tls_key"
-        raise SettingsError(
-            f"server.{lacking} is missing: TLS needs the certificate and its key "
-            f"(--tls-cert FILE --tls-key FILE; one file may hold both)."
-        )
-    return Certificate(settings.tls_cert, settings.tls_key)

@@ -7,12 +7,12 @@ and without a name). So a renewed certificate is used from the next connection o
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from homeport import clock
 from homeport.errors import SettingsError
+from homeport.settings import Server
 
 #: Between two looks at the files.
 LOOK_SECONDS = 1.0
@@ -31,16 +31,13 @@ class _Stamp(NamedTuple):
     modified: int
 
 
-_Stamps = tuple[_Stamp | None, _Stamp | None]
-
-
 class Certificate:
-    """context: what the port listens with, for as long as it listens."""
+    """context: what the port listens with, for as long as it listens. cert, key: the files."""
 
     def __init__(self, cert: str, key: str) -> None:
         """cert: PEM file, the certificate and the chain above it; key: PEM file. Raises SettingsError."""
-        self._files = [Path(cert).expanduser(), Path(key).expanduser()]
-        self._tried = self._seen = _stamps(self._files)
+        self.cert, self.key = Path(cert).expanduser(), Path(key).expanduser()
+        self._tried = self._seen = self._stamps()
         self._current = self._load()
         self.context = self._load()
         self.context.sni_callback = self._choose
@@ -59,7 +56,7 @@ class Certificate:
 
         It rests when two looks find the same: who renews writes one file after the other, neither of them at once.
         """
-        before, self._seen = self._seen, _stamps(self._files)
+        before, self._seen = self._seen, self._stamps()
         if self._seen != before or self._seen == self._tried:
             return
         self._tried = self._seen
@@ -68,11 +65,14 @@ class Certificate:
         except SettingsError as error:
             log.warning("The certificate in use stays, for the new one cannot be used. %s", error)
         else:
-            log.info("a new certificate is in use: %s", self._files[0])
+            log.info("a new certificate is in use: %s", self.cert)
+
+    def _stamps(self) -> tuple[_Stamp | None, _Stamp | None]:
+        return _stamp(self.cert), _stamp(self.key)
 
     def _load(self) -> ssl.SSLContext:
         """Raises SettingsError."""
-        cert, key = self._files
+        cert, key = self.cert, self.key
         for setting, file in (("tls_cert", cert), ("tls_key", key)):
             try:
                 file.read_bytes()
@@ -101,6 +101,19 @@ class Certificate:
         return context
 
 
+def certificate(settings: Server) -> Certificate | None:
+    """Of the settings. Raises SettingsError."""
+    if settings.tls_cert is None is settings.tls_key:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        lacking = "tls_cert" if settings.tls_cert is None else "tls_key"
+        raise SettingsError(
+            f"server.{lacking} is missing: TLS needs the certificate and its key "
+            "(--tls-cert FILE --tls-key FILE; one file may hold both)."
+        )
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
 def _problem(error: OSError, cert: Path, key: Path) -> str:
     reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
     if reason == "KEY_VALUES_MISMATCH":
@@ -109,13 +122,8 @@ def _problem(error: OSError, cert: Path, key: Path) -> str:
     return f"{str(cert)!r} with {str(key)!r} cannot be used{why}"
 
 
-def _stamps(files: Sequence[Path]) -> _Stamps:
-    """None for a file that is not there, or not to be seen."""
-    cert, key = (_stamp(file) for file in files)
-    return cert, key
-
-
 def _stamp(file: Path) -> _Stamp | None:
+    """None of a file that is not there, or not to be seen."""
     try:
         found = file.stat()
     except OSError:

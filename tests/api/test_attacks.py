@@ -3,17 +3,20 @@
 import gzip
 import json
 import random
+import resource
 import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.routing import Route
 
 from tests.api.raw import CHAT, HELLO, ask, connect, read_all, request_bytes
+from tests.api.test_lifecycle import serving
 from tests.fake_upstream import STREAM_HEAD, USAGE, FakeUpstream, Visit, chunked, event, fake_upstream, until, whole
 from tests.server import KEY, Running, running
 
@@ -174,6 +177,8 @@ def test_a_key_in_a_trailer_is_none(server: Running) -> None:
     answer = exchanged(server, raw + b"\r\n" + CHUNKS[:-2] + trailer)
     assert status(answer) == 401
     assert b"x-team" not in answer
+    others = b"Connection: upgrade\r\nUpgrade: h2c\r\nHost: /\r\nExpect: 100-continue\r\n\r\n"
+    assert status(exchanged(server, head(CHUNKED) + b"\r\n" + CHUNKS[:-2] + others)) == 200
 
 
 @pytest.mark.parametrize("offer", ["h2c", "websocket"])
@@ -506,3 +511,19 @@ def test_connections_over_the_limit_get_503(impatient: Running) -> None:
         assert "Too many connections" in answer.error["message"]
         assert answer.headers["connection"] == "close"
     assert until(lambda: ask(impatient, "GET", "/healthz").status == 200)
+
+
+def test_more_connections_than_a_process_is_allowed_files_by_default(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    try:
+        with serving(tmp_path) as (url, _, _):
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            port = int(url.rpartition(":")[2])
+            with ExitStack() as stack:
+                for _ in range(500):
+                    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15))
+                    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+                    assert status(whole_answer(connection)) == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -343,6 +343,20 @@ def test_serve_with_a_certificate(tmp_path: Path, authority: Authority) -> None:
         process.communicate()
 
 
+def test_doctor_looks_at_the_certificate(tmp_path: Path, authority: Authority) -> None:
+    files = authority.pair().write(tmp_path)
+    settings = "[server]\n" + "".join(f'{name} = "{file}"\n' for name, file in files.items())
+    (tmp_path / "homeport.toml").write_text(settings + '[models.echo]\nengine = "echo"\n')
+    key = Path(files["tls_key"])
+    key.chmod(0o644)
+    told = run("doctor", "--data", "d", cwd=tmp_path)[1]
+    assert f"ok  certificate {files['tls_cert']}" in told
+    assert f"no  {key} can be read by others\n     chmod 600 {key}" in told
+    key.write_bytes(authority.pair().key)
+    key.chmod(0o600)
+    assert "no  the certificate cannot be used" in run("doctor", "--data", "d", cwd=tmp_path)[1]
+
+
 @pytest.mark.parametrize("behind", [True, False])
 def test_behind_a_proxy(tmp_path: Path, behind: bool) -> None:
     """HSTS and https addresses where a proxy does TLS, neither where nobody does."""

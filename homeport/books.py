@@ -219,7 +219,7 @@ class Books:
                 group.create_task(_now_and_then(self._graduation.look))
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._log.close)
+        ended = await asyncio.to_thread(self._log.close)
         try:
             await self.accounts.write_last_used()
         except HomeportError:
@@ -228,7 +228,10 @@ class Books:
         await self.rows.close()
         await self.usage_database.close()
         await self.database.close()
-        self._journal.shut(keep=self._log.on_disk)
+        if ended:
+            self._journal.shut(keep=self._log.on_disk)
+        else:
+            log.error("the database hangs: its last records are in the journal, and written at the next start")
 
 
 async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float | None = None) -> None:

@@ -28,11 +28,14 @@ async def _serve(chosen: Settings) -> None:
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen)
+    listener: socket.socket | None = None
     try:
         serving = server.server(built.asgi, built.http, chosen.server)
+        listener = server.bind(chosen.server.host, chosen.server.port)  # a key that is made is shown after that
         made = await built.open(preset, admin=admin, refuse_without_key=refusal(chosen.server.host))
-        listener = server.bind(chosen.server.host, chosen.server.port)
     except BaseException:
+        if listener is not None:
+            listener.close()
         await built.close()
         raise
     print(welcome(address(listener, chosen.server), key_line(made, preset, admin), made, built), flush=True)

@@ -36,6 +36,8 @@ MOST_WAITING = 20_000
 AGAIN_SECONDS = 1.0
 #: At the end, what waits is written for so long.
 CLOSING_SECONDS = 4.0
+#: Then the batch under way has a moment more. A database that hangs for longer is left behind with it.
+ENDING_SECONDS = 1.0
 
 
 class Unwritten(Protocol):
@@ -139,16 +141,19 @@ class UsageLog:
             await asyncio.sleep(0.01)
         return False
 
-    def close(self) -> None:
-        """Write what waits (5 seconds at most; the journal and the spill keep the rest) and stop."""
+    def close(self) -> bool:
+        """Write what waits (5 seconds at most; the journal and the spill keep the rest) and stop. False: the thread has
+        not, and goes on with the journal until the process ends."""
         self._stop_at = clock.monotonic() + CLOSING_SECONDS
         self._stopping = True
         self._pause.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
-        if not self._thread.is_alive():
-            self._spill.close()
+            self._thread.join(timeout=CLOSING_SECONDS + ENDING_SECONDS)
+        if self._thread.is_alive():
+            return False
+        self._spill.close()
+        return True
 
     @property
     def _behind(self) -> bool:

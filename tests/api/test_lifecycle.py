@@ -136,9 +136,11 @@ def test_it_refuses_to_listen_elsewhere_without_keys(tmp_path: Path) -> None:
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     with serving(tmp_path) as (url, _, _):
         port = url.rpartition(":")[2]
-        status, _, error = run("serve", "--port", port, "--data", str(tmp_path / "other"), cwd=tmp_path)
+        other = ("--data", str(tmp_path / "other"))
+        status, _, error = run("serve", "--port", port, *other, cwd=tmp_path)
     assert status == 2
     assert "Cannot listen on" in error
+    assert run("keys", "list", *other, cwd=tmp_path)[1] == "", "a key was made that nobody has seen"
 
 
 def test_keys_are_made_listed_and_revoked_while_serving(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from homeport.store.journal import SLOT, Journal, JournalFull
 from homeport.store.spill import Spill, SpillFull
 from homeport.store.usage import UsageLog
 from homeport.store.usage_row import UsageRow
+from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_tables import usage
 from tests.fake_upstream import until
 from tests.store import made_usage
@@ -321,6 +322,31 @@ def slots(folder: Path) -> int:
     """Of the one journal that are not free."""
     (path,) = (folder / "journal").iterdir()
     return sum(1 for state in path.read_bytes()[::SLOT] if state)
+
+
+def test_a_database_that_hangs_is_left_behind_with_its_journal(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_log, "CLOSING_SECONDS", 0.05)
+    monkeypatch.setattr(usage_log, "ENDING_SECONDS", 0.05)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    async def hang(*_: Any) -> None:
+        hangs.set()
+        await asyncio.to_thread(goes_on.wait, PATIENCE)
+
+    monkeypatch.setattr(UsageRows, "write", hang)
+    house = House(tmp_path, url_of(store))
+    house.put(made_usage.rows(3))
+    assert hangs.wait(PATIENCE)
+    try:
+        assert not house.log.close()
+        assert slots(tmp_path) == 3
+    finally:
+        goes_on.set()
+    house.log._thread.join(PATIENCE)
+    assert slots(tmp_path) == 0, "the thread went on with the journal"
+    house.close()
 
 
 @pytest.mark.usefixtures("small")

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from homeport import app, logs, serving
 from homeport.api import server
 from homeport.backends.engine_room import Kind
+from homeport.backing import Room
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Server, Settings
 
@@ -84,7 +85,7 @@ def main() -> int:
 
 async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
-    built = app.build(orders.settings, room=app.Room(Path(orders.room), orders.models))
+    built = app.build(orders.settings, room=Room(Path(orders.room), orders.models))
     try:
         await built.join()
     except BaseException:

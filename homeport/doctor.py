@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from homeport import __version__, app
+from homeport import __version__
 from homeport.backends import models, registry
+from homeport.backing import local_models
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, Settings
 
@@ -85,7 +86,7 @@ def _engines() -> Iterator[Finding]:
 
 def _models(settings: Settings) -> Iterator[Finding]:
     folder = settings.data / "models"
-    for name, model in app.local_models(settings).items():
+    for name, model in local_models(settings).items():
         if model.engine == "echo" or model.path is not None:
             continue
         here = models.find(name, folder)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from homeport import app, clock, logs, serving, settings
+from homeport import app, backing, clock, logs, serving, settings
 from homeport.api import server
 from homeport.child import Orders, longest_end
 from homeport.errors import SettingsError
@@ -113,13 +113,13 @@ def share(chosen: Settings, index: int) -> Settings:
 async def _serve(chosen: Settings) -> int:
     if chosen.telemetry.metrics != "off":
         log.warning("/metrics is off: each of several workers could tell its own numbers alone")
-    models = app.heavy_models(chosen)
+    models = backing.heavy_models(chosen)
     with (
         _private_folder() if models else nullcontext("") as folder,
         server.reserve(chosen.server.host, chosen.server.port) as reserved,
     ):
         room = Path(folder) / "engines.sock"
-        welcome = await _prepared(chosen, app.Room(room, models), reserved)
+        welcome = await _prepared(chosen, backing.Room(room, models), reserved)
         workers = [
             Child(
                 f"worker-{index + 1}", Orders(share(chosen, index), str(room), models), lambda: server.beside(reserved)
@@ -135,7 +135,7 @@ def _private_folder() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="homeport-")
 
 
-async def _prepared(chosen: Settings, room: app.Room, reserved: socket.socket) -> str:
+async def _prepared(chosen: Settings, room: backing.Room, reserved: socket.socket) -> str:
     """What comes once, before all workers: tables, keys, what a killed process left. Returns the welcome."""
     preset, admin = settings.first_key(), settings.admin_key()
     built = app.build(chosen, room=room)

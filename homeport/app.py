@@ -53,7 +53,8 @@ from homeport.settings import (
     admin_key,
     first_key,
 )
-from homeport.telemetry import Numbers, Seen
+from homeport.siblings import Gathering, Siblings
+from homeport.telemetry import EngineNumbers, Numbers, Seen
 
 if TYPE_CHECKING:
     from homeport.books import Books
@@ -78,6 +79,7 @@ class App:
     numbers: Numbers | None
     tracing: Tracing | None
     room: EngineRoom | None
+    gathering: Gathering | None
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -104,6 +106,8 @@ class App:
                 group.create_task(self.numbers.watch())
             if self.room is not None:
                 group.create_task(self.room.watch())
+            if self.gathering is not None:
+                group.create_task(self.gathering.watch())
 
     def drain(self) -> None:
         self.ops.draining = True
@@ -129,12 +133,14 @@ class Engines:
     asgi: ASGIApp
     http: type[LaneProtocol]
     held: Mapping[str, Held]
+    gathering: Gathering | None = None
 
     async def start(self) -> None:
         await _load(self.held)
 
     async def watch(self) -> None:
-        """Nothing of theirs changes by itself."""
+        if self.gathering is not None:
+            await self.gathering.watch()
 
     def drain(self) -> None:
         """Nobody else asks whether they are ready: their workers have ended before them."""
@@ -159,16 +165,17 @@ async def _load_one(name: str, held: Local) -> None:
         log.warning("%s", held.reason)
 
 
-def build_engines(settings: Settings, names: Iterable[str]) -> Engines:
+def build_engines(settings: Settings, names: Iterable[str], siblings: Siblings | None = None) -> Engines:
     """names: of the models. Raises SettingsError."""
     models = local_models(settings)
     held = {name: local(name, models[name], settings.data / "models") for name in names}
     http = engine_room.lane(held, largest_body=settings.server.max_body_mb * 2**20)
-    return Engines(engine_room.application(held), http, held)
+    gathering = Gathering(EngineNumbers(held), siblings) if siblings is not None else None
+    return Engines(engine_room.application(held), http, held, gathering)
 
 
-def build(settings: Settings, *, room: Room | None = None) -> App:
-    """room: where this process holds no model with weights.
+def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | None = None) -> App:
+    """room: where this process holds no model with weights. siblings: the others on its port, where there are.
 
     Raises SettingsError. Touches no network and loads no model.
     """
@@ -205,6 +212,7 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
     if meters is not None:
         looked_at = Seen(held, tuple(upstreams.values()), books, cache, ready=lambda: not ops.not_ready())
         numbers = Numbers(meters, looked_at)
+    gathering = Gathering(numbers, siblings) if numbers is not None and siblings is not None else None
     asgi = application(
         exchange=exchange,
         openai=openai,
@@ -222,7 +230,7 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
                 organization=organization,
                 kept=cache,
             ),
-            *_metrics(settings, keyring, numbers),
+            *_metrics(settings, keyring, gathering or numbers),
         ],
         organization=organization,
         largest_body=largest_body,
@@ -236,18 +244,30 @@ def build(settings: Settings, *, room: Room | None = None) -> App:
         behind_tls_proxy=settings.server.behind_tls_proxy,
     )
     return App(
-        asgi, http, router, held, tuple(upstreams.values()), books, cache, recorder, ops, numbers, tracing, engines
+        asgi=asgi,
+        http=http,
+        router=router,
+        held=held,
+        upstreams=tuple(upstreams.values()),
+        books=books,
+        cache=cache,
+        recorder=recorder,
+        ops=ops,
+        numbers=numbers,
+        tracing=tracing,
+        room=engines,
+        gathering=gathering,
     )
 
 
-def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | None) -> Sequence[BaseRoute]:
+def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | Gathering | None) -> Sequence[BaseRoute]:
     audience = settings.telemetry.metrics
     if numbers is None or audience == "off":
         return []
     if audience == "local" and settings.server.behind_tls_proxy:
         audience = "admin"  # the proxy may be on this machine, and then everybody comes from there
     token = settings.telemetry.metrics_token
-    return metrics.routes(metrics.Metrics(keyring, numbers, audience=audience, token=token))
+    return metrics.routes(metrics.Metrics(keyring, numbers.collect, audience=audience, token=token))
 
 
 def _cache(settings: Settings, ask: Step, books: "Books", held: Mapping[str, Local]) -> Cache | None:

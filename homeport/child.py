@@ -26,6 +26,7 @@ from homeport.backends.engine_room import Kind
 from homeport.backing import Room
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Server, Settings
+from homeport.siblings import Siblings
 
 log = logging.getLogger("homeport")
 
@@ -33,18 +34,27 @@ log = logging.getLogger("homeport")
 ENDING_SECONDS = 15.0
 #: A worker's connection to the engine room may be idle so long: longer than the worker keeps it.
 KEPT_SECONDS = 300.0
+#: Socket of the engine room, in the folder.
+ROOM = "engines.sock"
 #: Bytes that say how many bytes of orders follow.
 LENGTH = 4
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """room: the engine room's socket. models: those that the room holds, whatever was pulled since. holds: this process
-    is the room."""
+    """folder: of sockets between the processes. names: of those that tell numbers. models: those that the engine room
+    holds, whatever was pulled since. holds: this process is the room."""
 
     settings: Settings
-    room: str
+    folder: str
+    names: tuple[str, ...] = ()
     models: dict[str, Kind] = msgspec.field(default_factory=dict)
     holds: bool = False
+
+    def siblings(self, name: str) -> Siblings | None:
+        """name: of this process. None: nobody tells numbers."""
+        if not self.names or self.settings.telemetry.metrics == "off":
+            return None
+        return Siblings(Path(self.folder), name, self.names)
 
     def packed(self) -> bytes:
         packed = msgspec.msgpack.encode(self)
@@ -73,7 +83,7 @@ def main() -> int:
     threading.Thread(target=_follow, args=(leash, patience), name="leash", daemon=True).start()
     try:
         with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
-            runner.run((_hold if orders.holds else _serve)(orders, leash, listener))
+            runner.run((_hold if orders.holds else _serve)(name, orders, leash, listener))
     except SettingsError as error:
         print(f"homeport: {error}", file=sys.stderr)
         return 2
@@ -83,9 +93,10 @@ def main() -> int:
     return 0
 
 
-async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
+async def _serve(name: str, orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
-    built = app.build(orders.settings, room=Room(Path(orders.room), orders.models))
+    room = Room(Path(orders.folder) / ROOM, orders.models)
+    built = app.build(orders.settings, room=room, siblings=orders.siblings(name))
     try:
         await built.join()
     except BaseException:
@@ -96,10 +107,10 @@ async def _serve(orders: Orders, leash: socket.socket, listener: socket.socket) 
     await serve.serve_while(listener, built)
 
 
-async def _hold(orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
+async def _hold(name: str, orders: Orders, leash: socket.socket, listener: socket.socket) -> None:
     """The engine room."""
     asyncio.get_running_loop().set_exception_handler(logs.unhandled)
-    built = app.build_engines(orders.settings, orders.models)
+    built = app.build_engines(orders.settings, orders.models, orders.siblings(name))
     inside = replace(
         orders.settings.server, keep_alive_seconds=KEPT_SECONDS, notice_seconds=0.0, tls_cert=None, tls_key=None
     )

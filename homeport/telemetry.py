@@ -156,10 +156,10 @@ class Numbers:
             **self._of_upstreams(),
             **self._of_cache(),
             **self._of_books(),
-            **self._of_engines(),
+            **_of_engines(self._seen.held),
             **self._of_process(),
         }
-        return ((family, found[family.name]) for family in FAMILIES if found.get(family.name))
+        return _shown(found)
 
     def _gen_ai(self) -> dict[str, Samples]:
         duration: dict[tuple[str, ...], Buckets] = {}
@@ -239,24 +239,48 @@ class Numbers:
             "homeport_store_up": [((store,), int(up)) for store, up in health.up.items()],
         }
 
-    def _of_engines(self) -> dict[str, Samples]:
-        held = self._seen.held
-        used = [((name, one.engine), one) for name, model in held.items() for one in model.occupancy()]
-        return {
-            "homeport_model_ready": [((name,), int(model.state == "ready")) for name, model in held.items()],
-            "homeport_engine_places": [(labels, one.places) for labels, one in used],
-            "homeport_engine_places_busy": [(labels, one.busy) for labels, one in used],
-            "homeport_engine_waiting": [(labels, one.waiting) for labels, one in used],
-        }
-
     def _of_process(self) -> dict[str, Samples]:
         return {
             "homeport_ready": _alone(int(self._seen.ready())),
             "homeport_event_loop_delay_seconds": [((), self._delay)],
-            "homeport_build_info": [((__version__, platform.python_version()), 1)],
-            "process_start_time_seconds": _alone(self._started_at),
-            **{name: _alone(value) for name, value in process.seen().items()},
+            **_of_process(self._started_at),
         }
+
+    async def collect(self) -> Iterator[tuple[Family, Samples]]:
+        return self()
+
+
+class EngineNumbers:
+    """Of a process that holds the models of this machine, and does nothing else."""
+
+    def __init__(self, held: Mapping[str, Held]) -> None:
+        self._held = held
+        self._started_at = clock.now()
+
+    def __call__(self) -> Iterator[tuple[Family, Samples]]:
+        return _shown({**_of_engines(self._held), **_of_process(self._started_at)})
+
+
+def _shown(found: Mapping[str, Samples]) -> Iterator[tuple[Family, Samples]]:
+    return ((family, found[family.name]) for family in FAMILIES if found.get(family.name))
+
+
+def _of_engines(held: Mapping[str, Held | Lent]) -> dict[str, Samples]:
+    used = [((name, one.engine), one) for name, model in held.items() for one in model.occupancy()]
+    return {
+        "homeport_model_ready": [((name,), int(model.state == "ready")) for name, model in held.items()],
+        "homeport_engine_places": [(labels, one.places) for labels, one in used],
+        "homeport_engine_places_busy": [(labels, one.busy) for labels, one in used],
+        "homeport_engine_waiting": [(labels, one.waiting) for labels, one in used],
+    }
+
+
+def _of_process(started_at: float) -> dict[str, Samples]:
+    return {
+        "homeport_build_info": [((__version__, platform.python_version()), 1)],
+        "process_start_time_seconds": _alone(started_at),
+        **{name: _alone(value) for name, value in process.seen().items()},
+    }
 
 
 def _gen_ai(series: Series) -> tuple[str, ...]:

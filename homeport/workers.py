@@ -23,19 +23,21 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from homeport import app, backing, clock, logs, serving, settings
 from homeport.api import server
-from homeport.child import Orders, longest_end
+from homeport.child import ROOM, Orders, longest_end
 from homeport.errors import SettingsError
 from homeport.settings import Settings
 
 log = logging.getLogger("homeport")
 
+#: The process that holds the models.
+ENGINES = "engines"
 #: Seconds until a child that died is started again: the first time, at most, and after how long a life it is the first
 #: time anew.
 FIRST_REST = 0.1
@@ -76,11 +78,6 @@ def check(chosen: Settings) -> None:
         )
     if chosen.recording.record is not None or chosen.recording.replay is not None:
         raise SettingsError("Recordings are written and replayed by one process: leave --workers out.")
-    if chosen.telemetry.metrics in ("admin", "open") or chosen.telemetry.metrics_token is not None:
-        raise SettingsError(
-            "telemetry.metrics: each worker counts for itself, and /metrics would tell those of whichever answers. "
-            'Leave it out or set "off"; telemetry.otlp_endpoint and the usage pages tell of all workers.'
-        )
     bounded = {"server.max_connections": chosen.server.max_connections, "cache.max_mb": chosen.cache.max_mb}
     bounded |= {f"upstreams.{name}.connections": one.connections for name, one in chosen.upstreams.items()}
     for setting, most in bounded.items():
@@ -91,7 +88,7 @@ def check(chosen: Settings) -> None:
 def share(chosen: Settings, index: int) -> Settings:
     """The settings of one worker. What they allow at once, all workers together have: no more and no less.
 
-    index: from 0. There are no metrics: they would be one worker's alone.
+    index: from 0.
     """
     number = chosen.server.workers
 
@@ -101,7 +98,6 @@ def share(chosen: Settings, index: int) -> Settings:
     return replace(
         chosen,
         server=replace(chosen.server, max_connections=part(chosen.server.max_connections)),
-        telemetry=replace(chosen.telemetry, metrics="off"),
         cache=replace(chosen.cache, max_mb=part(chosen.cache.max_mb)),
         upstreams={
             name: replace(one, connections=part(one.connections), queue=part(one.queue))
@@ -111,22 +107,20 @@ def share(chosen: Settings, index: int) -> Settings:
 
 
 async def _serve(chosen: Settings) -> int:
-    if chosen.telemetry.metrics != "off":
-        log.warning("/metrics is off: each of several workers could tell its own numbers alone")
     models = backing.heavy_models(chosen)
     with (
-        _private_folder() if models else nullcontext("") as folder,
+        _private_folder() as folder,
         server.reserve(chosen.server.host, chosen.server.port) as reserved,
     ):
-        room = Path(folder) / "engines.sock"
+        room = Path(folder) / ROOM
         welcome = await _prepared(chosen, backing.Room(room, models), reserved)
+        names = [f"worker-{number}" for number in range(1, chosen.server.workers + 1)]
+        tellers = (*names, *([ENGINES] if models else []))
         workers = [
-            Child(
-                f"worker-{index + 1}", Orders(share(chosen, index), str(room), models), lambda: server.beside(reserved)
-            )
-            for index in range(chosen.server.workers)
+            Child(name, Orders(share(chosen, index), folder, tellers, models), lambda: server.beside(reserved))
+            for index, name in enumerate(names)
         ]
-        holder = Child("engines", Orders(chosen, str(room), models, holds=True), lambda: _anew(room))
+        holder = Child(ENGINES, Orders(chosen, folder, tellers, models, holds=True), lambda: _anew(room))
         return await _kept(workers, [holder] if models else [], welcome)
 
 

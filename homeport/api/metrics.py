@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
 from starlette.requests import Request
@@ -28,7 +28,7 @@ class Metrics:
     def __init__(
         self,
         keyring: Keyring,
-        collect: Callable[[], Iterable[tuple[Family, Samples]]],
+        collect: Callable[[], Awaitable[Iterable[tuple[Family, Samples]]]],
         *,
         audience: Audience,
         token: str | None = None,
@@ -45,7 +45,7 @@ class Metrics:
         self._authorize(request)
         open_metrics = "application/openmetrics-text" in request.headers.get("accept", "")
         body: list[str] = []
-        for block in exposition.blocks(self._collect(), open_metrics=open_metrics):
+        for block in exposition.blocks(await self._collect(), open_metrics=open_metrics):
             body.append(block)
             if len(body) % AT_ONCE == 0:
                 await asyncio.sleep(0)  # others have their turn: all of it may be megabytes

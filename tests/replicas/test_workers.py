@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import openai
 import pytest
+from prometheus_client import parser
 
 from homeport import app, workers
 from homeport.api import server
@@ -163,6 +164,40 @@ def test_what_one_has_answered_the_other_answers_alike(pair: House, header: str)
     assert len(pair.fake.received_for(header)) == asked
 
 
+def test_whoever_is_asked_tells_the_numbers_of_both(pair: House) -> None:
+    before = counted(pair)
+    answers = at_once(pair.ports, pair.new_project().key, chat("numbered"), 4 * MANY)
+    assert {answer.status for answer in answers} == {200}
+    for _ in range(FEW):
+        after = counted(pair)
+        assert after.keys() == {"worker-1", "worker-2"}
+        assert after.total() - before.total() == 4 * MANY
+        assert all(after[worker] > before[worker] for worker in after)
+
+
+def counted(house: House) -> Counter[str]:
+    """Chat completions that each worker has answered well."""
+    wanted = {"endpoint": "chat.completions", "http_response_status_code": "200"}
+    found: Counter[str] = Counter()
+    for name, labels, value in numbers(house.first):
+        if name == "homeport_requests_total" and wanted.items() <= labels.items():
+            found[labels["worker"]] += int(value)
+    return found
+
+
+def test_numbers_are_for_those_who_may_read_them(pair: House) -> None:
+    answer = pair.first.ask("GET", "/metrics", key="sk-nobody", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert answer.status == 401
+
+
+def numbers(replica: Replica) -> list[tuple[str, dict[str, str], float]]:
+    answer = replica.ask("GET", "/metrics")
+    assert answer.status == 200, answer.body
+    families = list(parser.text_string_to_metric_families(answer.body.decode()))
+    assert len({family.name for family in families}) == len(families), "a family is there twice"
+    return [(one.name, dict(one.labels), float(one.value)) for family in families for one in family.samples]
+
+
 def test_a_killed_worker_comes_back_and_its_requests_are_in_the_ledger(fragile: House) -> None:
     project = fragile.new_project()
     gate = Gate()
@@ -291,6 +326,8 @@ def test_a_model_is_loaded_once_for_all_workers(
 
         before = say()
         assert {answer.status for answer in before} == {200}
+        places = [one for one in numbers(house.first) if one[0] == "homeport_engine_places"]
+        assert [labels["worker"] for _, labels, _ in places] == ["engines"]
         (text,) = {answer.json["choices"][0]["message"]["content"] for answer in before}
         assert text
         (holder,) = (pid for pid in pids(house.first) if smollm2_file.name in Path(f"/proc/{pid}/maps").read_text())
@@ -392,8 +429,6 @@ def test_what_one_is_refused_several_are(tmp_path: Path, arguments: tuple[str, .
     [
         ({"recording": {"record": "r"}}, "Recordings"),
         ({"recording": {"replay": "r"}}, "Recordings"),
-        ({"telemetry": {"metrics": "open"}}, "telemetry.metrics"),
-        ({"telemetry": {"metrics_token": "sk-1"}}, "telemetry.metrics"),
         ({"server": {"workers": 3, "max_connections": 2}}, "server.max_connections = 2"),
         ({"upstreams": {"far": {"connections": 1}}}, "upstreams.far.connections = 1"),
     ],
@@ -415,7 +450,6 @@ def test_what_the_settings_allow_all_workers_have_together(number: int) -> None:
     assert sum(one.upstreams["far"].queue for one in shares) == 5
     assert sum(one.cache.max_mb for one in shares) == whole.cache.max_mb
     assert {one.upstreams["far"].api_key for one in shares} == {"sk-1"}
-    assert {one.telemetry.metrics for one in shares} == {"off"}
 
 
 def test_a_worker_that_cannot_start_is_not_tried_again(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

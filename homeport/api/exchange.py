@@ -140,6 +140,7 @@ class Exchange:
                     await self._answer_once(route, inbound, OnceReply(reply, claim), claim)
                 return
             call = _call(route, inbound, seen, request_id)
+            del seen, inbound  # a stream is long
             untold = False
             if trace:
                 call.trace = trace

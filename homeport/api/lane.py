@@ -71,7 +71,7 @@ class LaneCycle:
         if self.running and not self.more_body and self.task is None and not self.response_complete:
             protocol, parts = self.protocol, self.parts
             inbound = Inbound(self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
-            self.parts = []
+            self.headers, self.parts = [], []  # a stream is long
             self.task = task = protocol.loop.create_task(protocol.exchange.answer(self.route, inbound, self))
             protocol.tasks.add(task)
 
@@ -133,6 +133,8 @@ class LaneCycle:
 
 class LaneProtocol(Connection):
     """A connection with the lane. `lane_protocol` makes the class that uvicorn instantiates."""
+
+    __slots__ = ()
 
     routes: Mapping[bytes, Route]
 
@@ -226,6 +228,7 @@ def lane_protocol(
 ) -> type[LaneProtocol]:
     """The class to hand to uvicorn as `http`."""
     members = {
+        "__slots__": (),
         "exchange": exchange,
         "routes": dict(routes),
         "largest_body": largest_body,

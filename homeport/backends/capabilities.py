@@ -172,6 +172,10 @@ class Call:
         self.body = body
         self._fields = self._typed = self.pieces = None
 
+    def forget_fields(self) -> None:
+        """Until somebody asks for them again: a stream is long."""
+        self._fields = None
+
     @property
     def fields(self) -> dict[str, msgspec.Raw]:
         if self._fields is None:

@@ -48,6 +48,10 @@ class Response:
             self._headers, self._top = headers_of(self._top), b""
         return self._headers
 
+    def forget_head(self) -> None:
+        """Nobody asks for headers any more: a stream is long."""
+        self._headers, self._top = [], b""
+
     def mentions(self, part: bytes) -> bool:
         """Whether there may be such a header. Costs nothing to speak of, before `headers` is read."""
         return part in self._top

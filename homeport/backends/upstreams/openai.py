@@ -190,6 +190,8 @@ class OpenAIUpstream:
         way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
         ask_usage = self._settings.usage_in_streams
         body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
+        if call.stream:
+            call.forget_fields()
         path, headers = self._path(path, call), relay.passed_on(call)
         tried: list[Tried] = []
         while True:
@@ -229,6 +231,7 @@ class OpenAIUpstream:
                     raise await failures.refusal(response, self.name)
                 if not response.header(b"content-type").lower().startswith(b"text/event-stream"):
                     raise failures.malformed(self.name)
+                response.forget_head()
                 while not events.over and (chunk := await response.chunk()):
                     frame = events.feed(chunk)
                     if frame is not None:

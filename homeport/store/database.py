@@ -6,9 +6,11 @@ waits for its turn at its beginning and never fails in the middle, and is on dis
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,10 +18,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from homeport import clock
 from homeport.errors import SettingsError, Unavailable
 
 #: Seconds that a writer waits for another process's transaction.
 BUSY_SECONDS = 10.0
+#: Until it is tried again to begin with a file.
+_AGAIN_SECONDS = 0.01
 READERS = 8
 #: Of PostgreSQL: seconds until connected, and for one statement. A server that hangs must not hang this one.
 _PATIENCE = {"timeout": 5.0, "command_timeout": 30.0}
@@ -58,7 +63,7 @@ class Database:
         def _(connection: Any, record: Any) -> None:
             connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
             cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(cursor)
             cursor.execute(f"PRAGMA synchronous={synchronous}")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
@@ -122,6 +127,21 @@ class Database:
     async def close(self) -> None:
         await self._reader.dispose()
         await self._writer.dispose()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Of a file that is new to several processes at once one makes it so, and the others are told at once that it is
+    locked: for that SQLite waits for nobody."""
+    until = clock.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or clock.monotonic() > until:
+                raise
+            sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 class _reachable:

@@ -289,11 +289,20 @@ def fake_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FakeUpstream]:
         fake.close()
 
 
-def dead_port() -> int:
-    """A port that nobody listens on."""
+def free_port() -> int:
+    """A port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as once:
         port: int = once.getsockname()[1]
         return port
+
+
+def dead_port() -> int:
+    """A port that nobody listens on, nor will: it is taken until this process ends."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    port: int = taken.getsockname()[1]
+    taken.detach()
+    return port
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_upstream import dead_port
+from tests.fake_upstream import free_port
 from tests.model_files import FOLDER
 from tests.server import KEY, Running
 
@@ -49,7 +49,7 @@ def test_an_example(title: str, real_server: Running, axios: Path, tmp_path: Pat
     language, code = examples()[title]
     folder = tmp_path if language == "sh" else axios
     if ":8001/" in code:
-        code = code.replace("8001", str(dead_port())).replace("/tmp/replay", str(tmp_path / "data"))
+        code = code.replace("8001", str(free_port())).replace("/tmp/replay", str(tmp_path / "data"))
     command = {"sh": ["bash", "-ec"], "python": [sys.executable, "-c"], "js": ["node", "-e"]}[language]
     done = subprocess.run(
         [*command, code],

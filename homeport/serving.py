@@ -1,12 +1,12 @@
 """`homeport serve`: checks that come before listening, the words on the terminal, and the loop."""
 
 import asyncio
-import ipaddress
 import logging
 import socket
 
 from homeport import app, logs, settings
 from homeport.api import server
+from homeport.backends.addresses import is_loopback
 from homeport.errors import SettingsError
 from homeport.gateway.routing import Listed
 from homeport.settings import Settings
@@ -44,7 +44,7 @@ async def _serve(chosen: Settings) -> None:
 
 def check_exposure(chosen: settings.Server) -> None:
     """Keys and prompts do not cross a network in the clear. Raises SettingsError."""
-    if chosen.tls_cert is None and not chosen.behind_tls_proxy and not _is_loopback(chosen.host):
+    if chosen.tls_cert is None and not chosen.behind_tls_proxy and not is_loopback(chosen.host):
         raise SettingsError(
             f"Refusing to listen on {chosen.host} without TLS: keys and prompts would cross the network in the clear. "
             "Give a certificate (--tls-cert FILE --tls-key FILE), or say --behind-tls-proxy (server.behind_tls_proxy = "
@@ -72,7 +72,7 @@ def allow_files(connections: int) -> None:
 
 
 def refusal(host: str) -> str | None:
-    if _is_loopback(host):
+    if is_loopback(host):
         return None
     return (
         f"Refusing to listen on {host} without a key. Make one first: `homeport keys create`, or set HOMEPORT_API_KEY."
@@ -86,15 +86,6 @@ def loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
         return None
     factory: type[asyncio.AbstractEventLoop] = uvloop.new_event_loop  # type: ignore[assignment]
     return factory
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(host: str) -> str:

@@ -6,23 +6,24 @@ lane that every other request passes: what a model says and refuses is the same 
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from homeport.api import rendering
 from homeport.api.application import lane_routes
 from homeport.api.exchange import Exchange
 from homeport.api.headers import Seen
 from homeport.api.lane import LaneProtocol, lane_protocol
 from homeport.api.middleware import Envelope
+from homeport.api.openai import OpenAIObjects
 from homeport.api.ops import Ops
 from homeport.backends.capabilities import Call, Frame
 from homeport.backends.engine_room import MODEL
 from homeport.backends.held import Held
-from homeport.errors import HomeportError, ModelNotFound
+from homeport.errors import ModelNotFound
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
 
@@ -61,13 +62,9 @@ class _Models:
 
     async def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
         answer = await endpoint.answer(self._model(call), call)
-        try:
-            yield answer.first
-            if answer.rest is not None:
-                async for frame in answer.rest:
-                    yield frame
-        finally:
-            await answer.aclose()
+        async with aclosing(answer.frames()) as frames:
+            async for frame in frames:
+                yield frame
 
     def _model(self, call: Call) -> Any:
         """The one that the worker means, whatever its client calls it."""
@@ -79,17 +76,8 @@ class _Models:
             raise ModelNotFound.named(name) from None
 
 
-class _Workers:
+class _Workers(OpenAIObjects):
     """The dialect of those who were let in: OpenAI's, without keys."""
 
     async def principal(self, seen: Seen) -> Principal:
         return _WORKER
-
-    def error(self, error: HomeportError) -> bytes:
-        return rendering.openai_object(error)
-
-    def prelude(self, call: Call) -> bytes:
-        return b""
-
-    def render(self, data: bytes, *, stream: bool) -> bytes:
-        return data

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
@@ -13,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from homeport.api import exposition
 from homeport.api.exposition import Family, Samples
 from homeport.api.openai import bearer_of
+from homeport.backends.addresses import is_loopback
 from homeport.gateway.keyring import Keyring
 
 Audience = Literal["local", "admin", "open"]
@@ -65,16 +65,7 @@ def _is_local(request: Request) -> bool:
     address of this machine, but not under its name.)"""
     if request.client is None or any(name.startswith(_BROUGHT) for name in request.headers):
         return False
-    return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(request.client.host) and is_loopback(request.url.hostname or "")
 
 
 def routes(metrics: Metrics) -> Sequence[BaseRoute]:

@@ -9,12 +9,8 @@ from homeport.errors import HomeportError
 from homeport.gateway.keyring import Keyring, Principal
 
 
-class OpenAIDialect:
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
-
-    async def principal(self, seen: Seen) -> Principal:
-        return self._keyring.principal(seen.bearer)
+class OpenAIObjects:
+    """Errors and answers of the dialect, whoever asks."""
 
     def error(self, error: HomeportError) -> bytes:
         return rendering.openai_object(error)
@@ -24,6 +20,14 @@ class OpenAIDialect:
 
     def render(self, data: bytes, *, stream: bool) -> bytes:
         return data
+
+
+class OpenAIDialect(OpenAIObjects):
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def principal(self, seen: Seen) -> Principal:
+        return self._keyring.principal(seen.bearer)
 
 
 def bearer_of(request: Request) -> bytes | None:

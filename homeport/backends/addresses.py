@@ -1,4 +1,5 @@
-"""Where a URL that a user gave may lead: to public addresses of other networks, and to what `[fetch] allow` adds.
+"""What an address is, and where a URL that a user gave may lead: to public addresses of other networks, and to what
+`[fetch] allow` adds.
 
 Source: IANA's registries of special-purpose IPv4 and IPv6 addresses. They stand here and not in `ipaddress.is_global`,
 which knows other ones with every release of Python and takes multicast for global.
@@ -58,6 +59,16 @@ _WITH_PORT = re.compile(
     r"\[(?P<what_6>[0-9a-fA-F:./]+)\](:(?P<port_6>[0-9]{1,5}))?|(?P<what>[^:]+):(?P<port>[0-9]{1,5})"
 )
 _HOST = re.compile(r"(?=.*[a-z])[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def is_loopback(host: str) -> bool:
+    """A name or an address of this machine alone, without asking a name server."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_public(address: Address) -> bool:

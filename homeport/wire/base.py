@@ -50,6 +50,26 @@ def missing(param: str) -> InvalidRequest:
     return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
+def empty(param: str, kind: str, least: int = 1) -> InvalidRequest:
+    """kind: `string`, `array` or `object`."""
+    return InvalidRequest(
+        f"Invalid '{param}': empty {kind}. Expected {_article(kind)} with minimum length {least}, but got an empty "
+        f"{kind} instead.",
+        param=param,
+        code=f"empty_{kind}",
+    )
+
+
+def mixed_array(param: str) -> InvalidRequest:
+    """Of texts or tokens: its items are of several kinds."""
+    return InvalidRequest(
+        f"Invalid type for '{param}': expected one of a string, array of strings, array of integers or array of "
+        "integer arrays, but got a mixed array instead.",
+        param=param,
+        code="invalid_type",
+    )
+
+
 def unsupported_value(param: str, value: object, supported: str) -> InvalidRequest:
     return InvalidRequest(
         f"Invalid value: {_quoted(value)}. Supported values are: {supported}.", param=param, code="invalid_value"
@@ -152,12 +172,7 @@ def _wrong_length(path: str, kind: str, sign: str, bound: int, value: Any) -> In
     name = _TYPES[kind]
     size = len(value) if hasattr(value, "__len__") else 0
     if size == 0:
-        return InvalidRequest(
-            f"Invalid '{path}': empty {name}. Expected {_article(name)} with minimum length {bound}, but got an empty "
-            f"{name} instead.",
-            param=path,
-            code=f"empty_{name}",
-        )
+        return empty(path, name, bound)
     over = sign == "<="
     return InvalidRequest(
         f"Invalid '{path}': {name} too {'long' if over else 'short'}. Expected {_article(name)} with "

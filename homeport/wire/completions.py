@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from homeport.errors import InvalidRequest
+from homeport.wire.base import empty, mixed_array
 from homeport.wire.chat import Bias, Penalty, Seed, Stops, StreamOptions, check_logit_bias, check_stream_options
 
 Tokens = list[int]
@@ -60,19 +61,9 @@ class CreateCompletionRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         if not isinstance(self.prompt, list):
             return
         if not self.prompt or any(item == [] for item in self.prompt):
-            raise InvalidRequest(
-                "Invalid 'prompt': empty array. Expected an array with minimum length 1, but got an empty array "
-                "instead.",
-                param="prompt",
-                code="empty_array",
-            )
+            raise empty("prompt", "array")
         if len({type(item) for item in self.prompt}) > 1:
-            raise InvalidRequest(
-                "Invalid type for 'prompt': expected one of a string, array of strings, array of integers or array of "
-                "integer arrays, but got a mixed array instead.",
-                param="prompt",
-                code="invalid_type",
-            )
+            raise mixed_array("prompt")
         for at, item in enumerate(self.prompt):
             tokens = item if isinstance(item, list) else [item] if isinstance(item, int) else []
             if any(token < 0 for token in tokens):

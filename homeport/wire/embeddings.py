@@ -5,6 +5,7 @@ from typing import Annotated, Literal, cast
 from msgspec import Meta, Raw, Struct
 
 from homeport.errors import InvalidRequest
+from homeport.wire.base import empty, mixed_array
 
 Tokens = list[int]
 #: Inputs of one request.
@@ -24,17 +25,12 @@ class CreateEmbeddingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         """Raises InvalidRequest."""
         if not isinstance(self.input, list):
             if not self.input:
-                raise _empty("input", "string")
+                raise empty("input", "string")
             return
         if not self.input:
-            raise _empty("input", "array")
+            raise empty("input", "array")
         if len({type(item) for item in self.input}) > 1:
-            raise InvalidRequest(
-                "Invalid type for 'input': expected one of a string, array of strings, array of integers or array of "
-                "integer arrays, but got a mixed array instead.",
-                param="input",
-                code="invalid_type",
-            )
+            raise mixed_array("input")
         if not isinstance(self.input[0], int) and len(self.input) > MOST_INPUTS:
             raise InvalidRequest(
                 f"Invalid 'input': array too long. Expected an array with maximum length {MOST_INPUTS}, but got an "
@@ -44,7 +40,7 @@ class CreateEmbeddingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
             )
         for at, item in enumerate(self.input):
             if item in ("", []):
-                raise _empty(f"input[{at}]", "string" if item == "" else "array")
+                raise empty(f"input[{at}]", "string" if item == "" else "array")
 
     @property
     def inputs(self) -> list[str] | list[Tokens]:
@@ -74,13 +70,3 @@ class CreateEmbeddingResponse(Struct):
     model: str
     usage: EmbeddingUsage
     object: Literal["list"] = "list"
-
-
-def _empty(param: str, kind: str) -> InvalidRequest:
-    article = "an" if kind == "array" else "a"
-    return InvalidRequest(
-        f"Invalid '{param}': empty {kind}. Expected {article} {kind} with minimum length 1, but got an empty {kind} "
-        "instead.",
-        param=param,
-        code=f"empty_{kind}",
-    )

@@ -16,6 +16,20 @@ from tests.store.servers import PostgresServer, RedisServer, postgres_server, re
 _numbers = count()
 
 
+@pytest.fixture
+def mortal() -> Iterator[PostgresServer]:
+    """One that a test may kill."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def fragile() -> Iterator[RedisServer]:
+    """One that a test may break."""
+    with redis_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,25 +16,13 @@ from tests.replicas.house import PICO_PER_CENT, House, Project, Row, housed, rea
 from tests.replicas.http import ask, at_once, chat
 from tests.replicas.test_budgets import ASKED, DOLLAR, WORST
 from tests.replicas.test_outages import locked
-from tests.store.servers import PostgresServer, RedisServer, postgres_server, redis_server
+from tests.store.servers import PostgresServer, RedisServer
 
 PATIENCE = 30.0
 AZURE = "/openai/deployments/away/chat/completions?api-version=2024-10-21"
 CRAMPED = "tests.replicas.cramped"
 #: More than memory has room for, and less than the disk (cramped.py).
 MANY = 60
-
-
-@pytest.fixture
-def mortal() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture
-def fragile() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 def served(house: House, key: str, count: int, model: str = "away") -> list[Answer]:

@@ -9,31 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from homeport.store.redis import HEARTBEAT_SECONDS
 from tests.api.raw import Answer
 from tests.fake_upstream import until
 from tests.replicas.house import PICO_PER_CENT, House, Project, housed, spent
 from tests.replicas.http import at_once, chat
 from tests.replicas.test_budgets import ASKED, DOLLAR, WORST
-from tests.store.servers import PostgresServer, RedisServer, postgres_server, redis_server
+from tests.store.servers import PostgresServer, RedisServer
 
 LIMIT, CLIENTS = 100, 130
 #: None of those who are refused waits longer.
 SECOND = 1.0
-
-
-@pytest.fixture
-def fragile() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture
-def mortal_postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
 
 
 def statuses(answers: list[Answer]) -> Counter[int]:
@@ -143,23 +129,23 @@ def test_a_budget_holds_when_redis_loses_its_memory_before_the_ledger_is_written
         assert spent(rows) <= DOLLAR * PICO_PER_CENT < spent(rows) + WORST
 
 
-def test_without_postgresql_known_keys_work_and_no_row_is_lost(mortal_postgres: PostgresServer, tmp_path: Path) -> None:
-    with housed(tmp_path, database_url=mortal_postgres.create("mortal")) as house:
+def test_without_postgresql_known_keys_work_and_no_row_is_lost(mortal: PostgresServer, tmp_path: Path) -> None:
+    with housed(tmp_path, database_url=mortal.create("mortal")) as house:
         project = house.new_project()
         answers = at_once(house.ports, project.key, chat("recorded"), 20)
-        mortal_postgres.kill()
+        mortal.kill()
         answers += at_once(house.ports, project.key, chat("recorded", stream=True), 20)
         refused = house.first.ask("GET", "/v1/organization/projects")
         assert (refused.status, refused.error["type"]) == (503, "server_error")
         assert house.first.ask("GET", "/v1/models", key="sk-nobody-knows-this").status == 401
         assert until(lambda: "usage rows cannot be written" in house.first.log.read_text(), 10.0)
-        mortal_postgres.start()
+        mortal.start()
         assert len(house.rows(project, 40)) == 40
         house.wait_until_seen(project)
-        mortal_postgres.kill()
+        mortal.kill()
         answers += at_once(house.ports, project.key, chat("recorded"), 20)
         house.first.kill()
-        mortal_postgres.start()
+        mortal.start()
         house.first.start()
         assert statuses(answers) == {200: 60}
         rows = house.rows(project, 60)

@@ -22,6 +22,7 @@
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
     |  |- DatabaseUnavailable         503 code database_unavailable: nobody knows any more which keys hold
+    |- StorageFull                    507 code insufficient_storage: the disk or the object store takes no more
     |- NotCached                      504 code not_cached: the request wants to be answered from the cache alone
     |- ConnectionCut                  no status: the connection ends here, as the request asked for
     |- UpstreamFailed                 503: the upstream is dead, slow, or answered nonsense
@@ -197,6 +198,14 @@ class DatabaseUnavailable(Unavailable):
             "served. Try again soon.",
             headers=(("retry-after", "1"),),
         )
+
+
+class StorageFull(HomeportError):
+    status = 507
+    default_code = "insufficient_storage"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers=(("x-should-retry", "false"),))
 
 
 class NotCached(HomeportError):

@@ -119,3 +119,29 @@ def spend_alert() -> str:
 
 def audit_log() -> str:
     return "audit_log-" + random_text(24)
+
+
+def file() -> str:
+    return "file-" + random_text(24)
+
+
+def upload() -> str:
+    return "upload_" + random_text(24)
+
+
+def upload_part() -> str:
+    return "part_" + random_text(24)
+
+
+def batch() -> str:
+    return "batch_" + random_text(24)
+
+
+def batch_request() -> str:
+    """Of a line in a batch's output."""
+    return "batch_req_" + random_text(24)
+
+
+def job() -> str:
+    """Of the durable queue; no client sees it."""
+    return "job_" + random_text(24)

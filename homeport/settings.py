@@ -299,6 +299,52 @@ class Faults(_Section, frozen=True):
     allowed: Annotated[bool, _doc("Whether `x-homeport-fault` is obeyed; else it is refused with 403.")] = False
 
 
+class Files(_Section, frozen=True):
+    """Where the bytes of files are, and how many there may be: docs/files.md."""
+
+    store: Annotated[
+        str | None,
+        _doc("`s3://BUCKET/PREFIX`: an object store, with the extra `homeport[s3]`. Without it: `folder`."),
+    ] = None
+    folder: Annotated[
+        str | None, _doc("Folder of the bytes; `blobs` in the data folder by default. Replicas share one.")
+    ] = None
+    s3_endpoint: Annotated[str | None, _doc("`https://HOST:PORT` of a store that is not Amazon's.")] = None
+    s3_region: Annotated[str | None, _doc("Its region.")] = None
+    s3_access_key_id: Annotated[
+        str | None, _doc("Without both: what the environment of the process has (AWS_..., an instance's role).")
+    ] = None
+    s3_secret_access_key: Annotated[str | None, _doc("Better in the environment than in the file.")] = None
+    max_file_mb: Annotated[Positive, _doc("Largest file in MiB; larger ones come by `/v1/uploads`, up to 8 GB.")] = 512
+    max_project_gb: Annotated[Positive, _doc("All files of a project, in GiB.")] = 2560
+    download_assistants: Annotated[
+        bool, _doc("Files of purpose `assistants` may be downloaded; OpenAI refuses it.")
+    ] = True
+
+
+class Jobs(_Section, frozen=True):
+    """Who works on what outlives a request: docs/queue.md."""
+
+    in_server: Annotated[bool, _doc("`homeport serve` does. False: only `homeport worker`, on any machine.")] = True
+    lanes: Annotated[tuple[str, ...], _doc("The lanes that this process works on; all by default.")] = ()
+    lease_seconds: Annotated[
+        Seconds, _doc("A worker that was killed is missed after this long; its job goes on elsewhere.")
+    ] = 30.0
+    poll_seconds: Annotated[Seconds, _doc("How often it is looked for jobs that nobody has told of.")] = 1.0
+
+
+class Batches(_Section, frozen=True):
+    """How the lines of batches run: docs/batches.md."""
+
+    lines_at_once: Annotated[
+        Positive | None,
+        _doc("In a process, of one model. By default as many as the model has places, and 32 of an upstream."),
+    ] = None
+    count_against_rate_limits: Annotated[
+        bool, _doc("Lines take of the limits a minute and a day, and wait for them. OpenAI counts batches apart.")
+    ] = False
+
+
 class Price(_Section, frozen=True):
     """What a model costs in US dollars: `[prices.NAME]`. Goes before every list."""
 
@@ -380,6 +426,9 @@ class Settings(_Section, frozen=True):
     limits: Limits = Limits()
     tiers: dict[str, dict[str, Tier]] = msgspec.field(default_factory=dict)
     prices: dict[str, Price] = msgspec.field(default_factory=dict)
+    files: Files = Files()
+    jobs: Jobs = Jobs()
+    batches: Batches = Batches()
     alerts: Alerts = Alerts()
     cache: Cache = Cache()
     recording: Recording = Recording()

@@ -29,7 +29,7 @@ def routes(
     organization: str,
     kept: Cache | None = None,
 ) -> Sequence[BaseRoute]:
-    async def authorize(request: Request) -> Actor:
+    async def authorize(request: Request, scope: str = "") -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
         principal = keyring.administrator(bearer_of(request))
         user = principal.user if principal.email else None  # else it is a service account's, or nobody's

@@ -12,7 +12,7 @@ from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import keys, users
 from homeport.wire.admin.api_keys import AdminApiKey, AdminApiKeyCreateRequest, AdminApiKeyOwner
-from homeport.wire.admin.fields import Deleted, Page
+from homeport.wire.fields import Deleted, Page
 
 #: Every key that opens the Admin API.
 _ADMIN = keys.c.kind.in_(("admin", "owner"))

@@ -26,8 +26,8 @@ from homeport.wire.admin.api_keys import (
     ProjectApiKeyRotateRequest,
     ProjectApiKeyUpdateRequest,
 )
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.base import unsupported_value
+from homeport.wire.fields import Deleted, Page
 
 #: Whether whoever has the key may still use the project: a user who is in it, a service account that has a role in it,
 #: or nobody in particular; nobody may once it is archived.

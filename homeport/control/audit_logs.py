@@ -12,7 +12,7 @@ from homeport.control.pages import Window
 from homeport.store.database import Database
 from homeport.store.tables import audit_logs
 from homeport.wire.admin.audit_logs import AuditLog
-from homeport.wire.admin.fields import Page
+from homeport.wire.fields import Page
 
 _ACTOR = audit_logs.c.actor
 _BOUNDS: Mapping[str, Callable[[Any, int], "sa.ColumnElement[bool]"]] = {

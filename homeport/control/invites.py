@@ -18,8 +18,8 @@ from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store import tables
 from homeport.store.tables import invites, projects
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.invites import Invite, InviteAcceptRequest, InviteProject, InviteRequest
+from homeport.wire.fields import Deleted, Page
 
 LIFE_SECONDS = 7 * 86_400
 

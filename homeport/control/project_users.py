@@ -12,8 +12,8 @@ from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store import tables
 from homeport.store.tables import project_users
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.users import ProjectUser, ProjectUserCreateRequest, ProjectUserUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 _SELECT = sa.select(
     project_users, tables.users.c.id.label("id"), tables.users.c.name.label("name"), tables.users.c.email.label("email")

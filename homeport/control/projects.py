@@ -13,7 +13,6 @@ from homeport.control.changes import Actor, Changes
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store.tables import projects
-from homeport.wire.admin.fields import Page
 from homeport.wire.admin.projects import (
     Project,
     ProjectCreateRequest,
@@ -23,6 +22,7 @@ from homeport.wire.admin.projects import (
     ProjectUpdateRequest,
 )
 from homeport.wire.base import unsupported_value
+from homeport.wire.fields import Page
 
 
 class Projects:

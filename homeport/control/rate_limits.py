@@ -13,8 +13,8 @@ from homeport.control.changes import Actor, Change, Changes
 from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import rate_limits
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.rate_limits import ProjectRateLimit, ProjectRateLimitUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 PREFIX = "rl-"
 _MODEL = re.compile(r"\S{1,256}")

@@ -12,7 +12,6 @@ from homeport.control.changes import Actor, Change, Changes
 from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import keys, service_accounts
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.service_accounts import (
     ProjectServiceAccount,
     ProjectServiceAccountApiKey,
@@ -22,6 +21,7 @@ from homeport.wire.admin.service_accounts import (
     ProjectServiceAccountUpdateRequest,
     Role,
 )
+from homeport.wire.fields import Deleted, Page
 
 #: What OpenAI calls a key that nobody has named.
 KEY_NAME = "Secret Key"

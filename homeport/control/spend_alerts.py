@@ -12,8 +12,8 @@ from homeport.control.changes import Actor, Change, Changes
 from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import spend_alerts
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.spend import SpendAlert, SpendAlertNotificationChannel, SpendAlertRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class SpendAlerts:

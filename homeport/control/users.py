@@ -11,8 +11,8 @@ from homeport.control.changes import Actor, Changes
 from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import keys, projects, users
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.users import User, UserRoleUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class Users:

@@ -7,7 +7,9 @@ picodollars (10^-12 of a US dollar), so that the price of one token is a whole n
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -218,4 +220,170 @@ audit_logs = Table(
     Column("details", JSON, nullable=False),
     Index("ix_audit_logs_effective_at", "effective_at"),
     sqlite_autoincrement=True,
+)
+
+
+#: Bytes at rest, by the SHA-256 of them (hexadecimal). Whoever refers to one has a foreign key to it, and that is all
+#: that the collector of garbage looks at: store/blobs.py.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: As the client calls it: shown, and never a part of a path.
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: From this second on it is gone.
+    Column("expires_at", BigInteger),
+    #: `uploaded`, `processed` or `error`; and why.
+    Column("status", Text, nullable=False),
+    Column("status_details", Text),
+    Index("ix_files_project_id", "project_id", "seq"),
+    Index("ix_files_purpose", "project_id", "purpose", "seq"),
+    Index("ix_files_digest", "digest"),
+    Index("ix_files_expires_at", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+#: States: docs/files.md.
+uploads = Table(
+    "uploads",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    #: That are to come.
+    Column("bytes", BigInteger, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    #: Of the file that it becomes: seconds after which it expires.
+    Column("expires_after", BigInteger),
+    Column("status", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    #: Of a completed one. The file may be deleted later.
+    Column("file_id", Text),
+    Index("ix_uploads_expires_at", "status", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("upload_id", Text, ForeignKey("uploads.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_upload_parts_upload_id", "upload_id", "seq"),
+    Index("ix_upload_parts_digest", "digest"),
+    sqlite_autoincrement=True,
+)
+
+#: The durable queue: store/queue.py. A job that has ended has no row. Times are seconds with their fractions, by the
+#: database's clock.
+jobs = Table(
+    "jobs",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    #: Who works on it (`batch`, `housekeeping`, ...), what is to be done, and to what.
+    Column("lane", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    #: `queued` or `running`.
+    Column("status", Text, nullable=False),
+    #: The lowest goes first.
+    Column("priority", Integer, nullable=False),
+    Column("run_at", Double, nullable=False),
+    #: Of one that runs: who has it, until when, and the number that its writes must carry.
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("fence", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    #: How far it has come, as its handler writes it.
+    Column("checkpoint", JSON(none_as_null=True)),
+    Column("last_error", Text),
+    Index("ix_jobs_due", "lane", "status", "priority", "run_at"),
+    Index("ix_jobs_lease_until", "lease_until"),
+    Index("ix_jobs_subject", "subject"),
+    sqlite_autoincrement=True,
+)
+
+#: States: docs/batches.md.
+batches = Table(
+    "batches",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: On whose account its lines run.
+    Column("key_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    #: Of the input, until the batch has ended: the file may be deleted meanwhile.
+    Column("digest", Text, ForeignKey("blobs.digest")),
+    Column("completion_window", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    #: What it becomes once its files are written: `completed`, `expired` or `cancelled`.
+    Column("ending", Text),
+    Column("model", Text),
+    #: `[{"code", "line", "message", "param"}]`.
+    Column("errors", JSON(none_as_null=True)),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("output_expires_after", BigInteger),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("in_progress_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("finalizing_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("expired_at", BigInteger),
+    Column("cancelling_at", BigInteger),
+    Column("cancelled_at", BigInteger),
+    #: Lines: of all, answered, answered with an error.
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    #: Jobs of its lines that have not ended.
+    Column("chunks", Integer, nullable=False),
+    #: What it takes of `batch_1_day_max_input_tokens`, as it was reckoned.
+    Column("enqueued_tokens", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Index("ix_batches_project_id", "project_id", "seq"),
+    Index("ix_batches_status", "status"),
+    Index("ix_batches_digest", "digest"),
+    sqlite_autoincrement=True,
+)
+
+#: What has come out of a batch, until its files are written. line: from 1, of the input.
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    #: Whether it goes to the output file; else to the error file.
+    Column("succeeded", Boolean, nullable=False),
+    #: The line of that file, without its end.
+    Column("output", LargeBinary, nullable=False),
 )

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, Asked, Operation
 from homeport.control.admin_api_keys import AdminApiKeys as Rules
 from homeport.wire.admin.api_keys import AdminApiKey, AdminApiKeyCreateRequest
-from homeport.wire.admin.fields import Deleted, Page
+from homeport.wire.fields import Deleted, Page
 
 
 class AdminApiKeys:
@@ -26,10 +26,10 @@ class AdminApiKeys:
         return await self._rules.list(asked.window())
 
     async def create(self, asked: Asked) -> AdminApiKey:
-        return await self._rules.create(asked.actor, asked.body)
+        return await self._rules.create(asked.who, asked.body)
 
     async def retrieve(self, asked: Asked) -> AdminApiKey:
         return await self._rules.retrieve(asked.path["key_id"])
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.path["key_id"])
+        return await self._rules.delete(asked.who, asked.path["key_id"])

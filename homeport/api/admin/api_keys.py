@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.api_keys import ApiKeys as Rules
 from homeport.wire.admin.api_keys import (
     ProjectApiKey,
@@ -12,7 +12,7 @@ from homeport.wire.admin.api_keys import (
     ProjectApiKeyRotateRequest,
     ProjectApiKeyUpdateRequest,
 )
-from homeport.wire.admin.fields import Deleted, Page
+from homeport.wire.fields import Deleted, Page
 
 Access = Literal["any", "active", "inactive"]
 
@@ -43,20 +43,20 @@ class ApiKeys:
         return await self._rules.retrieve(asked.project_id, asked.path["api_key_id"])
 
     async def update(self, asked: Asked) -> ProjectApiKey:
-        return await self._rules.update(asked.actor, asked.project_id, asked.path["api_key_id"], asked.body)
+        return await self._rules.update(asked.who, asked.project_id, asked.path["api_key_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.project_id, asked.path["api_key_id"])
+        return await self._rules.delete(asked.who, asked.project_id, asked.path["api_key_id"])
 
     async def create(self, asked: Asked) -> ProjectApiKey:
-        return await self._rules.create(asked.actor, asked.project_id, asked.body)
+        return await self._rules.create(asked.who, asked.project_id, asked.body)
 
     async def modify(self, asked: Asked) -> ProjectApiKey:
-        return await self._rules.modify(asked.actor, asked.project_id, asked.path["api_key_id"], asked.body)
+        return await self._rules.modify(asked.who, asked.project_id, asked.path["api_key_id"], asked.body)
 
     async def delete_any(self, asked: Asked) -> Deleted:
         key_id = asked.path["api_key_id"]
-        return await self._rules.delete(asked.actor, asked.project_id, key_id, of_service_accounts=True)
+        return await self._rules.delete(asked.who, asked.project_id, key_id, of_service_accounts=True)
 
     async def rotate(self, asked: Asked) -> ProjectApiKey:
-        return await self._rules.rotate(asked.actor, asked.project_id, asked.path["api_key_id"], asked.body)
+        return await self._rules.rotate(asked.who, asked.project_id, asked.path["api_key_id"], asked.body)

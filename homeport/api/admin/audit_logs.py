@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, Asked, Operation
 from homeport.control.audit_logs import AuditLogs as Rules
 from homeport.control.audit_logs import Filters
 from homeport.errors import InvalidRequest
 from homeport.wire.admin.audit_logs import EVENT_TYPES, TENANT_EVENT_TYPES, AuditLog
-from homeport.wire.admin.fields import Page
+from homeport.wire.fields import Page
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _LISTS = ("project_ids", "event_types", "actor_ids", "actor_emails", "resource_ids")

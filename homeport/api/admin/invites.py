@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, Asked, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, Asked, Operation
 from homeport.control.invites import Invites as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.invites import Invite, InviteAcceptRequest, InviteRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class Invites:
@@ -26,13 +26,13 @@ class Invites:
         return await self._rules.list(asked.window())
 
     async def create(self, asked: Asked) -> Invite:
-        return await self._rules.create(asked.actor, asked.body)
+        return await self._rules.create(asked.who, asked.body)
 
     async def retrieve(self, asked: Asked) -> Invite:
         return await self._rules.retrieve(asked.path["invite_id"])
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.path["invite_id"])
+        return await self._rules.delete(asked.who, asked.path["invite_id"])
 
     async def accept(self, asked: Asked) -> Invite:
-        return await self._rules.accept(asked.actor, asked.path["invite_id"], asked.body)
+        return await self._rules.accept(asked.who, asked.path["invite_id"], asked.body)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.project_users import ProjectUsers as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.users import ProjectUser, ProjectUserCreateRequest, ProjectUserUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class ProjectUsers:
@@ -27,13 +27,13 @@ class ProjectUsers:
         return await self._rules.list(asked.project_id, asked.window())
 
     async def create(self, asked: Asked) -> ProjectUser:
-        return await self._rules.create(asked.actor, asked.project_id, asked.body)
+        return await self._rules.create(asked.who, asked.project_id, asked.body)
 
     async def retrieve(self, asked: Asked) -> ProjectUser:
         return await self._rules.retrieve(asked.project_id, asked.path["user_id"])
 
     async def modify(self, asked: Asked) -> ProjectUser:
-        return await self._rules.modify(asked.actor, asked.project_id, asked.path["user_id"], asked.body)
+        return await self._rules.modify(asked.who, asked.project_id, asked.path["user_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.project_id, asked.path["user_id"])
+        return await self._rules.delete(asked.who, asked.project_id, asked.path["user_id"])

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.projects import Projects as Rules
-from homeport.wire.admin.fields import Page
 from homeport.wire.admin.projects import (
     Project,
     ProjectCreateRequest,
@@ -14,6 +13,7 @@ from homeport.wire.admin.projects import (
     ProjectTierRequest,
     ProjectUpdateRequest,
 )
+from homeport.wire.fields import Page
 
 
 class Projects:
@@ -40,26 +40,26 @@ class Projects:
         return await self._rules.list(asked.window(), include_archived=asked.flag("include_archived"))
 
     async def create(self, asked: Asked) -> Project:
-        return await self._rules.create(asked.actor, asked.body)
+        return await self._rules.create(asked.who, asked.body)
 
     async def retrieve(self, asked: Asked) -> Project:
         return await self._rules.retrieve(asked.project_id)
 
     async def modify(self, asked: Asked) -> Project:
-        return await self._rules.modify(asked.actor, asked.project_id, asked.body)
+        return await self._rules.modify(asked.who, asked.project_id, asked.body)
 
     async def archive(self, asked: Asked) -> Project:
-        return await self._rules.archive(asked.actor, asked.project_id)
+        return await self._rules.archive(asked.who, asked.project_id)
 
     async def model_permissions(self, asked: Asked) -> ProjectModelPermissions:
         return await self._rules.model_permissions(asked.project_id)
 
     async def set_model_permissions(self, asked: Asked) -> ProjectModelPermissions:
-        return await self._rules.set_model_permissions(asked.actor, asked.project_id, asked.body)
+        return await self._rules.set_model_permissions(asked.who, asked.project_id, asked.body)
 
     async def delete_model_permissions(self, asked: Asked) -> ProjectModelPermissionsDeleted:
-        return await self._rules.delete_model_permissions(asked.actor, asked.project_id)
+        return await self._rules.delete_model_permissions(asked.who, asked.project_id)
 
     async def set_tier(self, asked: Asked) -> Project:
         body: ProjectTierRequest = asked.body
-        return await self._rules.set_tier(asked.actor, asked.project_id, body.tier)
+        return await self._rules.set_tier(asked.who, asked.project_id, body.tier)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.rate_limits import RateLimits as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.rate_limits import ProjectRateLimit, ProjectRateLimitUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class RateLimits:
@@ -25,7 +25,7 @@ class RateLimits:
         return await self._rules.list(asked.project_id, asked.window(default=100, most=1000))
 
     async def modify(self, asked: Asked) -> ProjectRateLimit:
-        return await self._rules.modify(asked.actor, asked.project_id, asked.path["rate_limit_id"], asked.body)
+        return await self._rules.modify(asked.who, asked.project_id, asked.path["rate_limit_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.project_id, asked.path["rate_limit_id"])
+        return await self._rules.delete(asked.who, asked.project_id, asked.path["rate_limit_id"])

@@ -12,14 +12,15 @@ from homeport.api.admin.admin_api_keys import AdminApiKeys
 from homeport.api.admin.api_keys import ApiKeys
 from homeport.api.admin.audit_logs import AuditLogs
 from homeport.api.admin.invites import Invites
-from homeport.api.admin.operations import Authorize, Operation, routes_of
 from homeport.api.admin.project_users import ProjectUsers
 from homeport.api.admin.projects import Projects
 from homeport.api.admin.rate_limits import RateLimits
 from homeport.api.admin.service_accounts import ServiceAccounts
 from homeport.api.admin.spend_alerts import SpendAlerts
 from homeport.api.admin.spend_limits import SpendLimits
+from homeport.api.admin.table import Authorize, Operation
 from homeport.api.admin.users import Users
+from homeport.api.operations import routes_of
 from homeport.control import (
     admin_api_keys,
     api_keys,

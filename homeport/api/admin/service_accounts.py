@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.service_accounts import ServiceAccounts as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.service_accounts import (
     ProjectServiceAccount,
     ProjectServiceAccountApiKey,
@@ -13,6 +12,7 @@ from homeport.wire.admin.service_accounts import (
     ProjectServiceAccountCreateResponse,
     ProjectServiceAccountUpdateRequest,
 )
+from homeport.wire.fields import Deleted, Page
 
 
 class ServiceAccounts:
@@ -35,16 +35,16 @@ class ServiceAccounts:
         return await self._rules.list(asked.project_id, asked.window())
 
     async def create(self, asked: Asked) -> ProjectServiceAccountCreateResponse:
-        return await self._rules.create(asked.actor, asked.project_id, asked.body)
+        return await self._rules.create(asked.who, asked.project_id, asked.body)
 
     async def retrieve(self, asked: Asked) -> ProjectServiceAccount:
         return await self._rules.retrieve(asked.project_id, asked.path["service_account_id"])
 
     async def modify(self, asked: Asked) -> ProjectServiceAccount:
-        return await self._rules.modify(asked.actor, asked.project_id, asked.path["service_account_id"], asked.body)
+        return await self._rules.modify(asked.who, asked.project_id, asked.path["service_account_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.project_id, asked.path["service_account_id"])
+        return await self._rules.delete(asked.who, asked.project_id, asked.path["service_account_id"])
 
     async def create_key(self, asked: Asked) -> ProjectServiceAccountApiKey:
-        return await self._rules.create_key(asked.actor, asked.project_id, asked.path["service_account_id"], asked.body)
+        return await self._rules.create_key(asked.who, asked.project_id, asked.path["service_account_id"], asked.body)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.spend_alerts import SpendAlerts as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.spend import SpendAlert, SpendAlertRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class SpendAlerts:
@@ -29,16 +29,16 @@ class SpendAlerts:
         return await self._rules.list(_project(asked), asked.window(least=0))
 
     async def create(self, asked: Asked) -> SpendAlert:
-        return await self._rules.create(asked.actor, _project(asked), asked.body)
+        return await self._rules.create(asked.who, _project(asked), asked.body)
 
     async def retrieve(self, asked: Asked) -> SpendAlert:
         return await self._rules.retrieve(_project(asked), asked.path["alert_id"])
 
     async def modify(self, asked: Asked) -> SpendAlert:
-        return await self._rules.modify(asked.actor, _project(asked), asked.path["alert_id"], asked.body)
+        return await self._rules.modify(asked.who, _project(asked), asked.path["alert_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, _project(asked), asked.path["alert_id"])
+        return await self._rules.delete(asked.who, _project(asked), asked.path["alert_id"])
 
 
 def _project(asked: Asked) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from homeport.api.admin.operations import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.spend_limits import SpendLimits as Rules
 from homeport.control.spend_limits import Subject
 from homeport.wire.admin.spend import (
@@ -46,10 +46,10 @@ class SpendLimits:
         return await self._rules.retrieve(_subject(asked))
 
     async def set(self, asked: Asked) -> SpendLimit:
-        return await self._rules.set(asked.actor, _subject(asked), asked.body)
+        return await self._rules.set(asked.who, _subject(asked), asked.body)
 
     async def delete(self, asked: Asked) -> SpendLimitDeleted:
-        return await self._rules.delete(asked.actor, _subject(asked), "month")
+        return await self._rules.delete(asked.who, _subject(asked), "month")
 
     async def list(self, asked: Asked) -> SpendLimitList:
         return await self._rules.list(_subject(asked))
@@ -59,7 +59,7 @@ class SpendLimits:
         interval = None
         if asked.text("interval") is not None:
             interval = cast(Interval, asked.choice("interval", "month", "total"))
-        return await self._rules.delete(asked.actor, _subject(asked), interval)
+        return await self._rules.delete(asked.who, _subject(asked), interval)
 
 
 def _subject(asked: Asked) -> Subject:

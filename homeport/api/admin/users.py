@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from homeport.api.admin.operations import ORGANIZATION, Asked, Operation
+from homeport.api.admin.table import ORGANIZATION, Asked, Operation
 from homeport.control.users import Users as Rules
-from homeport.wire.admin.fields import Deleted, Page
 from homeport.wire.admin.users import User, UserRoleUpdateRequest
+from homeport.wire.fields import Deleted, Page
 
 
 class Users:
@@ -29,7 +29,7 @@ class Users:
         return await self._rules.retrieve(asked.path["user_id"])
 
     async def modify(self, asked: Asked) -> User:
-        return await self._rules.modify(asked.actor, asked.path["user_id"], asked.body)
+        return await self._rules.modify(asked.who, asked.path["user_id"], asked.body)
 
     async def delete(self, asked: Asked) -> Deleted:
-        return await self._rules.delete(asked.actor, asked.path["user_id"])
+        return await self._rules.delete(asked.who, asked.path["user_id"])

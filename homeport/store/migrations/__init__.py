@@ -12,7 +12,7 @@ from homeport.errors import SettingsError
 from homeport.store.database import Database
 
 #: The newest form of each history. A test compares it with the files.
-HEADS = {"state": "0001", "usage": "0001"}
+HEADS = {"state": "0002", "usage": "0001"}
 #: PostgreSQL: whoever holds this lock migrates, everybody else waits. Any number that nobody else uses.
 _LOCK = 7_310_579
 

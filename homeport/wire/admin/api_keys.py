@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from homeport.errors import InvalidRequest
-from homeport.wire.admin.fields import Identifier, Life, Limit, ModelName, Name, Request, Scope
+from homeport.wire.fields import Identifier, Life, Limit, ModelName, Name, Request, Scope
 
 Scopes = Annotated[list[Scope], Meta(max_length=100)]
 Models = Annotated[list[ModelName], Meta(min_length=1, max_length=1000)]

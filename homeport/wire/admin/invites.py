@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from homeport.wire.admin.fields import Email, Identifier, Name, Request
 from homeport.wire.admin.users import OrganizationRole, ProjectRole
+from homeport.wire.fields import Email, Identifier, Name, Request
 
 
 class InviteProject(Struct, forbid_unknown_fields=True):

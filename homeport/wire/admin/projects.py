@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from homeport.errors import UnsupportedParameter
-from homeport.wire.admin.fields import ModelName, Name, Request
+from homeport.wire.fields import ModelName, Name, Request
 
 
 class Project(Struct):

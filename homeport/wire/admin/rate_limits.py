@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from homeport.wire.admin.fields import Limit, Request
+from homeport.wire.fields import Limit, Request
 
 
 class ProjectRateLimit(Struct, kw_only=True):

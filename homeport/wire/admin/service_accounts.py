@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from homeport.errors import InvalidRequest
 from homeport.wire.admin.api_keys import Scopes
-from homeport.wire.admin.fields import Life, Name, Request
+from homeport.wire.fields import Life, Name, Request
 
 Role = Literal["owner", "member", "none"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from homeport.wire.admin.fields import MOST_CENTS, Email, Request
+from homeport.wire.fields import MOST_CENTS, Email, Request
 
 Interval = Literal["month", "total"]
 

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from homeport.errors import InvalidRequest, UnsupportedParameter
-from homeport.wire.admin.fields import Email, Identifier, Request
+from homeport.wire.fields import Email, Identifier, Request
 
 OrganizationRole = Literal["owner", "reader"]
 ProjectRole = Literal["owner", "member"]

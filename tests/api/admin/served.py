@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.routing import Router
 
 from homeport.api.admin import routes
-from homeport.api.admin.operations import Operation
+from homeport.api.admin.table import Operation
 from homeport.api.middleware import Envelope
 from homeport.api.openai import bearer_of
 from homeport.control import bootstrap
@@ -183,7 +183,7 @@ def serving(url: str) -> Iterator[Served]:
     spent: dict[tuple[str, str, str], int] = {}
     actors = {ADMIN.encode(): Actor(key_id="key_admin")}
 
-    async def authorize(request: Request) -> Actor:
+    async def authorize(request: Request, scope: str) -> Actor:
         secret = bearer_of(request)
         if secret not in actors:
             raise InvalidKey("Incorrect API key provided.")

@@ -7,7 +7,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from homeport.api.admin.operations import HOMEPORT, LARGEST_BODY, ORGANIZATION, Nothing, Operation
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION, Operation
+from homeport.api.operations import LARGEST_BODY, Nothing
 from tests import openapi
 from tests.api.admin.served import Served, refused
 

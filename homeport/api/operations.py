@@ -1,14 +1,14 @@
-"""One operation of the Admin API: who may ask, what was asked, and the answer.
+"""One operation that is no inference: who may ask, what was asked, and the answer.
 
 Every operation is a row of data, and every row passes through here: nobody forgets to ask for the key, and no parameter
-is dropped in silence.
+is dropped in silence. The Admin API's rows are in `api/admin`, those of what projects own in `api/resources.py`.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -20,32 +20,36 @@ from homeport.api import headers
 from homeport.api.asgi import read_body
 from homeport.api.idempotency import once
 from homeport.api.json import json_answer
-from homeport.control.changes import Actor
 from homeport.control.idempotency import Idempotency
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
-from homeport.wire import base
-from homeport.wire.admin import fields
-
-#: Who asks. Raises InvalidKey (401), PermissionDenied (403).
-Authorize = Callable[[Request], Awaitable[Actor]]
+from homeport.wire import base, fields
 
 LARGEST_BODY = 2**20
-ORGANIZATION = "/v1/organization"
-HOMEPORT = "/v1/homeport"
-PROJECT = "/projects/{project_id}"
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str:
+        """Whose `Idempotency-Key` it is."""
+        ...
+
+
+Who = TypeVar("Who", bound=Identified)
+#: Who asks, and whether it has the scope that the operation wants. Raises InvalidKey (401), PermissionDenied (403).
+Authorize = Callable[[Request, str], Awaitable[Who]]
 
 
 class Nothing(fields.Request):
     """The body of an operation that needs none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+@dataclass(frozen=True)
+class Asked(Generic[Who]):
     """A request that may be asked, read. body: of the operation's type; values: the query's."""
 
-    actor: Actor
+    who: Who
     path: dict[str, str]
     values: dict[str, list[str]]
     body: Any = None
@@ -101,21 +105,25 @@ class Asked:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same."""
+@dataclass(frozen=True)
+class Operation(Generic[Who]):
+    """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same. scope: that a key
+    needs, where keys have scopes. answer: an object of the wire, or a Response of its own."""
 
     method: str
     path: str
-    answer: Callable[[Asked], Awaitable[object]]
+    answer: Callable[[Asked[Who]], Awaitable[object]]
     body: type[fields.Request] = Nothing
     query: Sequence[str] = ()
+    scope: str = ""
 
 
-class Endpoint:
+class Endpoint(Generic[Who]):
     """An ASGI application: the operations of one path."""
 
-    def __init__(self, operations: Iterable[Operation], authorize: Authorize, idempotency: Idempotency) -> None:
+    def __init__(
+        self, operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency
+    ) -> None:
         self._operations = {operation.method: operation for operation in operations}
         self._authorize = authorize
         self._idempotency = idempotency
@@ -127,13 +135,14 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         operation = self._operations["GET" if request.method == "HEAD" else request.method]
-        actor = await self._authorize(request)
+        who = await self._authorize(request, operation.scope)
         path = _path(request)
         values = _values(request, operation.query)
 
         async def answer() -> Response:
             body = decode(operation.body, raw) if operation.method == "POST" else None
-            return json_answer(await operation.answer(Asked(actor, path, values, body)))
+            answered = await operation.answer(Asked(who, path, values, body))
+            return answered if isinstance(answered, Response) else json_answer(answered)
 
         raw, key = b"", b""
         if operation.method == "POST":
@@ -147,7 +156,7 @@ class Endpoint:
             response = await once(
                 self._idempotency,
                 answer,
-                key_id=actor.id,
+                key_id=who.id,
                 path=request.url.path,
                 key=key.decode("latin-1"),
                 body=raw,
@@ -158,9 +167,9 @@ class Endpoint:
         await response(scope, receive, send)
 
 
-def routes_of(operations: Iterable[Operation], authorize: Authorize, idempotency: Idempotency) -> list[Route]:
+def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency) -> list[Route]:
     """One route a path, so that a wrong method is told all the right ones."""
-    by_path: dict[str, list[Operation]] = {}
+    by_path: dict[str, list[Operation[Who]]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
     endpoints = {path: Endpoint(those, authorize, idempotency) for path, those in by_path.items()}

@@ -44,8 +44,8 @@ $(VENV)/.run: $(VENV)/.pip pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[local,entra,otel,openvino,postgres,redis,count]' --group check --group test
+	$(BIN)/pip install --quiet --editable '.[local,entra,otel,openvino,postgres,redis,s3,count]' --group check --group test
 	$(PYTHON) -m venv $(VENV)-sdk2
 	$(VENV)-sdk2/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV)-sdk2/bin/pip install --quiet --editable '.[local,entra,otel,postgres,redis,count]' --group test 'openai>=2,<3'
+	$(VENV)-sdk2/bin/pip install --quiet --editable '.[local,entra,otel,postgres,redis,s3,count]' --group test 'openai>=2,<3'
 	touch $@

@@ -14,8 +14,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from homeport import settings  # noqa: E402
-from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
 from homeport.api.admin.routes import operations  # noqa: E402
+from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
 from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS  # noqa: E402
 from homeport.control.changes import Changes  # noqa: E402
 from homeport.control.usage_pages import PAGES  # noqa: E402

@@ -112,7 +112,7 @@ def request_of(raw: bytes) -> BatchRequestInput:
 class _Body(msgspec.Struct):
     model: str | None = None
     stream: Any = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = msgspec.Raw()
 
 
 _body = msgspec.json.Decoder(_Body)
@@ -235,9 +235,9 @@ def _body_of(raw: msgspec.Raw) -> _Body:
         raise
 
 
-def _inputs(raw: msgspec.Raw | None) -> int:
+def _inputs(raw: msgspec.Raw) -> int:
     """Texts, or lists of tokens; what is neither counts as one, and is for the endpoint to refuse."""
-    if raw is None or not bytes(raw).startswith(b"["):
+    if not bytes(raw).startswith(b"["):
         return 1
     listed = _list.decode(raw)
     return len(listed) if listed and bytes(listed[0])[:1] in (b'"', b"[") else 1

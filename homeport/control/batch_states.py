@@ -14,9 +14,9 @@
       |  +--------------------------------------------------------------------> expired: a day has passed
       +-----------------------------------------------------------------------> failed: the input is not what it must be
 
-Jobs of a batch, in the lane `batch`: `batch.validate`; `batch.lines`, one for each chunk of the input; `batch.finalize`;
-`batch.expire`, which is due when the batch expires; `batch.sweep`, which forgets its lines. Whoever changes both takes
-the row of the batch before those of its jobs, so that nobody waits in a circle.
+Jobs of a batch, in the lane `batch`: `batch.validate`; `batch.lines`, one for each chunk of the input;
+`batch.finalize`; `batch.expire`, which is due when the batch expires; `batch.sweep`, which forgets its lines. Whoever
+changes both takes the row of the batch before those of its jobs, so that nobody waits in a circle.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,6 @@ from homeport.jobs.batch_lines import unanswered
 from homeport.jobs.worker import Task
 from homeport.store.blobs import Blobs
 from homeport.store.queue import Queue
-from homeport.store.staged import Staged
 from homeport.store.tables import batch_lines
 from homeport.wire.batches import BatchError, BatchRequestError
 

@@ -26,13 +26,9 @@ class Batches:
         ]
 
     def azure_operations(self) -> Sequence[Operation]:
-        """The same, with Azure's spelling of endpoints, and its `api-version` in the query."""
+        """The same, with Azure's spelling of endpoints."""
         return [
-            replace(
-                one,
-                body=CreateAzureBatchRequest if one.body is CreateBatchRequest else one.body,
-                query=(*one.query, "api-version"),
-            )
+            replace(one, body=CreateAzureBatchRequest) if one.body is CreateBatchRequest else one
             for one in self.operations()
         ]
 

@@ -53,7 +53,9 @@ class LocalText:
         fields = _fields(request)
         assert self._template is not None, "start() has not been awaited"
         plan = await chat_plan.planned(fields, model, self._engine, self._template)
-        frames = chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        frames = chat.answer(
+            plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch
+        )
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
     async def complete(self, call: Call) -> Answer:
@@ -63,7 +65,9 @@ class LocalText:
         parameters.check(request, parameters.COMPLETIONS, model)
         fields = _fields(request)
         plan = await completion_plan.planned(fields, model, self._engine)
-        frames = completions.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        frames = completions.answer(
+            plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch
+        )
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
 

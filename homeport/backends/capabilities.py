@@ -213,6 +213,10 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Let go of threads, files and connections. Calls in flight are ended first."""
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """How many lines of batches keep it busy; None: that is not known, or it takes any number."""
+        ...
+
 
 class Chat(Backend, Protocol):
     async def chat(self, call: Call) -> Answer:

@@ -290,4 +290,3 @@ def test_nothing_is_lost_whoever_comes_and_goes(steps: list[tuple[str, int]], pl
         await asyncio.wait_for(admission.enter(20), 5)
 
     asyncio.run(run())
-

@@ -40,6 +40,10 @@ class LocalEmbeddings:
     def occupancy(self) -> Sequence[Occupancy]:
         return self._engine.occupancy()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """Those that go through the model together, and those that will next."""
+        return max((2 * one.places for one in self._engine.occupancy()), default=None)
+
     async def vector(self, text: str) -> Sequence[float]:
         """Of one text, for the house itself. Raises HomeportError."""
         (vector,) = await self._vectors([text], batch=False)

@@ -14,7 +14,6 @@ BESIDE = 4
 
 
 def places_for_lines(places: int, *, alone: bool) -> int:
-    """At least one. alone: nobody else is being answered, or waits."""
-    if alone:
-        return max(1, places - max(1, places // SPARE))
-    return max(1, places // BESIDE)
+    """At least one, if there is one. alone: nobody else is being answered, or waits."""
+    theirs = places - max(1, places // SPARE) if alone else places // BESIDE
+    return min(places, max(1, theirs))

@@ -1,6 +1,7 @@
-"""Places and tokens are handed out first come, first served, to lines of batches last, and come back whatever happens."""
+"""Places and tokens are handed out first come, first served, lines of batches last, and come back whatever happens."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -125,18 +126,18 @@ def test_more_than_there_is_takes_all_there_is() -> None:
 # Lines of batches.
 
 
-async def lines(admission: Admission, count: int, tokens: int = 1) -> list["asyncio.Future[None]"]:
+async def lines(admission: Admission, count: int, tokens: int = 1) -> Sequence["asyncio.Future[None]"]:
     """So many come, and those that may have entered."""
     found = [asyncio.ensure_future(admission.enter(tokens, batch=True)) for _ in range(count)]
     await settled()
     return found
 
 
-def inside(found: list["asyncio.Future[None]"]) -> int:
+def inside(found: Sequence["asyncio.Future[None]"]) -> int:
     return sum(one.done() for one in found)
 
 
-async def end(found: list["asyncio.Future[None]"]) -> None:
+async def end(found: Sequence["asyncio.Future[None]"]) -> None:
     for one in found:
         one.cancel()
     await asyncio.gather(*found, return_exceptions=True)

@@ -17,7 +17,7 @@ class Pool:
     """A place is an open connection or one being opened; there are `most`.
 
     Whoever finds none waits in line, and is handed a connection, or a place (None) to open one in. So nobody who comes
-    later is served earlier; but for lines of batches, which wait behind everybody, and leave some places free (lines.py).
+    later is served earlier; but lines of batches wait behind everybody, and leave some places free (lines.py).
     """
 
     def __init__(

@@ -99,6 +99,8 @@ class Call:
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    batch: it is a line of a batch: it waits behind everybody else (lines.py), is charged as lines are, and comes in no
+        hurry.
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
@@ -106,6 +108,7 @@ class Call:
     inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
         backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    idempotency_key: what an upstream knows it by when it is sent again, after a restart, too; empty where it has none.
     trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -114,12 +117,14 @@ class Call:
     __slots__ = (
         "_fields",
         "_typed",
+        "batch",
         "body",
         "cache",
         "choices",
         "endpoint",
         "fault",
         "headers",
+        "idempotency_key",
         "include_usage",
         "inlined",
         "max_tokens",
@@ -146,6 +151,8 @@ class Call:
         include_usage: bool = False,
         headers: tuple[Header, ...] = (),
         model: str = "",
+        batch: bool = False,
+        idempotency_key: bytes = b"",
     ) -> None:
         self.endpoint = endpoint
         self.request_id = request_id
@@ -157,6 +164,8 @@ class Call:
         self.include_usage = include_usage
         self.headers = headers
         self.model = model
+        self.batch = batch
+        self.idempotency_key = idempotency_key
         self.cache: tuple[bytes, bytes] | None = None
         self.fault = b""
         self.inlined: msgspec.Raw | None = None
@@ -203,6 +212,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of threads, files and connections. Calls in flight are ended first."""
+
+    def lines_at_once(self, capability: str) -> int | None:
+        """How many lines of batches keep it busy; None: that is not known, or it takes any number."""
+        ...
 
 
 class Chat(Backend, Protocol):

@@ -49,7 +49,7 @@ class Watched(Echo):
         await asyncio.to_thread(self.loaded.wait)
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         self.generating += 1
         try:

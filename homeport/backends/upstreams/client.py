@@ -150,8 +150,11 @@ class Client:
         """Requests under way, and in line."""
         return self._pool.load
 
-    async def request(self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"") -> Response:
-        """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header.
+    async def request(
+        self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"", *, batch: bool = False
+    ) -> Response:
+        """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header. batch: a
+        line of a batch, which waits for a connection behind everybody else, and not in vain.
 
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
         answer, the request is sent once more over a new one.
@@ -159,7 +162,7 @@ class Client:
         start = self._starts.get((method, path)) or self._start(method, path)
         head = b"%b%bcontent-length: %d\r\n\r\n" % (start, _lines(headers), len(body))
         pool = self._pool
-        connection = pool.kept() or await pool.take()
+        connection = await pool.take_for_batch() if batch else pool.kept() or await pool.take()
         try:
             connection.send(head, body, self._deadlines)
             await connection.head()
@@ -170,7 +173,7 @@ class Client:
         else:
             return Response(pool, connection)
         pool.close_idle()  # they are as old
-        connection = await pool.take()
+        connection = await pool.take_for_batch() if batch else await pool.take()
         try:
             connection.send(head, body, self._deadlines)
             await connection.head()

@@ -98,10 +98,14 @@ def is_text(data: bytes) -> bool:
 
 
 def passed_on(call: Call) -> list[Header]:
-    """Headers of one request: the client's own, our id for finding it in the upstream's log, and its trace."""
-    return [
+    """Headers of one request: the client's own, our id for finding it in the upstream's log, what it is known by when
+    it is sent again, and its trace."""
+    headers: list[Header] = [
         (b"content-type", b"application/json"),
         (b"x-client-request-id", call.request_id.encode()),
         *call.headers,
         *call.trace,
     ]
+    if call.idempotency_key:
+        headers.append((b"idempotency-key", call.idempotency_key))
+    return headers

@@ -84,8 +84,8 @@ async def create(connection: AsyncConnection, queue: Queue, values: Mapping[str,
     return batch_id
 
 
-async def enqueued(connection: AsyncConnection, project: str, same: Callable[[str], bool]) -> int:
-    """Tokens that unfinished batches of a project take. same: whether a model counts together with the one asked for.
+async def enqueued(connection: AsyncConnection, project: str, key_id: str | None, same: Callable[[str], bool]) -> int:
+    """Tokens that unfinished batches of a project take, or of one of its keys. same: whether a model counts.
 
     The project's row stays taken: nobody else counts until the caller has committed.
     """
@@ -93,6 +93,8 @@ async def enqueued(connection: AsyncConnection, project: str, same: Callable[[st
     query = sa.select(batches.c.model, batches.c.enqueued_tokens).where(
         batches.c.project_id == project, batches.c.status.in_(UNFINISHED), batches.c.model.is_not(None)
     )
+    if key_id is not None:
+        query = query.where(batches.c.key_id == key_id)
     return sum(row.enqueued_tokens for row in await connection.execute(query) if same(row.model))
 
 

@@ -1,6 +1,6 @@
 """Batches as their owners see them. How they go on is in batch_states.py and docs/batches.md."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -127,7 +127,7 @@ class Batches:
             return found.mappings().one_or_none()
 
 
-def shown(row: Mapping[str, Any]) -> Batch:
+def shown(row: states.Batch) -> Batch:
     counts = BatchRequestCounts(row["total"], row["completed"], row["failed"])
     usage = BatchUsage(
         row["input_tokens"],

@@ -8,7 +8,7 @@ sweep       what is in the files is forgotten elsewhere
 """
 
 from contextlib import aclosing
-from typing import Protocol
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -20,7 +20,9 @@ from homeport.control.batches import Batches
 from homeport.errors import HomeportError, InvalidKey, ModelNotFound, PermissionDenied
 from homeport.gateway.endpoints import ENDPOINTS, Endpoint
 from homeport.gateway.keyring import Principal
+from homeport.gateway.limits import Limits
 from homeport.gateway.routing import Router
+from homeport.gateway.tiers import pool
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.worker import Task
 from homeport.store.blobs import Blobs
@@ -38,18 +40,6 @@ BROKEN = BatchError(
 def endpoint_of(path: str) -> Endpoint:
     """path: as the batch has it. It was in the table when the batch was made."""
     return next(one for one in ENDPOINTS if one.path in (path, f"/v1{path}"))
-
-
-class TokenLimit(Protocol):
-    """`batch_1_day_max_input_tokens` as it holds for somebody."""
-
-    def same(self, model: str, other: str) -> bool:
-        """Whether they count together."""
-        ...
-
-    def check(self, principal: Principal, model: str, enqueued: int, tokens: int) -> None:
-        """Raises HomeportError: with so many more there would be too many."""
-        ...
 
 
 class BatchHandler:
@@ -85,14 +75,14 @@ class Validate(BatchHandler):
         *,
         router: Router,
         callers: Callers,
-        limit: TokenLimit,
+        limits: Limits,
         longest: int,
     ) -> None:
         """longest: bytes of a line."""
         super().__init__(batches, queue, blobs)
         self._router = router
         self._callers = callers
-        self._limit = limit
+        self._limits = limits
         self._longest = longest
 
     async def run(self, task: Task) -> None:
@@ -144,10 +134,14 @@ class Validate(BatchHandler):
         self, connection: AsyncConnection, batch: states.Batch, principal: Principal, found: Input
     ) -> None:
         """Raises HomeportError."""
-        enqueued = await states.enqueued(
-            connection, batch["project_id"], lambda model: self._limit.same(model, found.model)
-        )
-        self._limit.check(principal, found.model, enqueued, found.tokens)
+        for limit in self._limits.enqueued(principal, found.model):
+            same = partial(_is_of, limit.pool)
+            enqueued = await states.enqueued(connection, batch["project_id"], limit.key_id, same)
+            limit.check(enqueued, found.tokens)
+
+
+def _is_of(name: str, model: str) -> bool:
+    return pool(model) == name
 
 
 def _refusal(error: HomeportError) -> BatchError:

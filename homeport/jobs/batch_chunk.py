@@ -6,8 +6,9 @@ still ours. So a line that has ended has ended once, and only lines in flight ru
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -16,7 +17,8 @@ from homeport.control import batch_states as states
 from homeport.control.batch_input import Line, lines
 from homeport.control.batch_states import Tally
 from homeport.control.batches import Batches
-from homeport.errors import Unavailable
+from homeport.errors import ModelNotFound, Unavailable
+from homeport.gateway.widths import Widths
 from homeport.jobs.batch import BatchHandler, endpoint_of
 from homeport.jobs.batch_lines import Answered, Answering
 from homeport.jobs.worker import Task
@@ -34,26 +36,37 @@ AGAIN_SECONDS = 0.5
 RUNNING = "in_progress"
 
 
-class Widths:
-    """How many lines of a model are in flight in this process, over all chunks and batches."""
+class Places:
+    """For lines of one model in flight in this process, over all chunks and batches. Who comes first goes first."""
 
-    def __init__(self, width: Callable[[str], int]) -> None:
-        self._width = width
-        self._places: dict[str, asyncio.Semaphore] = {}
-        self._users: dict[str, int] = {}
+    def __init__(self) -> None:
+        self.taken = 0
+        self.users = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    @asynccontextmanager
-    async def of(self, model: str) -> AsyncIterator[tuple[asyncio.Semaphore, int]]:
-        """The places of a model, and how many they are."""
-        width = max(1, self._width(model))
-        places = self._places.setdefault(model, asyncio.Semaphore(width))
-        self._users[model] = self._users.get(model, 0) + 1
-        try:
-            yield places, width
-        finally:
-            self._users[model] -= 1
-            if not self._users[model]:  # names come from clients
-                del self._users[model], self._places[model]
+    async def take(self, width: Callable[[], int]) -> None:
+        """width: how many there are now."""
+        while self.taken >= width():
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+        self.taken += 1
+
+    def give_back(self) -> None:
+        self.taken -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
 
 class Lines(BatchHandler):
@@ -66,14 +79,15 @@ class Lines(BatchHandler):
         blobs: Blobs,
         *,
         answering: Answering,
-        width: Callable[[str], int],
+        widths: Widths,
         longest: int,
         at_once: int,
     ) -> None:
-        """width: how many lines of a model may be in flight. longest: bytes of a line. at_once: chunks."""
+        """longest: bytes of a line. at_once: chunks."""
         super().__init__(batches, queue, blobs)
         self._answering = answering
-        self._widths = Widths(width)
+        self._widths = widths
+        self._places: dict[str, Places] = {}
         self._longest = longest
         self.at_once = at_once
 
@@ -82,18 +96,39 @@ class Lines(BatchHandler):
         if batch is None or batch["status"] != RUNNING or task.cancelled.is_set():
             return await self.end(task.job)
         todo = await self._todo(batch, task.job)
+        chunk = _Running(batch, todo, self._answering)
         failed: LeaseLost | Unavailable | None = None
-        async with self._widths.of(batch["model"]) as (places, width), asyncio.TaskGroup() as group:
-            chunk = _Running(batch, todo, self._answering, places)
-            chunk.begin(group, min(width, len(todo)))
-            try:
-                await self._keep(task, chunk)
-            except (LeaseLost, Unavailable) as error:
-                failed = error  # as it is: a group of tasks would wrap it
-            finally:
-                chunk.cut()
+        with self._places_of(chunk) as places:
+            async with asyncio.TaskGroup() as group:
+                chunk.begin(group, places, partial(self._width, chunk))
+                try:
+                    await self._keep(task, chunk)
+                except (LeaseLost, Unavailable) as error:
+                    failed = error  # as it is: a group of tasks would wrap it
+                finally:
+                    chunk.cut()
         if failed is not None:
             raise failed
+
+    @contextmanager
+    def _places_of(self, chunk: "_Running") -> Iterator[Places]:
+        """They are forgotten when nobody uses them: names come from clients."""
+        model = chunk.batch["model"]
+        places = self._places.setdefault(model, Places())
+        places.users += 1
+        try:
+            yield places
+        finally:
+            places.users -= 1
+            if not places.users:
+                del self._places[model]
+
+    def _width(self, chunk: "_Running") -> int:
+        """Of a model that is gone: what its lines are told then, they are told soon."""
+        try:
+            return max(1, self._widths.lines_at_once(chunk.endpoint, chunk.batch["model"]))
+        except ModelNotFound:
+            return 1
 
     async def _todo(self, batch: states.Batch, job: Job) -> Sequence[Line]:
         """The lines of the chunk that have not ended."""
@@ -164,14 +199,11 @@ class _Running:
     """The lines of a chunk under way. answered: and not yet committed. over: nobody is at it any more. handed_back:
     no more lines are begun, and none is waited with."""
 
-    def __init__(
-        self, batch: states.Batch, todo: Iterable[Line], answering: Answering, places: asyncio.Semaphore
-    ) -> None:
+    def __init__(self, batch: states.Batch, todo: Iterable[Line], answering: Answering) -> None:
         self.batch = batch
-        self._endpoint = endpoint_of(batch["endpoint"])
+        self.endpoint = endpoint_of(batch["endpoint"])
         self._todo = deque(todo)
         self._answering = answering
-        self._places = places
         self._runners: list[asyncio.Task[None]] = []
         self._at_it = 0
         self.total = len(self._todo)
@@ -180,25 +212,29 @@ class _Running:
         self.over = asyncio.Event()
         self.handed_back = asyncio.Event()
 
-    def begin(self, group: asyncio.TaskGroup, width: int) -> None:
-        self._at_it = width
-        self._runners = [group.create_task(self._run()) for _ in range(width)]
-        if not width:
+    def begin(self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int]) -> None:
+        """width: how many places there are, which may change."""
+        self._at_it = min(self.total, width())
+        self._runners = [group.create_task(self._run(places, width)) for _ in range(self._at_it)]
+        if not self._at_it:
             self.over.set()
 
-    async def _run(self) -> None:
+    async def _run(self, places: Places, width: Callable[[], int]) -> None:
         try:
             while self._todo and not self.handed_back.is_set():
-                async with self._places:
+                await places.take(width)
+                try:
                     if self._todo and not self.handed_back.is_set():
                         await self._answer(self._todo.popleft())
+                finally:
+                    places.give_back()
         finally:
             self._at_it -= 1
             if not self._at_it:
                 self.over.set()
 
     async def _answer(self, line: Line) -> None:
-        answered = await self._answering.answer(self.batch, self._endpoint, line, self.handed_back)
+        answered = await self._answering.answer(self.batch, self.endpoint, line, self.handed_back)
         if answered is not None:
             self.answered.append(answered)
 

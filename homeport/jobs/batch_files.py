@@ -71,13 +71,13 @@ class Finalize(BatchHandler):
         """Or are made to. False: the job is in the queue again."""
         async with self.database.write() as connection:
             since = await states.ending_since(connection, batch["id"])
-            left = await self.queue.count(connection, batch["id"], states.LINES)
+            left = await self.queue.left(connection, batch["id"], states.LINES)
             if left and since < GRACE_SECONDS:
                 await self.queue.later(connection, task.job, run_in=LOOK_SECONDS)
                 return False
             await self.queue.hold(connection, task.job)
             if left:
-                await self.queue.take_away(connection, batch["id"], states.LINES)
+                await self.queue.withdraw(connection, batch["id"], states.LINES)
         return True
 
     async def _write(self, batch: states.Batch, task: Task) -> None:
@@ -117,7 +117,7 @@ class Finalize(BatchHandler):
                 async for row in rows:
                     yield row.succeeded, True, bytes(row.output)
                 return
-            row = await anext(rows, None)
+            row: Any = await anext(rows, None)
             pieces = self.blobs.read(batch["digest"])
             async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest)) as found:
                 async for line in found:
@@ -128,7 +128,7 @@ class Finalize(BatchHandler):
                         custom_id = request_of(line.raw).custom_id
                         yield False, False, unanswered(batch["id"], line.number, custom_id, error)
 
-    async def _rows(self, batch_id: str) -> AsyncGenerator["sa.Row[Any]", None]:
+    async def _rows(self, batch_id: str) -> AsyncGenerator[Any, None]:
         """Lines that have run. Each page is read by itself: nobody waits for a client's disk, or for ours."""
         after, table = 0, batch_lines.c
         while True:

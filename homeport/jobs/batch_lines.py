@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from homeport import clock, ids
 from homeport.backends.capabilities import Call, Frame
 from homeport.control.batch_input import Line, request_of
-from homeport.control.batch_states import Ended, Tally
+from homeport.control.batch_states import Batch, Ended, Tally
 from homeport.errors import HomeportError, InvalidKey, ModelNotReady, Unavailable
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -82,9 +82,7 @@ class Answering:
         self._line = line
         self._callers = callers
 
-    async def answer(
-        self, batch: Mapping[str, Any], endpoint: Endpoint, line: Line, handed_back: asyncio.Event
-    ) -> Answered | None:
+    async def answer(self, batch: Batch, endpoint: Endpoint, line: Line, handed_back: asyncio.Event) -> Answered | None:
         """None: it has no answer yet, and whoever comes next asks again. handed_back: nothing more is waited for.
 
         Cancelling it cancels the work.
@@ -117,7 +115,7 @@ class Answering:
             request_id = ids.request_id()
 
     async def _ask(
-        self, batch: Mapping[str, Any], endpoint: Endpoint, number: int, request: BatchRequestInput, request_id: str
+        self, batch: Batch, endpoint: Endpoint, number: int, request: BatchRequestInput, request_id: str
     ) -> Frame:
         principal = await self._callers.of(batch["key_id"])
         model, body, _, _, max_tokens, choices = open_envelope(bytes(request.body))
@@ -169,9 +167,7 @@ def unanswered(batch_id: str, number: int, custom_id: str, error: BatchRequestEr
     return encode_line(BatchRequestOutput(output_id(batch_id, number), custom_id, None, error))
 
 
-def _success(
-    batch: Mapping[str, Any], number: int, request: BatchRequestInput, request_id: str, frame: Frame
-) -> Answered:
+def _success(batch: Batch, number: int, request: BatchRequestInput, request_id: str, frame: Frame) -> Answered:
     usage = frame.usage
     tally = Tally(completed=1)
     if usage is not None:
@@ -180,16 +176,12 @@ def _success(
     return Answered(Ended(number, True, _output(batch, number, request, 200, request_id, frame.data)), tally)
 
 
-def _failure(
-    batch: Mapping[str, Any], number: int, request: BatchRequestInput, request_id: str, error: HomeportError
-) -> Answered:
+def _failure(batch: Batch, number: int, request: BatchRequestInput, request_id: str, error: HomeportError) -> Answered:
     output = _output(batch, number, request, status_of(error), request_id, error_body(error))
     return Answered(Ended(number, False, output), Tally(failed=1))
 
 
-def _output(
-    batch: Mapping[str, Any], number: int, request: BatchRequestInput, status: int, request_id: str, body: bytes
-) -> bytes:
+def _output(batch: Batch, number: int, request: BatchRequestInput, status: int, request_id: str, body: bytes) -> bytes:
     if b"\n" in body or b"\r" in body:
         body = msgspec.json.format(body, indent=-1)  # an upstream's: here a line is a line
     response = BatchResponse(status, request_id, msgspec.Raw(body))

@@ -117,7 +117,7 @@ class Finalize(BatchHandler):
                 async for row in rows:
                     yield row.succeeded, True, bytes(row.output)
                 return
-            row: Any = await anext(rows, None)
+            row = await anext(rows, None)
             pieces = self.blobs.read(batch["digest"])
             async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest)) as found:
                 async for line in found:

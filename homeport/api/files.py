@@ -95,7 +95,7 @@ def _headers(content: Content) -> dict[str, str]:
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """From one byte up to and without another; None: all, which is the answer to whatever is no single range (RFC 9110).
+    """From one byte up to and without another. None: all, the answer to whatever is no single range (RFC 9110).
 
     Raises RangeNotSatisfiable.
     """

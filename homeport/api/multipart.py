@@ -247,8 +247,8 @@ def _boundary(content_type: str, content_encoding: str) -> bytes:
     if kind != "multipart/form-data":
         shown = kind.encode("ascii", "replace").decode()
         raise InvalidRequest(
-            f"Unsupported content type: {shown!r}. This API method only accepts 'multipart/form-data' requests, but you "
-            f"specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
+            f"Unsupported content type: {shown!r}. This API method only accepts 'multipart/form-data' requests, but "
+            f"you specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
             code="unsupported_content_type",
         )
     if content_encoding.strip().lower() not in ("", "identity"):
@@ -258,8 +258,8 @@ def _boundary(content_type: str, content_encoding: str) -> bytes:
     boundary = _parameters(content_type).get("boundary", "")
     if not 0 < len(boundary) <= LONGEST_BOUNDARY or not boundary.isascii() or not boundary.isprintable():
         raise InvalidRequest(
-            f"The Content-Type of the form has no boundary of 1 to {LONGEST_BOUNDARY} characters. Let your HTTP library "
-            "set the header.",
+            f"The Content-Type of the form has no boundary of 1 to {LONGEST_BOUNDARY} characters. Let your HTTP "
+            "library set the header.",
             code="unsupported_content_type",
         )
     return boundary.encode()
@@ -301,30 +301,27 @@ def _extended(value: str) -> str | None:
 
 
 def _nested(fields: Mapping[str, bytes]) -> dict[str, Any]:
-    """`expires_after[seconds]` becomes a member of `expires_after`; a value that is an object of JSON (OpenAPI's own way
-    to write it) is one. Raises InvalidRequest."""
-    found: dict[str, Any] = {}
+    """`expires_after[seconds]` becomes a member of `expires_after`; and a value that is an object of JSON, OpenAPI's own
+    way to write it, is one. Raises InvalidRequest."""
+    plain: dict[str, Any] = {}
+    nested: dict[str, dict[str, str]] = {}
     for name, raw in fields.items():
         match = _FIELD.fullmatch(name)
         if match is None:
             raise InvalidRequest(f"Unrecognized request argument supplied: {name[:64]}")
         outer, inner = match.groups()
         try:
-            value: Any = raw.decode()
-            if inner is None and raw.startswith(b"{"):
-                value = msgspec.json.decode(raw)
+            if inner is not None:
+                nested.setdefault(outer, {})[inner] = raw.decode()
+            else:
+                plain[outer] = msgspec.json.decode(raw) if raw.startswith(b"{") else raw.decode()
         except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-            raise InvalidRequest(f"Invalid '{name}': neither text nor JSON.", param=name, code="invalid_value") from None
-        if inner is not None:
-            inside = found.setdefault(outer, {})
-            if isinstance(inside, dict):
-                inside[inner] = value
-                continue
-        elif outer not in found:
-            found[outer] = value
-            continue
+            raise InvalidRequest(
+                f"Invalid '{name}': neither text nor JSON.", param=name, code="invalid_value"
+            ) from None
+    for outer in nested.keys() & plain.keys():
         raise InvalidRequest(f"The parameter '{outer}' is there twice.", param=outer, code="invalid_value")
-    return found
+    return plain | nested
 
 
 def _malformed() -> InvalidRequest:

@@ -216,7 +216,10 @@ def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], i
 
 
 def decode(kind: type[fields.Request], raw: bytes, *, lax: bool = False) -> Any:
-    """Nothing at all is an empty object where no member is required. lax: numbers may be texts. Raises InvalidRequest."""
+    """Nothing at all is an empty object where no member is required. lax: numbers may be texts.
+
+    Raises InvalidRequest.
+    """
     decoder, optional = _decoder(kind, lax)
     return base.decode(decoder, raw or (b"{}" if optional else b""))
 

@@ -1,10 +1,11 @@
 """Files: what may be uploaded and how much of it, and the rows. Their bytes are in store/blobs.py.
 
-    uploaded -> there -> deleted, or expired     at once nobody sees it; its bytes go within a minute, unless something
-                                                 else refers to them
+uploaded -> there -> deleted, or expired     at once nobody sees it; its bytes go within a minute, unless something
+                                             else refers to them
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -49,9 +50,7 @@ class Files:
         self._most_bytes = settings.max_project_gb * 2**30
         self._download_assistants = settings.download_assistants
 
-    async def create(
-        self, owner: Owner, asked: CreateFileRequest, filename: str | None, staged: Staged
-    ) -> OpenAIFile:
+    async def create(self, owner: Owner, asked: CreateFileRequest, filename: str | None, staged: Staged) -> OpenAIFile:
         """Raises InvalidRequest, StorageFull, Unavailable."""
         name = shown_name(filename)
         check_kind(name, asked.purpose, staged.bytes)
@@ -65,7 +64,8 @@ class Files:
     async def check_content(self, staged: Staged, purpose: str) -> None:
         """Raises InvalidRequest, which names the line."""
         if purpose in _LINES:
-            await jsonl.check(staged.read(), purpose)
+            async with aclosing(staged.read()) as pieces:
+                await jsonl.check(pieces, purpose)
 
     async def admit(self, connection: AsyncConnection, owner: Owner, more: int) -> None:
         """Whether the project may keep so many bytes more. Nobody else adds to it until the transaction ends.

@@ -76,9 +76,7 @@ class Uploads:
                     code="upload_too_large",
                 )
             await self._files.admit(connection, owner, staged.bytes)
-            await connection.execute(
-                upload_parts.insert().values(digest=staged.digest, bytes=staged.bytes, **values)
-            )
+            await connection.execute(upload_parts.insert().values(digest=staged.digest, bytes=staged.bytes, **values))
         return UploadPart(**values)
 
     async def complete(self, owner: Owner, upload_id: str, asked: CompleteUploadRequest) -> Upload:
@@ -153,9 +151,7 @@ class Uploads:
             return (await connection.scalars(sa.select(uploads.c.seq).where(those).limit(_SOME))).all()
 
 
-async def _find(
-    connection: AsyncConnection, owner: Owner, upload_id: str, *, lock: bool = False
-) -> "sa.Row[Any]":
+async def _find(connection: AsyncConnection, owner: Owner, upload_id: str, *, lock: bool = False) -> "sa.Row[Any]":
     """lock: nobody else changes it until the transaction ends. Raises NotFound."""
     query = sa.select(uploads).where(uploads.c.id == upload_id, uploads.c.project_id == owner.project)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()

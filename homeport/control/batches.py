@@ -116,7 +116,7 @@ class Batches:
             cancelled = await states.cancel(connection, self._queue, batch_id)
         self._queue.told()
         batch = await self.retrieve(owner, batch_id)
-        if not cancelled and batch.status not in ("cancelling", "cancelled"):
+        if not cancelled and batch.status != "cancelling":
             raise Conflict(f"Cannot cancel a batch with status '{batch.status}'.")
         return batch
 

@@ -172,10 +172,11 @@ def test_what_is_wrong_is_told_by_line(client: openai.OpenAI) -> None:
     assert (batch.in_progress_at, batch.output_file_id, batch.error_file_id) == (None, None, None)
 
 
-def test_a_file_without_requests(client: openai.OpenAI) -> None:
-    file = client.files.create(file=("input.jsonl", b"\n\n"), purpose="batch").id
-    batch = client.batches.create(input_file_id=file, endpoint=CHAT, completion_window="24h")
-    assert errors(ended(client, batch.id)) == [("empty_file", None)]
+def test_a_line_that_is_no_json_is_named_at_once(client: openai.OpenAI) -> None:
+    lines = [json.dumps(chat(number)) for number in range(1, 101)]
+    lines[36] = "no json"
+    with pytest.raises(openai.BadRequestError, match="line 37"):
+        client.files.create(file=("input.jsonl", "\n".join(lines).encode()), purpose="batch")
 
 
 def test_a_model_that_nobody_knows(client: openai.OpenAI) -> None:

@@ -237,7 +237,10 @@ class Worker:
                     await handler.give_up(connection, job, error)
                 else:
                     await self._queue.later(connection, job, run_in=rest, error=error)
-        except (LeaseLost, Unavailable):
+        except LeaseLost:
+            log.warning("%s %s is not to be tried again here: %s", job.kind, job.id, error)
+            raise
+        except Unavailable:
             raise
         except Exception:
             log.exception("%s %s cannot be given up", job.kind, job.id)

@@ -7,9 +7,12 @@ broken stream. A plain (not streaming) answer is exactly one frame.
 
 from collections.abc import AsyncGenerator
 from math import inf
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from homeport.backends.embedded import Embedded
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
@@ -40,7 +43,7 @@ class Frame:
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
         never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
     usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
-    kept: beside `usage`, what the cache already had of the answer; it costs nothing.
+    kept: on the first frame or beside `usage`, what the cache already had of the answer; it costs nothing.
     model, service_tier: what really ran, and the tier that it was served in; set on the first frame by backends that
         know it.
     """
@@ -172,7 +175,7 @@ class Call:
         self.patience = inf
         self.told: list[bytes] = []
         self.trace: tuple[Header, ...] = ()
-        self.pieces: dict[tuple[str, str], dict[int, bytes]] | None = None
+        self.pieces: dict[tuple[str, str], dict[int, Embedded]] | None = None
         self._fields: dict[str, msgspec.Raw] | None = None
         self._typed: object = None
 

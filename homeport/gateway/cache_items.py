@@ -12,24 +12,18 @@ import msgspec
 
 from homeport import clock
 from homeport.backends.capabilities import Answer, Frame, Usage
+from homeport.backends.embedded import Embedded, vectors_of
 from homeport.errors import UpstreamFailed
 from homeport.gateway import cache_key
 from homeport.gateway.cache_key import Question
 from homeport.gateway.cache_wish import Wish
 from homeport.gateway.kept import VERSION, Kept, Store
 from homeport.gateway.pipeline import Step
-from homeport.wire.embeddings import CreateEmbeddingResponse, Embedding, EmbeddingUsage
 
 if TYPE_CHECKING:
     from homeport.gateway.ledger import Entry
 
 
-class _Answer(msgspec.Struct):
-    data: list[Embedding]
-    model: str | None = None
-
-
-_answer = msgspec.json.Decoder(_Answer)
 _inputs = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -144,12 +138,8 @@ class Items:
             place = {key: at for at, key in reversed(list(enumerate(self._keys)))}
             call.ask_for(msgspec.json.encode({**call.fields, "input": [inputs[place[key]] for key in missing]}))
         frame = (await step(entry)).first
-        try:
-            answer = _answer.decode(frame.data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            answer = _Answer([])
-        by_place = {one.index: one.embedding for one in answer.data}
-        if by_place.keys() != set(range(len(missing))):
+        vectors = vectors_of(frame)
+        if vectors is None or len(vectors) != len(missing):
             raise UpstreamFailed(
                 "What was asked for embeddings did not send one for each input.", code="upstream_malformed"
             )
@@ -157,9 +147,9 @@ class Items:
             before = self._used.prompt if self._used is not None else 0
             self._used = Usage(before + frame.usage.prompt, 0)
         tokens = _shares(frame.usage.prompt if frame.usage else 0, [self._sizes[key] for key in missing])
-        now, model = clock.now(), frame.model or answer.model
+        now = clock.now()
         return frame, {
-            key: Kept(VERSION, call.request_id, now, (bytes(by_place[at]),), model, None, Usage(tokens[at], 0))
+            key: Kept(VERSION, call.request_id, now, (bytes(vectors[at]),), frame.model, None, Usage(tokens[at], 0))
             for at, key in enumerate(missing)
         }
 
@@ -167,12 +157,10 @@ class Items:
         """What is new, with the other replicas. Raises nothing."""
         await asyncio.gather(*[self._store.share(key, kept, self._ttl) for key, kept in self._new.items()])
 
-    def _joined(self, vectors: dict[bytes, Kept]) -> Frame:
-        data = [Embedding(at, msgspec.Raw(vectors[key].data[0])) for at, key in enumerate(self._keys)]
-        tokens = _tokens(vectors[key] for key in self._keys)
-        model = vectors[self._keys[0]].model
-        answer = CreateEmbeddingResponse(data, model or "", EmbeddingUsage(tokens, tokens))
-        return Frame(msgspec.json.encode(answer), usage=Usage(tokens, 0), model=model)
+    def _joined(self, kept: dict[bytes, Kept]) -> Frame:
+        vectors = [msgspec.Raw(kept[key].data[0]) for key in self._keys]
+        tokens = _tokens(kept[key] for key in self._keys)
+        return Embedded.of(vectors, tokens=tokens, model=kept[self._keys[0]].model)
 
 
 def _size(item: str | Sequence[int]) -> int:

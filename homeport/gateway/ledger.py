@@ -139,7 +139,7 @@ class Entry:
     def observe(self, frame: Frame) -> None:
         if self.first_at is None:
             self.first_at = clock.monotonic()
-            self.ran, self.service_tier = frame.model, frame.service_tier
+            self.ran, self.service_tier, self.kept = frame.model, frame.service_tier, frame.kept
         if frame.usage is not None:
             self.usage, self.kept = frame.usage, frame.kept
         elif frame.data:

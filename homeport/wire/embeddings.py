@@ -53,11 +53,14 @@ class CreateEmbeddingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Embedding(Struct):
-    """embedding: numbers, or base64 of them as little-endian float32, as the request asked for. It stays raw JSON."""
+    """embedding: numbers, or base64 of them as little-endian float32, as the request asked for. It stays raw JSON.
+
+    object: always `embedding`; of an answer that came from elsewhere nobody looks at it.
+    """
 
     index: int
     embedding: Raw
-    object: Literal["embedding"] = "embedding"
+    object: str = "embedding"
 
 
 class EmbeddingUsage(Struct):

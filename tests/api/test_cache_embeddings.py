@@ -78,6 +78,17 @@ def test_what_is_kept_costs_nothing_and_is_saved(tmp_path: Path) -> None:
         ]
 
 
+def test_what_is_kept_is_saved_where_the_rest_is_not_counted(tmp_path: Path) -> None:
+    def uncounted(visit: Visit) -> None:
+        visit.send(whole(json.dumps({**json.loads(embeddings(visit)), "usage": None}).encode()))
+
+    with relaying(tmp_path, PRICES) as relay:
+        ask(relay, "priced", ["a b c"])
+        relay.fake.by_model["priced"] = uncounted
+        assert told(ask(relay, "priced", ["a b c", "d e"])) == "partial; kept=1/2"
+        assert [row["saved_pico"] for row in relay.rows("priced", 2)] == [None, 6_000_000]
+
+
 def test_one_input_and_a_list_of_it_are_the_same(relay: Relay) -> None:
     given = [ask(relay, "single", text) for text in ("alone", ["alone"], "alone")]
     assert [told(one) for one in given] == ["miss", "hit", "hit"]

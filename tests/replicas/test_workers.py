@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from tests.api.raw import CHAT, Answer
 from tests.authority import Authority
 from tests.fake_upstream import until
 from tests.replicas.conftest import stores
-from tests.replicas.house import Gate, House, housed
+from tests.replicas.house import PICO_PER_CENT, Gate, House, housed, spent
 from tests.replicas.http import Client, at_once, chat, sent
 from tests.replicas.processes import KEY, Replica
 from tests.store.servers import PostgresServer, RedisServer
@@ -234,6 +235,25 @@ def test_a_killed_worker_comes_back_and_its_requests_are_in_the_ledger(fragile: 
     assert {outcomes[stream.request_id] for stream in lost} == {"killed"}
     assert {outcomes[stream.request_id] for stream in kept} == {"completed"}
     assert "was ended by SIGKILL" in fragile.first.log.read_text()
+
+
+def test_a_spend_alert_is_told_once_by_all_workers(fragile: House) -> None:
+    project = fragile.new_project()
+    asked = {"threshold_amount": 1, "currency": "USD", "interval": "month"}
+    channel = {"type": "email", "recipients": ["boss@example.com"]}
+    fragile.first.make("/v1/organization/spend_alerts", {**asked, "notification_channel": channel})
+    assert fragile.first.ask("POST", CHAT, chat("priced"), key=project.key).status == 200
+    assert spent(fragile.rows(project, 1)) > PICO_PER_CENT
+    fragile.first.stop()
+    fragile.first.start()  # each worker looks as soon as it serves
+    assert fragile.first.knows(project.key)
+    assert until(lambda: told(fragile) > 0, PATIENCE)
+    time.sleep(1)
+    assert told(fragile) == 1
+
+
+def told(house: House) -> int:
+    return house.first.log.read_text().count("has spent")
 
 
 def answered(house: House, key: str) -> list[Answer]:

@@ -10,12 +10,13 @@ from typing import cast
 import msgspec
 
 from homeport.backends import openai_tokens
-from homeport.backends.capabilities import Answer, Call, Frame, Usage
+from homeport.backends.capabilities import Answer, Call
+from homeport.backends.embedded import Embedded
 from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorEngine
 from homeport.errors import ContextLengthExceeded, InvalidRequest
 from homeport.wire.base import decode
-from homeport.wire.embeddings import CreateEmbeddingRequest, CreateEmbeddingResponse, Embedding, EmbeddingUsage, Tokens
+from homeport.wire.embeddings import CreateEmbeddingRequest, Tokens
 
 _request = msgspec.json.Decoder(CreateEmbeddingRequest)
 #: Names of OpenAI's models: their tokens are OpenAI's, whatever runs.
@@ -57,16 +58,14 @@ class LocalEmbeddings:
         if not isinstance(inputs[0], str):
             inputs = await self._read(cast("Sequence[Tokens]", inputs), call.name)
         vectors = await self._vectors(inputs, batch=call.batch)
-        listed: list[Embedding] = []
+        written: list[msgspec.Raw] = []
         for at, vector in enumerate(vectors):
             data = vector.data if width is None else _shortened(vector.data, width)
-            listed.append(Embedding(at, _written(data, base64_encoded=request.encoding_format == "base64")))
+            written.append(_written(data, base64_encoded=request.encoding_format == "base64"))
             if at % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
         tokens = sum(vector.tokens for vector in vectors)
-        model = call.model or self.name
-        answer = CreateEmbeddingResponse(listed, model, EmbeddingUsage(tokens, tokens))
-        return Answer(Frame(msgspec.json.encode(answer), usage=Usage(tokens, 0), model=model))
+        return Answer(Embedded.of(written, tokens=tokens, model=call.model or self.name))
 
     def _width(self, dimensions: int | None) -> int | None:
         """None: as the engine makes them. Raises InvalidRequest."""

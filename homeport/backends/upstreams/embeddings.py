@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from homeport.backends.capabilities import Call, Frame, Usage
+from homeport.backends.capabilities import Call
+from homeport.backends.embedded import Embedded, in_order
 from homeport.backends.upstreams.failures import malformed
 from homeport.backends.upstreams.relay import Counts, is_text
+from homeport.wire.embeddings import Embedding
 
 #: Bytes of text that one token is reckoned as: seldom less, so that a piece is seldom too large.
 _BYTES_PER_TOKEN = 2
@@ -14,28 +16,10 @@ _BYTES_PER_TOKEN = 2
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class _Embedding(msgspec.Struct):
-    embedding: msgspec.Raw
-    index: int
-    object: str = "embedding"
-
-
 class _Answer(msgspec.Struct):
-    data: list[_Embedding]
+    data: list[Embedding]
     model: str | None = None
     usage: Counts | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class _Joined(msgspec.Struct):
-    object: str
-    data: list[_Embedding]
-    model: str | None
-    usage: _Usage
 
 
 _answer = msgspec.json.Decoder(_Answer)
@@ -83,35 +67,24 @@ def asking(call: Call, piece: Sequence[msgspec.Raw], number: int) -> Call:
     return part
 
 
-def whole(body: bytes, upstream: str, count: int | None) -> Frame:
+def whole(body: bytes, upstream: str, count: int | None) -> Embedded:
     """An answer as it came. count: of the inputs, where that is known. Raises UpstreamFailed: it is none, or not one
     vector for each."""
     if not is_text(body):
         raise malformed(upstream)
-    answer = _read(body, upstream)
-    if count is not None and sorted(one.index for one in answer.data) != list(range(count)):
+    try:
+        answer = _answer.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        raise malformed(upstream) from None
+    vectors = in_order(answer.data)
+    if vectors is None or (count is not None and len(vectors) != count):
         raise malformed(upstream)
     usage = answer.usage.counted() if answer.usage else None
-    return Frame(body, usage=usage, model=answer.model)
+    return Embedded(body, vectors, usage=usage, model=answer.model)
 
 
-def joined(bodies: Sequence[bytes], upstream: str) -> Frame:
-    """The answers to the pieces of one request, in their order. Each has been looked at by `whole`."""
-    answers = [_read(body, upstream) for body in bodies]
-    data: list[_Embedding] = []
-    for answer in answers:
-        before = len(data)
-        for one in sorted(answer.data, key=lambda one: one.index):
-            data.append(_Embedding(one.embedding, before + one.index, one.object))
-    counts = [answer.usage.counted().prompt for answer in answers if answer.usage is not None]
-    usage = Usage(sum(counts), 0) if len(counts) == len(answers) else None
-    shown = _Usage(sum(counts), sum(counts))
-    model = answers[0].model
-    return Frame(msgspec.json.encode(_Joined("list", data, model, shown)), usage=usage, model=model)
-
-
-def _read(body: bytes, upstream: str) -> _Answer:
-    try:
-        return _answer.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise malformed(upstream) from None
+def joined(answers: Sequence[Embedded]) -> Embedded:
+    """The answers to the pieces of one request, in their order."""
+    counts = [answer.usage.prompt for answer in answers if answer.usage is not None]
+    vectors = [vector for answer in answers for vector in answer.vectors]
+    return Embedded.of(vectors, tokens=sum(counts) if len(counts) == len(answers) else None, model=answers[0].model)

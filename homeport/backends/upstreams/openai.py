@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Header
+from homeport.backends.embedded import Embedded
 from homeport.backends.lines import places_for_lines
 from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
@@ -134,9 +135,9 @@ class OpenAIUpstream:
         pieces = list(embeddings.pieces(items, most=most, tokens=tokens))
         if len(pieces) == 1:
             return await self._answer("/embeddings", call, partial(embeddings.whole, count=len(items)))
-        return Answer(embeddings.joined(await self._piecemeal(call, pieces), self.name))
+        return Answer(embeddings.joined(await self._piecemeal(call, pieces)))
 
-    async def _piecemeal(self, call: Call, pieces: Sequence[Sequence[msgspec.Raw]]) -> list[bytes]:
+    async def _piecemeal(self, call: Call, pieces: Sequence[Sequence[msgspec.Raw]]) -> list[Embedded]:
         """The answer to each. What has been answered is remembered by the call, so that trying it again asks for the
         others alone. After a failure none is begun; those under way may end."""
         if call.pieces is None:
@@ -155,7 +156,8 @@ class OpenAIUpstream:
                 except HomeportError as problem:
                     problems.append(problem)
                 else:
-                    known[number] = answer.first.data
+                    assert isinstance(answer.first, Embedded)
+                    known[number] = answer.first
 
         async with asyncio.TaskGroup() as group:
             for number, piece in enumerate(pieces):

@@ -22,7 +22,6 @@ from homeport.wire.batches import (
     BatchErrors,
     BatchRequestCounts,
     BatchUsage,
-    CreateAzureBatchRequest,
     CreateBatchRequest,
     InputTokensDetails,
     OutputTokensDetails,
@@ -45,7 +44,7 @@ class Batches:
         self._queue = queue
         self._endpoints = endpoints
 
-    async def create(self, owner: Owner, asked: CreateBatchRequest | CreateAzureBatchRequest) -> Batch:
+    async def create(self, owner: Owner, asked: CreateBatchRequest) -> Batch:
         """Accepted: it is written down, and will be done. Raises InvalidRequest, NotFound: there is no such file."""
         if asked.endpoint not in self._endpoints and f"/v1{asked.endpoint}" not in self._endpoints:
             raise InvalidRequest(

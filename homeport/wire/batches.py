@@ -24,6 +24,8 @@ class OutputExpiresAfter(Request):
 
 
 class CreateBatchRequest(Request):
+    """endpoint: Azure's documentation writes it without the version, and so do the lines then."""
+
     input_file_id: Identifier
     endpoint: Literal[
         "/v1/responses",
@@ -34,28 +36,10 @@ class CreateBatchRequest(Request):
         "/v1/images/generations",
         "/v1/images/edits",
         "/v1/videos",
-    ]
-    completion_window: Literal["24h"]
-    metadata: Metadata | None = None
-    output_expires_after: OutputExpiresAfter | None = None
-
-    def __post_init__(self) -> None:
-        check_metadata(self.metadata)
-
-
-class CreateAzureBatchRequest(Request):
-    """Azure writes endpoints without the version, and takes them with it."""
-
-    input_file_id: Identifier
-    endpoint: Literal[
         "/chat/completions",
         "/completions",
         "/embeddings",
         "/responses",
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/responses",
     ]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None

@@ -23,7 +23,6 @@ from tests.upstreams.homeports import Relay, relaying
 
 EMBEDDINGS: Any = "/v1/embeddings"
 COMPLETIONS: Any = "/v1/completions"
-#: OpenAI's description says a type for what is null in its own examples: what has not come yet, and is not there.
 MODELS = {
     "echo": {"engine": "echo"},
     "other": {"engine": "echo"},
@@ -213,7 +212,7 @@ def test_more_tokens_than_may_be_enqueued(client: openai.OpenAI) -> None:
     [
         ({"endpoint": "/v1/nowhere"}, "endpoint", "invalid_value"),
         ({"endpoint": "/v1/videos"}, "endpoint", "unsupported_endpoint"),
-        ({"endpoint": "/chat/completions"}, "endpoint", "invalid_value"),
+        ({"endpoint": "/responses"}, "endpoint", "unsupported_endpoint"),
         ({"completion_window": "1h"}, "completion_window", "invalid_value"),
         ({"metadata": {"a": "x" * 513}}, "metadata.a", "string_above_max_length"),
         ({"metadata": {str(one): "" for one in range(17)}}, "metadata", "object_above_max_properties"),

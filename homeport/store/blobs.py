@@ -11,6 +11,7 @@ database says: a row of `blobs` for each, and a foreign key to it in every row t
 
 Whoever is killed leaves a temporary file, or bytes without a row: `sweep` finds both. A row without bytes cannot be:
 bytes go only under the lock of their row, and rows come only under the same lock and after a look at the bytes.
+While a backup runs (holds.py) nothing that had a row goes.
 
 """
 
@@ -19,7 +20,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -32,6 +33,7 @@ from homeport.settings import Settings
 from homeport.store import tables
 from homeport.store.database import Database
 from homeport.store.folder import Folder
+from homeport.store.holds import held
 from homeport.store.staged import OLD, Staged, disk, take_away_old
 
 log = logging.getLogger("homeport")
@@ -137,11 +139,11 @@ class Blobs:
     async def sweep(self) -> None:
         """What killed processes left, once it is an hour old, and blobs that nobody refers to. Raises Unavailable."""
         await asyncio.to_thread(take_away_old, self._staging)
-        while found := await self._unwanted():
+        last = ""
+        while found := await self._unwanted(last):
             for digest in found:
                 await self._collect(digest)
-            if len(found) < _SOME:
-                break
+            last = found[-1]
         some: list[str] = []
         async with aclosing(self.bucket.digests()) as all_there:
             async for digest, since in all_there:
@@ -152,9 +154,10 @@ class Blobs:
                     some = []
         await self._sweep_some(some)
 
-    async def _unwanted(self) -> Sequence[str]:
-        """Some of the rows that nobody refers to."""
-        query = sa.select(tables.blobs.c.digest).where(unwanted()).limit(_SOME)
+    async def _unwanted(self, after: str) -> Sequence[str]:
+        """Some of the rows that nobody refers to, in order."""
+        digest = tables.blobs.c.digest
+        query = sa.select(digest).where(digest > after, unwanted()).order_by(digest).limit(_SOME)
         async with self.database.read() as connection:
             return (await connection.execute(query)).scalars().all()
 
@@ -165,7 +168,7 @@ class Blobs:
             async with self.database.write() as connection:
                 # First the lock: what others have committed until we have it is seen by the next statement.
                 await connection.execute(sa.select(tables.blobs.c.digest).where(this).with_for_update())
-                gone = await connection.execute(sa.delete(tables.blobs).where(this, unwanted()))
+                gone = await connection.execute(sa.delete(tables.blobs).where(this, unwanted(), ~held()))
                 if gone.rowcount:
                     await self.bucket.delete(digest)
         except IntegrityError:
@@ -193,23 +196,33 @@ class _Collected(Exception):
     """The bytes went between put and the lock."""
 
 
-def unwanted() -> sa.ColumnElement[bool]:
-    """Of a row of `blobs`: nothing in the database refers to it."""
-    blob = tables.blobs.c.digest
+def unwanted(metadata: sa.MetaData = tables.metadata) -> sa.ColumnElement[bool]:
+    """Of a row of `blobs`: nothing in the database refers to it. metadata: of the tables that are there."""
+    blob = metadata.tables["blobs"].c.digest
     columns = [
-        column for table in tables.metadata.tables.values() for column in table.columns if column.references(blob)
+        column for table in metadata.tables.values() for column in table.columns if column.references(blob)
     ]
     return sa.and_(*(~sa.exists().where(column == blob) for column in columns))
 
 
-def chosen(settings: Settings, database: Database) -> Blobs:
-    """As the settings have it. Raises SettingsError."""
+class Place(NamedTuple):
+    bucket: Bucket
+    staging: Path
+
+
+def place(settings: Settings) -> Place:
+    """Where the settings say. Raises SettingsError."""
     if settings.files.store is not None:
         from homeport.store.s3 import ObjectStore
 
-        return Blobs(database, ObjectStore.of(settings.files), settings.data / "staging")
+        return Place(ObjectStore.of(settings.files), settings.data / "staging")
     folder = Folder(Path(settings.files.folder).expanduser() if settings.files.folder else settings.data / "blobs")
-    return Blobs(database, folder, folder.staging)
+    return Place(folder, folder.staging)
+
+
+def chosen(settings: Settings, database: Database) -> Blobs:
+    """Raises SettingsError."""
+    return Blobs(database, *place(settings))
 
 
 def _make(folder: Path) -> None:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from homeport.errors import BodyTooLarge, HomeportError, InvalidRequest
-from homeport.store.blobs import Staged
+from homeport.store.staged import Staged
 from homeport.wire import base
 
 #: Bytes of a body beside its file: boundaries, headers, fields, and what stands before and after them all.
@@ -301,8 +301,8 @@ def _extended(value: str) -> str | None:
 
 
 def _nested(fields: Mapping[str, bytes]) -> dict[str, Any]:
-    """`expires_after[seconds]` becomes a member of `expires_after`; and a value that is an object of JSON, OpenAPI's own
-    way to write it, is one. Raises InvalidRequest."""
+    """`expires_after[seconds]` becomes a member of `expires_after`; a value that is an object of JSON is one, which is
+    OpenAPI's own way to write it. Raises InvalidRequest."""
     plain: dict[str, Any] = {}
     nested: dict[str, dict[str, str]] = {}
     for name, raw in fields.items():

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -157,18 +158,20 @@ async def add(
 ) -> OpenAIFile:
     """In a transaction of Blobs.keep. life: seconds until it expires; None: never."""
     now = int(clock.now())
-    values = {
-        "id": ids.file(),
-        "filename": filename,
-        "purpose": purpose,
-        "bytes": staged.bytes,
-        "created_at": now,
-        "expires_at": None if life is None else now + life,
-        "status": "processed",
-        "status_details": None,
-    }
-    await connection.execute(files.insert().values(project_id=project, digest=staged.digest, **values))
-    return OpenAIFile(**values)
+    file = OpenAIFile(
+        id=ids.file(),
+        bytes=staged.bytes,
+        created_at=now,
+        filename=filename,
+        purpose=purpose,
+        status="processed",
+        expires_at=None if life is None else now + life,
+        status_details=None,
+    )
+    columns = msgspec.structs.asdict(file)
+    del columns["object"]
+    await connection.execute(files.insert().values(project_id=project, digest=staged.digest, **columns))
+    return file
 
 
 def as_object(row: "sa.Row[Any]") -> OpenAIFile:

@@ -63,7 +63,7 @@ class Uploads:
 
     async def add_part(self, owner: Owner, upload_id: str, staged: Staged) -> UploadPart:
         """Raises NotFound; InvalidRequest: the upload has ended, or is full."""
-        values = {"id": ids.upload_part(), "created_at": int(clock.now()), "upload_id": upload_id}
+        part = UploadPart(id=ids.upload_part(), created_at=int(clock.now()), upload_id=upload_id)
         async with self._blobs.keep(staged) as connection:
             _check_pending(await _find(connection, owner, upload_id, lock=True))
             sizes = sa.select(sa.func.sum(upload_parts.c.bytes)).where(upload_parts.c.upload_id == upload_id)
@@ -76,8 +76,9 @@ class Uploads:
                     code="upload_too_large",
                 )
             await self._files.admit(connection, owner, staged.bytes)
-            await connection.execute(upload_parts.insert().values(digest=staged.digest, bytes=staged.bytes, **values))
-        return UploadPart(**values)
+            columns = {"id": part.id, "created_at": part.created_at, "digest": staged.digest, "bytes": staged.bytes}
+            await connection.execute(upload_parts.insert().values(upload_id=upload_id, **columns))
+        return part
 
     async def complete(self, owner: Owner, upload_id: str, asked: CompleteUploadRequest) -> Upload:
         """The file of the parts. Of one that is complete: the same answer again.

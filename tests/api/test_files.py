@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import threading
 import time
@@ -12,13 +13,14 @@ from typing import Any
 import openai
 import pytest
 
-from homeport import clock
+from homeport import clock, durable
 from homeport.store.staged import Staged
 from tests import openapi
 from tests.api import raw
 from tests.api.forms import BOUNDARY, FILE, LINE, PURPOSE, body, part, post, refused
 from tests.api.owners import client_of, new_key, new_project
 from tests.api.test_lifecycle import serving
+from tests.control import databases
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
 
@@ -394,7 +396,7 @@ def test_too_large(small: Running) -> None:
     fits = part('name="file"; filename="a"', bytes(2**20))
     assert post(small, [PURPOSE, fits]).status == 200
     answer = post(small, [PURPOSE, fits + b"x"])
-    assert "'file' may have 1 MiB at most. Larger files come by /v1/uploads." in refused(answer, 413, "file")
+    assert "'file' may have 1 MiB at most. Larger files come by /v1/uploads, in parts." in refused(answer, 413, "file")
     assert len(blobs(small)) == 1
 
 
@@ -484,8 +486,6 @@ def test_a_client_that_leaves_a_download(owning: Running, mine: openai.OpenAI) -
 
 
 def open_files(pattern: str) -> list[str]:
-    import re
-
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -519,7 +519,7 @@ def test_what_a_project_may_keep(small: Running) -> None:
         client.uploads.create(bytes=2**30 - 999, filename="a.bin", mime_type="x/y", purpose="user_data")
 
 
-def resident(process: "subprocess.Popen[str]") -> int:
+def peak(process: "subprocess.Popen[str]") -> int:
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
@@ -533,21 +533,19 @@ def test_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
         with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
             small = upload(client, LINE * 10, "a.jsonl", "batch")
             client.files.content(small.id)
-            before = resident(process)
-            made = client.files.create(file=("a.jsonl", Generated(size)), purpose="batch")
+            before = peak(process)
+            made = client.files.create(file=("a.jsonl", io.BufferedReader(Generated(size))), purpose="batch")
             assert made.bytes == size
             read = 0
             with client.files.with_streaming_response.content(made.id) as answer:
                 for piece in answer.iter_bytes(2**20):
                     read += len(piece)
         assert read == size
-        assert resident(process) - before < 50_000_000
+        assert peak(process) - before < 50_000_000
 
 
 class Generated(io.RawIOBase):
-    """So many bytes of lines, made as they are read."""
-
-    _LINES = LINE * 1000
+    """So many bytes of lines, made as they are read, with blanks at the end."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -566,10 +564,53 @@ class Generated(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def read(self, size: int = -1) -> bytes:
-        wanted = min(self._size - self._at if size < 0 else size, self._size - self._at)
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._at)
+        lines = self._size // len(LINE) * len(LINE)
         start = self._at % len(LINE)
-        last = self._at + wanted == self._size
-        found = (self._LINES * (wanted // len(self._LINES) + 2))[start : start + wanted]
+        found = (LINE * (wanted // len(LINE) + 2))[start : start + min(wanted, max(0, lines - self._at))]
+        buffer[:wanted] = found + b" " * (wanted - len(found))
         self._at += wanted
-        return found[: -(self._size % len(LINE))] + b" " * (self._size % len(LINE)) if last and wanted else found
+        return wanted
+
+
+@pytest.fixture(scope="module", params=databases.KINDS)
+def tidy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """What has expired is taken away ten times a second."""
+    settings = {}
+    if request.param == "postgresql":
+        settings["database_url"] = request.getfixturevalue("postgres").create("tidy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable, "EXPIRY_SECONDS", 0.1)
+        with running(tmp_path_factory.mktemp("tidy"), settings) as made:
+            yield made
+
+
+def test_what_has_expired_is_taken_away(tidy: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of(tidy) as client:
+        life: Any = {"anchor": "created_at", "seconds": 3600}
+        for place in range(3):
+            client.files.create(file=("a.bin", b"to go %d" % place), purpose="vision", expires_after=life)
+        stays = upload(client, b"to go 1")
+        pending = client.uploads.create(bytes=9, filename="a", mime_type="x", purpose="user_data")
+        client.uploads.parts.create(pending.id, data=b"to go, too")
+        assert len(blobs(tidy)) == 4
+        now = clock.now()
+        monkeypatch.setattr(clock, "now", lambda: now + 3601)
+        assert until(lambda: len(blobs(tidy)) == 1)
+        assert client.files.content(stays.id).content == b"to go 1", "the same bytes, for another file"
+        with pytest.raises(openai.BadRequestError, match="is expired"):
+            client.uploads.cancel(pending.id)
+        monkeypatch.setattr(clock, "now", lambda: now + 86_400 + 3601)
+        assert until(lambda: is_forgotten(client, pending.id))
+        client.files.delete(stays.id)
+
+
+def is_forgotten(client: openai.OpenAI, upload_id: str) -> bool:
+    try:
+        client.uploads.cancel(upload_id)
+    except openai.NotFoundError:
+        return True
+    except openai.BadRequestError:
+        return False
+    raise AssertionError("it was pending")

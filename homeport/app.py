@@ -99,6 +99,12 @@ class App:
         """In place of open(), in a process beside one that has opened."""
         await self.books.join()
 
+    async def enlist(self) -> None:
+        """In place of open(), in a process that answers nobody and so makes no key."""
+        await self.books.upgrade()
+        await self.join()
+        await self.durable.open()
+
     async def start(self) -> None:
         for upstream in self.upstreams:
             await upstream.start()
@@ -226,7 +232,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
     numbers = None
     if meters is not None:
-        looked_at = Seen(held, tuple(upstreams.values()), books, cache, ready=lambda: not ops.not_ready())
+        looked_at = Seen(held, tuple(upstreams.values()), books, durable, cache, lambda: not ops.not_ready())
         numbers = Numbers(meters, looked_at)
     gathering = Gathering(numbers, siblings) if numbers is not None and siblings is not None else None
     asgi = application(

@@ -28,7 +28,7 @@ DEPTH_SECONDS = 5.0
 
 
 class Durable:
-    """depths: how full the lanes were a moment ago, where somebody wants to know."""
+    """lanes: that this process works on. depths: how full all lanes were a moment ago, where somebody wants to know."""
 
     def __init__(
         self, settings: Settings, database: Database, *, idempotency: Idempotency, watched: bool = False
@@ -41,6 +41,7 @@ class Durable:
         ]
         handlers: Sequence[Handler] = [*self._chores]
         check_lanes(jobs.lanes, handlers)
+        self.lanes = sorted(set(jobs.lanes or (one.lane for one in handlers)))
         self._worker: Worker | None = None
         if jobs.in_server:
             name = f"{socket.gethostname()}/{os.getpid()}"

@@ -4,7 +4,7 @@
     database -> accounts -> keyring ------------------ StraightLine -> Exchange -> lane and routes
     journal -> ledger -> usage log; shared -> limits -/
     database -> changes -> the control plane ----------> the Admin API's routes
-    database -> queue -> worker: durable.py
+    database -> queue -> worker -> StraightLine: durable.py
 """
 
 import asyncio
@@ -101,6 +101,12 @@ class App:
         await self.books.join()
         await self.durable.join()
 
+    async def enlist(self) -> None:
+        """In place of open(), in a process that answers nobody and so makes no key."""
+        await self.books.upgrade()
+        await self.join()
+        await self.durable.open()
+
     async def start(self) -> None:
         for upstream in self.upstreams:
             await upstream.start()
@@ -196,6 +202,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     Raises SettingsError. Touches no network and loads no model.
     """
     from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
+    from homeport.batching import Gateway
     from homeport.books import Books, TiersShown
     from homeport.durable import Durable
 
@@ -203,7 +210,6 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    durable = Durable(settings, books.database, idempotency=books.idempotency, watched=watched)
     held, upstreams, router, engines = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
@@ -221,6 +227,13 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         ledger=books.ledger,
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
     )
+    durable = Durable(
+        settings,
+        books.database,
+        idempotency=books.idempotency,
+        gateway=Gateway(line, router, books.limits, books.accounts.current),
+        watched=watched,
+    )
     exchange = Exchange(line, books.idempotency, organization=organization, watchers=watchers, tracing=tracing)
     keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
@@ -229,7 +242,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
     numbers = None
     if meters is not None:
-        looked_at = Seen(held, tuple(upstreams.values()), books, cache, ready=lambda: not ops.not_ready())
+        looked_at = Seen(held, tuple(upstreams.values()), books, durable, cache, lambda: not ops.not_ready())
         numbers = Numbers(meters, looked_at)
     gathering = Gathering(numbers, siblings) if numbers is not None and siblings is not None else None
     asgi = application(

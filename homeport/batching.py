@@ -1,6 +1,7 @@
 """The part of the composition root that works on batches."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from homeport.control.batches import Batches
 from homeport.gateway.accounts import Snapshot
@@ -25,31 +26,29 @@ CHUNKS = 4
 _LINES = 50
 
 
-def handlers(
-    settings: Settings,
-    queue: Queue,
-    blobs: Blobs,
-    batches: Batches,
-    *,
-    line: StraightLine,
-    router: Router,
-    limits: Limits,
-    snapshot: Callable[[], Snapshot],
-) -> Sequence[Handler]:
-    """snapshot: the newest one. Raises Unavailable when it cannot be relied on."""
+class Gateway(NamedTuple):
+    """What answers the lines of batches. snapshot: of keys, the newest; raises Unavailable when it cannot be relied
+    on."""
 
+    line: StraightLine
+    router: Router
+    limits: Limits
+    snapshot: Callable[[], Snapshot]
+
+
+def handlers(settings: Settings, queue: Queue, blobs: Blobs, batches: Batches, gateway: Gateway) -> Sequence[Handler]:
     def by_id(key_id: str) -> Principal | None:
-        found = snapshot()
+        found = gateway.snapshot()
         return found.caller(key_id) if key_id.startswith(PREFIX) else found.by_id.get(key_id)
 
     callers = Callers(queue.database, by_id)
     longest = settings.server.max_body_mb * 2**20
     chosen = settings.batches.lines_at_once
     at_once = max(CHUNKS, -(-chosen // _LINES)) if chosen is not None else CHUNKS
-    widths = Widths(router, chosen)
-    answering = Answering(line, callers)
+    router, widths = gateway.router, Widths(gateway.router, chosen)
+    answering = Answering(gateway.line, callers)
     return [
-        Validate(batches, queue, blobs, router=router, callers=callers, limits=limits, longest=longest),
+        Validate(batches, queue, blobs, router=router, callers=callers, limits=gateway.limits, longest=longest),
         Lines(batches, queue, blobs, answering=answering, widths=widths, longest=longest, at_once=at_once),
         Finalize(batches, queue, blobs, longest=longest),
         Expire(batches, queue, blobs),

@@ -116,11 +116,15 @@ class Books:
 
         Raises SettingsError, Unavailable.
         """
-        await migrate(self.database, "state")
-        await migrate(self.usage_database, "usage")
+        await self.upgrade()
         made = await bootstrap.prepare(self.changes, Presets(preset, admin), refuse_without_key=refuse_without_key)
         await self.join()
         return made
+
+    async def upgrade(self) -> None:
+        """The tables are there, in their newest form. Raises SettingsError, Unavailable."""
+        await migrate(self.database, "state")
+        await migrate(self.usage_database, "usage")
 
     async def join(self) -> None:
         """As one of several processes, of which another has opened: no table is touched, and no key is made.

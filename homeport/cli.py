@@ -83,6 +83,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
 
+    worker = _command(
+        commands,
+        "worker",
+        "work on batches and the like, on another machine than the server",
+        """\
+        Work on what outlives a request (batches, housekeeping) until SIGTERM or Ctrl-C, beside servers that share a
+        PostgreSQL and a Redis; nobody connects to it. `homeport serve` does this work itself, so this is for more
+        hands, or for other machines: set jobs.in_server = false for servers that shall only serve. Give it the
+        settings of the servers: database_url and redis_url, models and upstreams (it loads and asks its own), and
+        files.store or files.folder, so that it reaches the files. On SIGTERM it takes no more work; what is in hand
+        comes to a stop within server.drain_seconds, or is handed back and goes on elsewhere. Killed, it is missed
+        after jobs.lease_seconds. More: docs/queue.md.
+        """,
+    )
+    worker.add_argument("--lanes", metavar="LANE,LANE", help="the only work that it does (default: all lanes)")
+    worker.set_defaults(run=_worker)
+
     pull = _command(
         commands,
         "pull",
@@ -227,8 +244,10 @@ def _settings(options: argparse.Namespace) -> Settings:
     given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     told = {"record": "record", "replay": "replay", "replay_speed": "speed"}
     recording = {name: value for option, name in told.items() if (value := getattr(options, option, None)) is not None}
+    lanes = _names(getattr(options, "lanes", None))
     return msgspec.structs.replace(
         loaded,
+        jobs=msgspec.structs.replace(loaded.jobs, lanes=tuple(lanes)) if lanes is not None else loaded.jobs,
         server=msgspec.structs.replace(loaded.server, **given),
         recording=msgspec.structs.replace(loaded.recording, **recording),
     )
@@ -250,6 +269,17 @@ def _serve(options: argparse.Namespace) -> int:
     from homeport.serving import serve
 
     return serve(settings)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from homeport.errors import HomeportError
+    from homeport.working import work
+
+    try:
+        return work(_settings(options))
+    except HomeportError as error:
+        print(f"homeport: {error.message}", file=sys.stderr)
+        return 1
 
 
 def _pull(options: argparse.Namespace) -> int:

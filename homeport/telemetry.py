@@ -19,6 +19,7 @@ from homeport.store import journal
 
 if TYPE_CHECKING:
     from homeport.books import Books
+    from homeport.durable import Durable
 
 PICO = 10**12
 #: The event loop is looked at this often.
@@ -107,6 +108,20 @@ FAMILIES = (
         "1: it answered when it was asked last. store: `database`, `ledger` (where rows are written), `redis`.",
         ("store",),
     ),
+    Family(
+        "homeport_jobs",
+        "counter",
+        "Jobs of the queue in this process: `claimed`, `retried` (claimed again), `failed`, `given_up`, `lost`.",
+        ("lane", "kind", "event"),
+    ),
+    Family("homeport_jobs_waiting", "gauge", "Jobs of all processes that wait, for a worker or their time.", ("lane",)),
+    Family("homeport_jobs_running", "gauge", "Jobs of all processes that a worker has.", ("lane",)),
+    Family(
+        "homeport_jobs_oldest_seconds",
+        "gauge",
+        "Since when the one that waits longest could be begun.",
+        ("lane",),
+    ),
     Family("homeport_model_ready", "gauge", "1: the model of this machine answers.", (_MODEL,)),
     Family(
         "homeport_engine_places",
@@ -139,6 +154,7 @@ class Seen(NamedTuple):
     held: Mapping[str, Held | Lent]
     upstreams: Sequence[Any]
     books: "Books"
+    durable: "Durable"
     cache: Cache | None
     ready: Callable[[], bool]
 
@@ -166,6 +182,7 @@ class Numbers:
             **self._of_upstreams(),
             **self._of_cache(),
             **self._of_books(),
+            **self._of_jobs(),
             **_of_engines(self._seen.held),
             **self._of_process(),
         }
@@ -251,6 +268,16 @@ class Numbers:
             "homeport_journal_slots": _alone(health.slots),
             "homeport_journal_max_slots": _alone(journal.MOST),
             "homeport_store_up": [((store,), int(up)) for store, up in health.up.items()],
+        }
+
+    def _of_jobs(self) -> dict[str, Samples]:
+        depths = self._seen.durable.depths.items()
+        counts = self._seen.durable.counts
+        return {
+            "homeport_jobs": [((event.lane, event.kind, event.what), count) for event, count in counts.items()],
+            "homeport_jobs_waiting": [((lane,), depth.queued) for lane, depth in depths],
+            "homeport_jobs_running": [((lane,), depth.running) for lane, depth in depths],
+            "homeport_jobs_oldest_seconds": [((lane,), depth.oldest) for lane, depth in depths],
         }
 
     def _of_process(self) -> dict[str, Samples]:

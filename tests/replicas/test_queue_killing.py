@@ -1,0 +1,116 @@
+"""kill -9 of workers at random: every step of every job is committed once, and none is lost."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from homeport.store.database import Database
+from homeport.store.migrations import migrate
+from homeport.store.queue import Queue
+from homeport.store.tables import jobs
+from tests.fake_upstream import until
+from tests.jobs.toy import STEPS, steps
+from tests.replicas.house import Row, read
+from tests.replicas.processes import ROOT
+from tests.store.servers import PostgresServer
+
+JOBS = 100
+WORKERS = 3
+KILLS = 10
+PATIENCE = 60.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create(f"killing_{tmp_path.name}")
+
+
+async def enqueue(url: str) -> None:
+    database = Database(url)
+    queue = Queue(database)
+    await migrate(database, "state")
+    async with database.write() as connection:
+        await connection.run_sync(steps.create)
+        for number in range(JOBS):
+            await queue.enqueue(connection, "toys", "toy", f"job {number}")
+    await database.close()
+
+
+def started(url: str, name: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.jobs.toy", url, name], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+@contextmanager
+def working(url: str) -> Iterator["list[subprocess.Popen[bytes]]"]:
+    workers = [started(url, f"worker {number}") for number in range(WORKERS)]
+    try:
+        yield workers
+    finally:
+        for one in workers:
+            one.kill()
+            one.wait()
+
+
+def done(url: str) -> list[Row]:
+    return read(url, sa.select(steps))
+
+
+def wait_for(url: str, count: int) -> None:
+    """Steps."""
+    assert until(lambda: len(done(url)) >= count, PATIENCE), read(url, sa.select(jobs))
+
+
+def check(url: str) -> None:
+    """All is done, once."""
+    found = Counter((row["subject"], row["step"]) for row in done(url))
+    assert found == {(f"job {number}", step): 1 for number in range(JOBS) for step in range(STEPS)}
+    assert read(url, sa.select(jobs)) == []
+
+
+def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(url: str) -> None:
+    asyncio.run(enqueue(url))
+    with working(url) as workers:
+        for kill in range(1, KILLS + 1):
+            wait_for(url, kill * JOBS * STEPS // (KILLS + 1))
+            time.sleep(random.random() * 0.05)
+            number = random.randrange(WORKERS)
+            workers[number].kill()
+            workers[number].wait()
+            workers[number] = started(url, f"successor {kill}")
+        wait_for(url, JOBS * STEPS)
+    check(url)
+    if url.startswith("sqlite"):
+        (row,) = read(url, sa.text("PRAGMA integrity_check"))
+        assert row["integrity_check"] == "ok"
+
+
+def test_workers_that_are_drained_hand_on_what_they_have(url: str) -> None:
+    """Without waiting for a lease: the next ones go on at once, and no attempt is lost."""
+    asyncio.run(enqueue(url))
+    with working(url) as workers:
+        assert until(lambda: len({row["by"] for row in done(url)}) == WORKERS, PATIENCE)
+        for one in workers:
+            one.send_signal(signal.SIGTERM)
+        assert [one.wait(PATIENCE) for one in workers] == [0] * WORKERS
+    left = read(url, sa.select(jobs))
+    assert left
+    assert {(row["status"], row["attempt"]) for row in left} == {("queued", 0)}
+    with working(url):
+        wait_for(url, JOBS * STEPS)
+    check(url)

@@ -1,24 +1,29 @@
-"""kill -9 at random in the middle of batches: each line is in the output once, none is lost, and the database is whole."""
+"""kill -9 at random in the middle of batches: each line is in a file once, none is lost, and the database is whole."""
 
 import asyncio
 import importlib
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import openai
 import pytest
 from openai.types import Batch
 
 from tests.batches import OVER, chat, content, counts, create, custom_ids, wait_for
+from tests.fake_upstream import until
 from tests.replicas.conftest import stores
 from tests.replicas.house import House, housed
-from tests.replicas.processes import KEY, Replica
+from tests.replicas.processes import KEY, ROOT, Replica
 from tests.store.servers import PostgresServer, RedisServer
 
 LINES, BAD = 2_000, range(0, 2_000, 400)
@@ -51,18 +56,56 @@ def settings(folder: Path, delay: float) -> str:
     return SETTINGS.format(delay=delay) + f'[files]\nfolder = "{folder}"'
 
 
-def kill_at_random(replicas: Sequence[Replica], batch: str, chance: random.Random) -> int:
-    """Again and again until the batch has ended; how often. Somebody goes on each time."""
-    kills, asker = 0, replicas[0]
-    while kills < KILLS:
-        time.sleep(chance.uniform(0.3, 1.2))
-        if asker.process is not None and status(asker, batch).status in OVER:
-            break
-        victim = chance.choice(replicas)
+class Killable(Protocol):
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+@dataclass
+class Worker:
+    """A `homeport worker` beside a server, with the server's settings."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """And wait until it works."""
+        said = self.folder / "worker.stdout"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+        with said.open("wb") as out, (self.folder / "worker.stderr").open("ab") as error:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "homeport", "worker", "--lanes", "batch", "--data", str(self.folder / "worker")],
+                stdout=out,
+                stderr=error,
+                cwd=self.folder,
+                env={**inherited, "PYTHONPATH": str(ROOT)},
+            )
+        assert until(lambda: b"works on batch" in said.read_bytes(), PATIENCE)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def kill_at_random(victims: Sequence[Killable], asker: Replica, batch: str, chance: random.Random) -> int:
+    """Each time a little after it has come further; how often. asker: is there, whoever is killed."""
+    for kills in range(KILLS):
+        before = counts(status(asker, batch))[1]
+
+        def goes_on(before: int = before) -> bool:
+            seen = status(asker, batch)
+            return counts(seen)[1] > before or seen.status in ("finalizing", *OVER)
+
+        assert until(goes_on, PATIENCE), status(asker, batch)
+        if status(asker, batch).status != "in_progress":
+            return kills
+        time.sleep(chance.uniform(0.0, 0.3))
+        victim = chance.choice(victims)
         victim.kill()
-        kills += 1
         victim.start()
-    return kills
+    return KILLS
 
 
 def status(replica: Replica, batch: str) -> Batch:
@@ -90,10 +133,10 @@ def check_files(replica: Replica, batch_id: str) -> None:
 
 @pytest.mark.timeout(180)
 def test_on_sqlite(tmp_path: Path) -> None:
-    with housed(tmp_path, settings=settings(tmp_path / "blobs", delay=0.05)) as house:
+    with housed(tmp_path, settings=settings(tmp_path / "blobs", delay=0.1)) as house:
         with client_of(house.first) as client:
             batch = create(client, lines()).id
-        assert kill_at_random(house.replicas, batch, random.Random(5)) >= KILLS // 2
+        assert kill_at_random(house.replicas, house.first, batch, random.Random(5)) > KILLS // 2
         check_files(house.first, batch)
         house.first.stop()
         check_sqlite(house.first.data / "state.db")
@@ -112,11 +155,16 @@ def check_sqlite(file: Path) -> None:
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:
     """Two servers and a worker on the same database."""
     where = stores(postgres, redis)
-    with housed(tmp_path, replicas=2, settings=settings(tmp_path / "blobs", delay=0.3), **where) as house:
-        with client_of(house.first) as client:
-            batch = create(client, lines()).id
-        assert kill_at_random(house.replicas, batch, random.Random(7)) >= KILLS // 2
-        check_files(house.first, batch)
+    with housed(tmp_path, replicas=2, settings=settings(tmp_path / "blobs", delay=1.0), **where) as house:
+        worker = Worker(house.first.folder)
+        worker.start()
+        try:
+            with client_of(house.first) as client:
+                batch = create(client, lines()).id
+            assert kill_at_random([*house.replicas, worker], house.first, batch, random.Random(7)) > KILLS // 2
+            check_files(house.first, batch)
+        finally:
+            worker.kill()
         asyncio.run(check_postgresql(house))
 
 

@@ -2,13 +2,18 @@
 
 Lines, their count in the batch, and how far the chunk has come are one transaction, which holds only while the job is
 still ours. So a line that has ended has ended once, and only lines in flight run again after a kill.
+
+When the process dies again and again before anything has come out, one of the lines may be what it dies of. Then each
+runs alone, and that it is about to is written down before: the one that does not come back twice is told so, and the
+others go on.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,7 +25,7 @@ from homeport.control.batches import Batches
 from homeport.errors import ModelNotFound, Unavailable
 from homeport.gateway.widths import Widths
 from homeport.jobs.batch import BatchHandler, endpoint_of
-from homeport.jobs.batch_lines import Answered, Answering
+from homeport.jobs.batch_lines import Answered, Answering, deadly
 from homeport.jobs.worker import Task
 from homeport.store.blobs import Blobs
 from homeport.store.queue import Job, LeaseLost, Queue
@@ -32,6 +37,8 @@ GROUP_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 #: Until it is tried again to commit, while the database is away.
 AGAIN_SECONDS = 0.5
+#: Times that a chunk is begun with all its lines before each runs alone, and times that one does and is not back.
+MOST_TOGETHER, MOST_ALONE = 2, 2
 #: Of a batch whose lines run.
 RUNNING = "in_progress"
 
@@ -95,12 +102,17 @@ class Lines(BatchHandler):
         batch = await self.batches.find(task.job.subject)
         if batch is None or batch["status"] != RUNNING or task.cancelled.is_set():
             return await self.end(task.job)
-        todo = await self._todo(batch, task.job)
-        chunk = _Running(batch, todo, self._answering)
+        chunk = _Running(batch, task.job.checkpoint or {}, await self._todo(batch, task.job))
+        alone = chunk.place.get("alone")
+        one_by_one = alone is not None or task.job.attempt > MOST_TOGETHER
+        if one_by_one:
+            await self._write_down(task.job, chunk, alone or {})
+        ask = partial(self._ask_alone, task.job) if one_by_one else self._ask
         failed: LeaseLost | Unavailable | None = None
         with self._places_of(chunk) as places:
             async with asyncio.TaskGroup() as group:
-                chunk.begin(group, places, partial(self._width, chunk))
+                width = partial(self._width, chunk)
+                chunk.begin(group, places, width, ask, at_once=1 if one_by_one else width())
                 try:
                     await self._keep(task, chunk)
                 except (LeaseLost, Unavailable) as error:
@@ -142,6 +154,27 @@ class Lines(BatchHandler):
         async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest, first=first)) as found:
             return [line async for line in found if line.number not in done]
 
+    async def _ask(self, chunk: "_Running", line: Line) -> Answered | None:
+        return await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
+
+    async def _ask_alone(self, job: Job, chunk: "_Running", line: Line) -> Answered | None:
+        seen = (job.checkpoint or {}).get("alone") or {}
+        tries = seen["tries"] if seen.get("line") == line.number else 0
+        if tries >= MOST_ALONE:
+            return deadly(chunk.batch, line)
+        try:
+            await self._write_down(job, chunk, {"line": line.number, "tries": tries + 1})
+        except (LeaseLost, Unavailable):
+            chunk.handed_back.set()  # whoever commits next is told the same
+            return None
+        return await self._ask(chunk, line)
+
+    async def _write_down(self, job: Job, chunk: "_Running", alone: Mapping[str, int]) -> None:
+        """Which line is about to run alone. Raises LeaseLost, Unavailable."""
+        chunk.place = {**chunk.place, "alone": alone, "times": chunk.place.get("times", 0) + 1}
+        async with self.database.write() as connection:
+            await self.queue.hold(connection, job, checkpoint=chunk.place)
+
     async def _keep(self, task: Task, chunk: "_Running") -> None:
         """Commit what comes out, until all has come, or it is to end. Raises LeaseLost, Unavailable."""
         looked = clock.monotonic()
@@ -178,7 +211,7 @@ class Lines(BatchHandler):
         tally = Tally()
         for one in answered:
             tally = tally.plus(one.tally)
-        checkpoint = {**(job.checkpoint or {}), "ended": chunk.committed + len(answered)}
+        checkpoint = {**chunk.place, "ended": chunk.place.get("ended", 0) + len(answered)}
         async with self.database.write() as connection:
             status = await states.took(connection, chunk.batch, tally, [one.ended for one in answered])
             if not over:
@@ -189,21 +222,26 @@ class Lines(BatchHandler):
                 if status == RUNNING:
                     await states.chunk_ended(connection, self.queue, chunk.batch["id"])
                 await self.queue.finish(connection, job)
+        chunk.place = {**chunk.place, "ended": checkpoint["ended"]}
         chunk.kept(len(answered))
         if over:
             self.queue.told()
         return status == RUNNING
 
 
-class _Running:
-    """The lines of a chunk under way. answered: and not yet committed. over: nobody is at it any more. handed_back:
-    no more lines are begun, and none is waited with."""
+#: Has a line of a chunk answered. None: it has no answer yet.
+Ask = Callable[["_Running", Line], Awaitable[Answered | None]]
 
-    def __init__(self, batch: states.Batch, todo: Iterable[Line], answering: Answering) -> None:
+
+class _Running:
+    """The lines of a chunk under way. place: its checkpoint. answered: and not yet committed. over: nobody is at it any
+    more. handed_back: no more lines are begun, and none is waited with."""
+
+    def __init__(self, batch: states.Batch, place: Mapping[str, Any], todo: Iterable[Line]) -> None:
         self.batch = batch
         self.endpoint = endpoint_of(batch["endpoint"])
+        self.place = place
         self._todo = deque(todo)
-        self._answering = answering
         self._runners: list[asyncio.Task[None]] = []
         self._at_it = 0
         self.total = len(self._todo)
@@ -212,31 +250,30 @@ class _Running:
         self.over = asyncio.Event()
         self.handed_back = asyncio.Event()
 
-    def begin(self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int]) -> None:
+    def begin(
+        self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int], ask: Ask, *, at_once: int
+    ) -> None:
         """width: how many places there are, which may change."""
-        self._at_it = min(self.total, width())
-        self._runners = [group.create_task(self._run(places, width)) for _ in range(self._at_it)]
+        self._at_it = min(self.total, at_once)
+        self._runners = [group.create_task(self._run(places, width, ask)) for _ in range(self._at_it)]
         if not self._at_it:
             self.over.set()
 
-    async def _run(self, places: Places, width: Callable[[], int]) -> None:
+    async def _run(self, places: Places, width: Callable[[], int], ask: Ask) -> None:
         try:
             while self._todo and not self.handed_back.is_set():
                 await places.take(width)
                 try:
                     if self._todo and not self.handed_back.is_set():
-                        await self._answer(self._todo.popleft())
+                        answered = await ask(self, self._todo.popleft())
+                        if answered is not None:
+                            self.answered.append(answered)
                 finally:
                     places.give_back()
         finally:
             self._at_it -= 1
             if not self._at_it:
                 self.over.set()
-
-    async def _answer(self, line: Line) -> None:
-        answered = await self._answering.answer(self.batch, self.endpoint, line, self.handed_back)
-        if answered is not None:
-            self.answered.append(answered)
 
     def kept(self, count: int) -> None:
         """So many of the first of those answered are committed."""

@@ -167,6 +167,13 @@ def unanswered(batch_id: str, number: int, custom_id: str, error: BatchRequestEr
     return encode_line(BatchRequestOutput(output_id(batch_id, number), custom_id, None, error))
 
 
+def deadly(batch: Batch, line: Line) -> Answered:
+    """Of a line that the process does not survive."""
+    error = BatchRequestError("server_error", "The server failed each time it ran this request.")
+    output = unanswered(batch["id"], line.number, request_of(line.raw).custom_id, error)
+    return Answered(Ended(line.number, False, output), Tally(failed=1))
+
+
 def _success(batch: Batch, number: int, request: BatchRequestInput, request_id: str, frame: Frame) -> Answered:
     usage = frame.usage
     tally = Tally(completed=1)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,8 @@ from tests.replicas.house import House, housed
 from tests.replicas.processes import KEY, ROOT, Replica
 from tests.store.servers import PostgresServer, RedisServer
 
+#: What tests/replicas/poisoned.py does not survive.
+POISON = "poison"
 LINES, BAD = 2_000, range(0, 2_000, 400)
 KILLS = 6
 PATIENCE = 60.0
@@ -141,6 +143,35 @@ def test_on_sqlite(tmp_path: Path) -> None:
         house.first.stop()
         check_sqlite(house.first.data / "state.db")
         house.first.start()
+
+
+@pytest.mark.timeout(180)
+def test_a_line_that_takes_the_server_down_is_told_so_and_the_others_are_answered(tmp_path: Path) -> None:
+    made = [chat(number, model="slow", text=POISON if number == 57 else "hi") for number in range(100)]
+    folder = settings(tmp_path / "blobs", delay=0.01)
+    with housed(tmp_path, settings=folder, program="tests.replicas.poisoned") as house:
+        with client_of(house.first) as client:
+            batch_id = create(client, made).id
+        lives = 1
+        while (batch := last_seen(house.first, batch_id)) is None or batch.status not in OVER:
+            assert house.first.process is not None
+            if house.first.process.poll() is not None:
+                lives += 1
+                assert lives < 9
+                house.first.launch()
+                with suppress(AssertionError):  # it may be gone before it is seen to be ready
+                    house.first.wait()
+        assert (batch.status, counts(batch)) == ("completed", (100, 99, 1))
+        with client_of(house.first) as client:
+            (wrong,) = content(client, batch.error_file_id)
+            assert len(content(client, batch.output_file_id)) == 99
+    assert (wrong["custom_id"], wrong["response"], wrong["error"]["code"]) == ("request-57", None, "server_error")
+
+
+def last_seen(replica: Replica, batch_id: str) -> Batch | None:
+    with suppress(openai.APIConnectionError):
+        return status(replica, batch_id)
+    return None
 
 
 def check_sqlite(file: Path) -> None:

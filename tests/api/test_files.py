@@ -302,16 +302,16 @@ def test_the_line_that_is_wrong_is_named(owning: Running, purpose: str, line: by
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (b'{"method":"POST","url":"/v1/x","body":{}}', "has no 'custom_id' that is a string"),
-        (b'{"custom_id":7,"method":"POST","url":"/v1/x","body":{}}', "has no 'custom_id' that is a string"),
-        (b'{"custom_id":"a","url":"/v1/x","body":{}}', "has no 'method' that is a string"),
-        (b'{"custom_id":"a","method":"POST","body":{}}', "has no 'url' that is a string"),
-        (b'{"custom_id":"a","method":"POST","url":"/v1/x"}', "has no 'body' that is an object"),
-        (b'{"custom_id":"a","method":"POST","url":"/v1/x","body":[]}', "has no 'body' that is an object"),
+        (b'{"method":"POST","url":"/v1/x","body":{}}', "Missing required parameter: 'custom_id'"),
+        (b'{"custom_id":7,"method":"POST","url":"/v1/x","body":{}}', "Invalid type for 'custom_id': expected a string"),
+        (b'{"custom_id":"a","url":"/v1/x","body":{}}', "Missing required parameter: 'method'"),
+        (b'{"custom_id":"a","method":"POST","body":{}}', "Missing required parameter: 'url'"),
+        (b'{"custom_id":"a","method":"POST","url":"/v1/x"}', "Missing required parameter: 'body'"),
+        (b'{"custom_id":"a","method":"POST","url":"/v1/x","body":[]}', "Invalid type for 'body': expected an object"),
     ],
 )
 def test_lines_of_a_batch(mine: openai.OpenAI, line: bytes, what: str) -> None:
-    with pytest.raises(openai.BadRequestError, match=f"line 2 {what}"):
+    with pytest.raises(openai.BadRequestError, match=f"line 2 is not what it should be. {what}"):
         upload(mine, LINE + line, "a.jsonl", "batch")
 
 

@@ -378,7 +378,7 @@ def test_idempotency_keys(mine: openai.OpenAI) -> None:
     added = mine.uploads.parts.create(upload.id, data=b"abc", **once)
     assert mine.uploads.parts.create(upload.id, data=b"abc", **once) == added
     with pytest.raises(openai.BadRequestError, match="used for a request with another body"):
-        mine.uploads.parts.create(upload.id, data=b"abd", **once)
+        mine.uploads.parts.create(upload.id, data=b"xyz", **once)
     once = key()
     done = mine.uploads.complete(upload.id, part_ids=[added.id], **once)
     assert mine.uploads.complete(upload.id, part_ids=[added.id], **once) == done

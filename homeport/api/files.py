@@ -1,12 +1,12 @@
 """`/v1/files`."""
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from homeport.api.multipart import Form
 from homeport.api.resources import Asked, Operation
@@ -64,21 +64,30 @@ class Files:
             headers["content-range"] = f"bytes {begin}-{end - 1}/{content.bytes}"
         headers["content-length"] = str(end - begin)
         status = 200 if wanted is None else 206
-        if asked.head:
+        if asked.head or begin == end:
             return Response(status_code=status, headers=headers)
-        return _Streamed(self._rules.read(content, begin, end), status, headers)
+        pieces = self._rules.read(content, begin, end)
+        first = await anext(pieces)  # what cannot be read is an error, and no answer that breaks off
+        return _Streamed(first, pieces, status, headers)
 
 
 class _Streamed(StreamingResponse):
     """Pieces that are closed with the answer: at its end, or when the client leaves."""
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]) -> None:
-        super().__init__(pieces, status, headers)
+    def __init__(
+        self, first: bytes, pieces: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(self._all(first), status, headers)
         self._pieces = pieces
 
-    async def stream_response(self, send: Send) -> None:
+    async def _all(self, first: bytes) -> AsyncGenerator[bytes, None]:
+        yield first
+        async for piece in self._pieces:
+            yield piece
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._pieces):
-            await super().stream_response(send)
+            await super().__call__(scope, receive, send)
 
 
 def _headers(content: Content) -> dict[str, str]:

@@ -83,28 +83,28 @@ class Form:
             raise self._too_large(length)
         async with self._staged() as staged:
             reading = _Reading(self._file, _Parts(boundary), staged)
-            read = 0
-            refusal: HomeportError | None = None
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    yield None
-                    return
-                piece, more = message.get("body", b""), message.get("more_body", False)
-                read += len(piece)
-                if staged.bytes > self._largest or read > self._largest + LARGEST_REST:
-                    raise self._too_large(max(length, read))
-                if refusal is None:
-                    try:
-                        await reading.take(piece)
-                    except HomeportError as error:
-                        refusal = error
-            if staged.bytes > self._largest:
-                raise self._too_large(read)
-            if refusal is not None:
-                raise refusal
-            yield reading.whole()
+            yield reading.whole() if await self._came_whole(reading, receive, length) else None
+
+    async def _came_whole(self, reading: "_Reading", receive: Receive, length: int) -> bool:
+        """Raises InvalidRequest, BodyTooLarge, StorageFull."""
+        refusal: HomeportError | None = None
+        read, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            read += len(piece)
+            if refusal is None:
+                try:
+                    await reading.take(piece)
+                except HomeportError as error:
+                    refusal = error
+            if reading.size > self._largest or read > self._largest + LARGEST_REST:
+                raise self._too_large(max(length, read))
+        if refusal is not None:
+            raise refusal
+        return True
 
     def _too_large(self, size: int) -> BodyTooLarge:
         return BodyTooLarge(
@@ -191,8 +191,13 @@ class _Reading:
         self._fields: dict[str, bytes] = {}
         self._field_bytes = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file, so far."""
+        return self._staged.bytes
+
     async def take(self, piece: bytes) -> None:
-        """Raises InvalidRequest, StorageFull."""
+        """Raises InvalidRequest, StorageFull, Unavailable."""
         for event in self._parts.take(piece):
             if isinstance(event, _Part):
                 self._begin(event)

@@ -21,7 +21,7 @@ from homeport.api import headers
 from homeport.api.asgi import read_body
 from homeport.api.idempotency import once
 from homeport.api.json import json_answer
-from homeport.api.multipart import Form, FormFile
+from homeport.api.multipart import Filled, Form, FormFile
 from homeport.control.idempotency import Idempotency
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
@@ -131,11 +131,15 @@ class Operation(Generic[Who]):
 
 @dataclass(frozen=True)
 class _Body:
-    """Of a request. identity: what an `Idempotency-Key` stands for."""
+    """Of a request. form: that it was read from."""
 
     raw: bytes
-    identity: bytes
-    file: FormFile | None = None
+    form: Filled | None = None
+
+    @property
+    def identity(self) -> bytes:
+        """What an `Idempotency-Key` stands for."""
+        return self.raw if self.form is None else self.form.identity
 
 
 class Endpoint(Generic[Who]):
@@ -175,7 +179,8 @@ class Endpoint(Generic[Who]):
                 answered = await operation.answer(asked)
             else:
                 decoded = decode(operation.body, body.raw, lax=operation.form is not None)
-                answered = await operation.answer(replace(asked, body=decoded, file=body.file))
+                file = None if body.form is None else body.form.file
+                answered = await operation.answer(replace(asked, body=decoded, file=file))
             return answered if isinstance(answered, Response) else json_answer(answered)
 
         key = headers.read(request.headers.raw).idempotency_key if operation.method == "POST" else b""
@@ -196,14 +201,14 @@ class Endpoint(Generic[Who]):
 async def _body(operation: Operation[Any], request: Request, receive: Receive) -> AsyncGenerator[_Body | None, None]:
     """None when the client left meanwhile. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge, StorageFull."""
     if operation.method != "POST":
-        yield _Body(b"", b"")
+        yield _Body(b"")
     elif operation.form is None:
         headers.check_media_type(headers.read(request.headers.raw))
         whole = await read_body(receive, LARGEST_BODY)
-        yield None if whole is None else _Body(whole, whole)
+        yield None if whole is None else _Body(whole)
     else:
         async with operation.form.read(request, receive) as filled:
-            yield None if filled is None else _Body(filled.fields, filled.identity, filled.file)
+            yield None if filled is None else _Body(filled.fields, filled)
 
 
 def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency) -> list[Route]:

@@ -5,28 +5,53 @@ counted: a message names the line that an editor shows.
 """
 
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from homeport.errors import InvalidRequest
+from homeport.wire import base
 
 #: Bytes of a line. What is longer could not be sent as a request either.
 LONGEST_LINE = 32 * 2**20
 _BOM = b"\xef\xbb\xbf"
-_TEXT, _OBJECT, _ARRAY = b'"', b"{", b"["
-_KINDS = {_TEXT: "a string", _OBJECT: "an object", _ARRAY: "an array"}
-_LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-#: Purpose -> what a line may be: members that must be there, and the first byte of each.
-SHAPES: Mapping[str, Sequence[Mapping[str, bytes]]] = {
-    "batch": [{"custom_id": _TEXT, "method": _TEXT, "url": _TEXT, "body": _OBJECT}],
-    "fine-tune": [
-        {"messages": _ARRAY},
-        {"prompt": _TEXT, "completion": _TEXT},
-        {"input": _OBJECT, "preferred_output": _ARRAY, "non_preferred_output": _ARRAY},
-    ],
-    "evals": [{}],
+
+class _Object(msgspec.Struct):
+    """Of whatever members."""
+
+
+class BatchLine(msgspec.Struct):
+    custom_id: str
+    method: str
+    url: str
+    body: _Object
+
+
+class _Conversation(msgspec.Struct):
+    messages: list[_Object]
+
+
+class _Completion(msgspec.Struct):
+    prompt: str
+    completion: str
+
+
+class _Preference(msgspec.Struct):
+    input: _Object
+    preferred_output: list[_Object]
+    non_preferred_output: list[_Object]
+
+
+#: Purpose -> what a line may be.
+SHAPES: Mapping[str, Sequence[type[msgspec.Struct]]] = {
+    "batch": (BatchLine,),
+    "fine-tune": (_Conversation, _Completion, _Preference),
+    "evals": (_Object,),
 }
+
+
+Shapes = Sequence["msgspec.json.Decoder[Any]"]
 
 
 class Lines:
@@ -71,53 +96,56 @@ class Lines:
 
 async def check(pieces: AsyncIterable[bytes], purpose: str) -> None:
     """Every line is what the purpose wants. Raises InvalidRequest, which names the first line that is not."""
-    shapes = SHAPES[purpose]
+    shapes = [msgspec.json.Decoder(shape) for shape in SHAPES[purpose]]
     lines = Lines()
     found = False
     async for piece in pieces:
         for line in lines.feed(piece):
-            found = _check_line(line, lines.number, shapes) or found
+            if line and not line.isspace():
+                found = True
+                _check_line(line, lines.number, shapes)
     for line in lines.end():
-        found = _check_line(line, lines.number, shapes) or found
+        if not line.isspace():
+            found = True
+            _check_line(line, lines.number, shapes)
     if not found:
         raise InvalidRequest("The file is empty: it has no line of JSON.", param="file", code="empty_file")
 
 
-def _check_line(line: bytes, number: int, shapes: Sequence[Mapping[str, bytes]]) -> bool:
-    """Whether it says anything. Raises InvalidRequest."""
-    if not line or line.isspace():
-        return False
-    try:
-        if not line.isascii():
+def _check_line(line: bytes, number: int, shapes: Shapes) -> None:
+    """Raises InvalidRequest."""
+    if not line.isascii():
+        try:
             line.decode()
-        members = _LINE.decode(line)
-    except UnicodeDecodeError:
-        raise _refusal(number, "is not UTF-8") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        if number == 1 and line.startswith(_BOM):
-            raise _refusal(number, "begins with a byte order mark. Save the file as UTF-8 without one") from None
-        kind = "is not a JSON object" if isinstance(error, msgspec.ValidationError) else "is not valid JSON"
-        raise _refusal(number, kind) from None
-    if not any(_missing(members, shape) is None for shape in shapes):
-        raise _refusal(number, _wanted(members, shapes))
-    return True
+        except UnicodeDecodeError:
+            raise _refusal(number, "is not UTF-8") from None
+    for decoder in shapes:
+        try:
+            decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        return
+    bom = number == 1 and line.startswith(_BOM)
+    wrong = "begins with a byte order mark. Save the file as UTF-8 without one" if bom else _wrong(line, shapes)
+    raise _refusal(number, wrong)
 
 
-def _missing(members: Mapping[str, msgspec.Raw], shape: Mapping[str, bytes]) -> str | None:
-    """The first member that is not there as it should be."""
-    for name, first in shape.items():
-        if name not in members or bytes(members[name])[:1] != first:
-            return name
-    return None
-
-
-def _wanted(members: Mapping[str, msgspec.Raw], shapes: Sequence[Mapping[str, bytes]]) -> str:
+def _wrong(line: bytes, shapes: Shapes) -> str:
+    """What is, with a line that is none of them."""
+    try:
+        msgspec.json.decode(line, type=_Object)
+    except msgspec.ValidationError:
+        return "is not a JSON object"
+    except (msgspec.DecodeError, RecursionError):
+        return "is not valid JSON"
     if len(shapes) > 1:
-        known = " or ".join(" and ".join(f"'{name}'" for name in shape) for shape in shapes)
+        known = "; or ".join(", ".join(f"'{name}'" for name in shape.type.__struct_fields__) for shape in shapes)
         return f"has none of the shapes that its purpose knows: {known}"
-    name = _missing(members, shapes[0])
-    assert name is not None
-    return f"has no '{name}' that is {_KINDS[shapes[0][name]]}"
+    try:
+        base.decode(shapes[0], line)
+    except InvalidRequest as error:
+        return f"is not what it should be. {error.message.removesuffix('.')}"
+    raise AssertionError("it was refused a moment ago")
 
 
 def _refusal(number: int, what: str) -> InvalidRequest:

@@ -19,7 +19,7 @@ from homeport import clock, ids
 from homeport.control import files as rows
 from homeport.control.files import Files
 from homeport.control.owners import Owner
-from homeport.errors import InvalidRequest, NotFound
+from homeport.errors import ContentMissing, InvalidRequest, NotFound
 from homeport.store.blobs import Blobs
 from homeport.store.staged import Staged
 from homeport.store.tables import files, upload_parts, uploads
@@ -88,12 +88,19 @@ class Uploads:
         """
         async with self._database.read() as connection:
             row = await _find(connection, owner, upload_id)
-            if row.status == "completed":
-                return await _completed(connection, row)
+            if (done := await _done(connection, row)) is not None:
+                return done
             _check_pending(row)
             digests = await _in_order(connection, row, asked.part_ids)
         async with self._blobs.staged(md5=asked.md5 is not None) as staged:
-            await self._join(digests, staged)
+            try:
+                await self._join(digests, staged)
+            except ContentMissing:  # perhaps because it was ended meanwhile
+                async with self._database.read() as connection:
+                    done = await _done(connection, await _find(connection, owner, upload_id))
+                if done is None:
+                    raise
+                return done
             if asked.md5 is not None and staged.md5 != asked.md5.lower():
                 raise InvalidRequest(
                     f"The MD5 of the parts in this order is {staged.md5}, and not {asked.md5.lower()}: a part came "
@@ -104,10 +111,8 @@ class Uploads:
             await self._files.check_content(staged, row.purpose)
             async with self._blobs.keep(staged) as connection:
                 row = await _find(connection, owner, upload_id, lock=True)
-                if row.status == "completed":  # by somebody else, meanwhile
-                    return await _completed(connection, row)
-                if row.status != "pending":
-                    raise _has_ended(row.id, row.status)
+                if (done := await _done(connection, row)) is not None:  # by somebody else, meanwhile
+                    return done
                 file = await rows.add(
                     connection, row.project_id, row.filename, row.purpose, staged, life=row.expires_after
                 )
@@ -196,8 +201,15 @@ async def _end(
     return (await connection.scalars(sa.delete(upload_parts).where(theirs).returning(upload_parts.c.digest))).all()
 
 
-async def _completed(connection: AsyncConnection, row: "sa.Row[Any]") -> Upload:
-    """Its file may be gone since."""
+async def _done(connection: AsyncConnection, row: "sa.Row[Any]") -> Upload | None:
+    """One that is completed, with its file unless it is gone since; None: it is pending.
+
+    Raises InvalidRequest: it has ended otherwise.
+    """
+    if row.status == "pending":
+        return None
+    if row.status != "completed":
+        raise _has_ended(row.id, row.status)
     query = sa.select(files).where(files.c.id == row.file_id, files.c.project_id == row.project_id, rows.alive())
     file = (await connection.execute(query)).one_or_none()
     return _object(row, "completed", None if file is None else rows.as_object(file))

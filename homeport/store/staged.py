@@ -23,7 +23,8 @@ log = logging.getLogger("homeport")
 
 #: Bytes that go to the disk at once, in a thread; until then they wait in memory.
 PIECE = 2**20
-_READ_PIECE = 2**18
+#: Bytes that are read at once: little enough that whoever looks at their lines meanwhile does not hold up others.
+_READ_PIECE = 2**16
 #: Seconds. What is younger may be of a process that has not come to lock it, or is about to give it a row.
 OLD = 3600.0
 
@@ -71,7 +72,7 @@ class Staged:
         await asyncio.to_thread(self._sync)
 
     async def read(self) -> AsyncGenerator[bytes, None]:
-        """What was written so far, in pieces of 256 kB. Raises StorageFull, Unavailable."""
+        """What was written so far, in pieces of 64 kB. Raises StorageFull, Unavailable."""
         await self._put_down()
         with disk(self.path.parent):
             file = await asyncio.to_thread(FileIO, self.path)

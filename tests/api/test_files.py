@@ -1,5 +1,6 @@
 """`/v1/files` through the official SDK: uploaded, listed, read, deleted, expired; what is refused, and how."""
 
+import errno
 import io
 import os
 import re
@@ -29,7 +30,7 @@ MONTH = 30 * 86_400
 
 def blobs(server: Running) -> set[str]:
     """The names of all bytes on the disk, those on their way included."""
-    return {path.name for path in (server.data / "blobs").rglob("*") if path.is_file()}
+    return {name for _, _, names in os.walk(server.data / "blobs") for name in names}
 
 
 def upload(client: openai.OpenAI, content: bytes, name: str = "a.txt", purpose: Any = "user_data") -> Any:
@@ -48,7 +49,7 @@ def test_a_file_is_kept_and_given_back(owning: Running, mine: openai.OpenAI) -> 
     )
     assert made.expires_at is None
     assert abs(made.created_at - time.time()) < 60
-    assert mine.files.retrieve(made.id) == made
+    assert mine.files.retrieve(made.id) == made == mine.files.wait_for_processing(made.id)
     assert mine.files.content(made.id).content == content
     assert made in mine.files.list(limit=5).data
 
@@ -301,16 +302,16 @@ def test_the_line_that_is_wrong_is_named(owning: Running, purpose: str, line: by
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (b'{"method":"POST","url":"/v1/x","body":{}}', "has no 'custom_id' that is a string"),
-        (b'{"custom_id":7,"method":"POST","url":"/v1/x","body":{}}', "has no 'custom_id' that is a string"),
-        (b'{"custom_id":"a","url":"/v1/x","body":{}}', "has no 'method' that is a string"),
-        (b'{"custom_id":"a","method":"POST","body":{}}', "has no 'url' that is a string"),
-        (b'{"custom_id":"a","method":"POST","url":"/v1/x"}', "has no 'body' that is an object"),
-        (b'{"custom_id":"a","method":"POST","url":"/v1/x","body":[]}', "has no 'body' that is an object"),
+        (b'{"method":"POST","url":"/v1/x","body":{}}', "Missing required parameter: 'custom_id'"),
+        (b'{"custom_id":7,"method":"POST","url":"/v1/x","body":{}}', "Invalid type for 'custom_id': expected a string"),
+        (b'{"custom_id":"a","url":"/v1/x","body":{}}', "Missing required parameter: 'method'"),
+        (b'{"custom_id":"a","method":"POST","body":{}}', "Missing required parameter: 'url'"),
+        (b'{"custom_id":"a","method":"POST","url":"/v1/x"}', "Missing required parameter: 'body'"),
+        (b'{"custom_id":"a","method":"POST","url":"/v1/x","body":[]}', "Invalid type for 'body': expected an object"),
     ],
 )
 def test_lines_of_a_batch(mine: openai.OpenAI, line: bytes, what: str) -> None:
-    with pytest.raises(openai.BadRequestError, match=f"line 2 {what}"):
+    with pytest.raises(openai.BadRequestError, match=f"line 2 is not what it should be. {what}"):
         upload(mine, LINE + line, "a.jsonl", "batch")
 
 
@@ -474,6 +475,29 @@ def test_a_client_that_hangs_up_leaves_nothing(small: Running) -> None:
         connection.close()
     assert until(lambda: blobs(small) == before)
     assert raw.ask(small, "GET", "/v1/files").json == listed
+
+
+def test_a_full_disk(owning: Running, mine: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said so, nothing is left, and what is smaller goes on."""
+    before, listed = blobs(owning), mine.files.list(limit=1).data
+    write, room = os.write, 3_000_000
+
+    def writes(file: int, data: Any) -> int:
+        nonlocal room
+        if len(data) < 100_000:  # the server's loop, SQLite, ...
+            return write(file, data)
+        room -= len(data)
+        if room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr("homeport.store.staged.os.write", writes)
+    with pytest.raises(openai.InternalServerError) as refusal:
+        upload(mine, os.urandom(5_000_000))
+    assert (refusal.value.status_code, refusal.value.code) == (507, "insufficient_storage")
+    assert blobs(owning) == before
+    assert mine.files.list(limit=1).data == listed
+    assert upload(mine, b"small").bytes == 5
 
 
 def test_a_client_that_leaves_a_download(owning: Running, mine: openai.OpenAI) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.api import raw
 from tests.api.forms import BOUNDARY, FILE, PURPOSE, body, part, post, refused
+from tests.api.test_files import blobs
 from tests.server import KEY, Running, running
 
 KIND = "multipart/form-data; boundary="
@@ -147,9 +148,9 @@ BROKEN: dict[str, tuple[Any, str | None, str | None]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_what_is_wrong_is_told(server: Running, case: str) -> None:
     sent, param, code = BROKEN[case]
-    before = sum(1 for path in (server.data / "blobs").rglob("*") if path.is_file())
+    before = blobs(server)
     refused(post(server, sent), param=param, code=code)
-    assert sum(1 for path in (server.data / "blobs").rglob("*") if path.is_file()) == before
+    assert blobs(server) == before
     assert raw.ask(server, "GET", "/v1/models").status == 200
 
 

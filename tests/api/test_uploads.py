@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import openai
 import pytest
 
 from homeport import clock
+from homeport.control.uploads import Uploads
+from homeport.store.staged import Staged
 from tests import openapi
 from tests.api import raw
 from tests.api.forms import LINE, part, post, refused
@@ -217,6 +221,59 @@ def test_completed_by_many_at_once_is_one_file(owning: Running) -> None:
         assert len(client.files.list().data) == 1
 
 
+def test_one_that_comes_late_gets_the_same_answer(mine: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are gone before it has read them."""
+    join, late, completed = Uploads._join, threading.Event(), threading.Event()
+
+    async def slowly(self: Uploads, digests: Sequence[str], staged: Staged) -> None:
+        if not late.is_set():
+            late.set()
+            while not completed.is_set():
+                await clock.sleep(0.01)
+        await join(self, digests, staged)
+
+    monkeypatch.setattr(Uploads, "_join", slowly)
+    for ending in ("completed", "cancelled"):
+        upload = begin(mine, 200_000)
+        ids = add(mine, upload, os.urandom(100_000), os.urandom(100_000))
+        late.clear()
+        completed.clear()
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(mine.uploads.complete, upload.id, part_ids=ids)
+            assert late.wait(10)
+            if ending == "completed":
+                first = mine.uploads.complete(upload.id, part_ids=ids)
+                completed.set()
+                assert second.result() == first
+            else:
+                mine.uploads.cancel(upload.id)
+                completed.set()
+                with pytest.raises(openai.BadRequestError, match="is cancelled"):
+                    second.result()
+
+
+def test_bytes_that_are_missing(owning: Running, mine: openai.OpenAI) -> None:
+    """Somebody has been in the folder: it is said so, and no answer breaks off."""
+    upload = begin(mine, 1000)
+    content = os.urandom(1000)
+    ids = add(mine, upload, content)
+    name = hashlib.sha256(content).hexdigest()
+    blob = owning.data / "blobs" / name[:2] / name[2:4] / name
+    moved = blob.rename(owning.data / "elsewhere")
+    with pytest.raises(openai.InternalServerError) as refusal:
+        mine.uploads.complete(upload.id, part_ids=ids)
+    assert refusal.value.code == "content_missing"
+    moved.rename(blob)
+    done = mine.uploads.complete(upload.id, part_ids=ids)
+    assert done.file is not None
+    moved = blob.rename(owning.data / "elsewhere")
+    with pytest.raises(openai.InternalServerError) as refusal:
+        mine.files.content(done.file.id)
+    assert refusal.value.code == "content_missing"
+    moved.rename(blob)
+    assert mine.files.content(done.file.id).content == content
+
+
 def test_cancelled_is_over(owning: Running, mine: openai.OpenAI) -> None:
     before = blobs(owning)
     upload = begin(mine, 200)
@@ -321,7 +378,7 @@ def test_idempotency_keys(mine: openai.OpenAI) -> None:
     added = mine.uploads.parts.create(upload.id, data=b"abc", **once)
     assert mine.uploads.parts.create(upload.id, data=b"abc", **once) == added
     with pytest.raises(openai.BadRequestError, match="used for a request with another body"):
-        mine.uploads.parts.create(upload.id, data=b"abd", **once)
+        mine.uploads.parts.create(upload.id, data=b"xyz", **once)
     once = key()
     done = mine.uploads.complete(upload.id, part_ids=[added.id], **once)
     assert mine.uploads.complete(upload.id, part_ids=[added.id], **once) == done

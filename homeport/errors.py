@@ -22,6 +22,7 @@
     |- Unavailable                    503: try again later, or do what the message says
     |  |- ModelNotReady               503: the model is not on this machine, or is still loading
     |  |- DatabaseUnavailable         503 code database_unavailable: nobody knows any more which keys hold
+    |- ContentMissing                 500 code content_missing: a file is known, and its bytes are not there
     |- StorageFull                    507 code insufficient_storage: the disk or the object store takes no more
     |- NotCached                      504 code not_cached: the request wants to be answered from the cache alone
     |- ConnectionCut                  no status: the connection ends here, as the request asked for
@@ -197,6 +198,15 @@ class DatabaseUnavailable(Unavailable):
             "The database has been away for so long that keys cannot be checked, and what cannot be checked is not "
             "served. Try again soon.",
             headers=(("retry-after", "1"),),
+        )
+
+
+class ContentMissing(HomeportError):
+    default_code = "content_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The content of this file is missing on this server. Whoever runs it learns more from `homeport doctor`."
         )
 
 

@@ -130,6 +130,20 @@ class Journal:
         self._slots = size
 
 
+def in_use(folder: Path) -> bool:
+    """A living process has a journal there."""
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(file)
+    return False
+
+
 def _new(folder: Path) -> tuple[str, Path, int]:
     """A file that nobody has read or taken away before it was locked."""
     while True:

@@ -233,6 +233,14 @@ blobs = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+#: Backups that run, and until when (unix seconds) nothing is collected for them: store/holds.py.
+backups = Table(
+    "backups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+)
+
 files = Table(
     "files",
     metadata,

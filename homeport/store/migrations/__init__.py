@@ -7,6 +7,7 @@ a new file in `state/` or `usage/`, made by hand, that says what changes; releas
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.errors import SettingsError
 from homeport.store.database import Database
@@ -20,9 +21,27 @@ _LOCK = 7_310_579
 async def migrate(database: Database, history: str) -> None:
     """Raises SettingsError when the database was written by a newer Homeport, Unavailable when it cannot be reached."""
     async with database.write() as connection:
-        if not database.sqlite:
-            await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        await alone(connection)
         await connection.run_sync(_upgrade, history)
+
+
+async def alone(connection: AsyncConnection) -> None:
+    """Until the transaction ends, nobody else changes the form. (SQLite has one writer as it is.)"""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+
+
+async def make(connection: AsyncConnection, history: str, form: str) -> None:
+    """An empty database becomes one of that form, in a transaction of the caller's: for what was written then."""
+    await connection.run_sync(_upgrade, history, form)
+
+
+async def form(connection: AsyncConnection, history: str) -> str | None:
+    """None: it has no tables of that history. Raises SettingsError: a newer Homeport wrote it."""
+    found = await connection.run_sync(_version, history)
+    if found is not None:
+        _check(found, history)
+    return found
 
 
 async def problem(database: Database, history: str) -> str:
@@ -46,15 +65,20 @@ def _version(connection: sa.Connection, history: str) -> str | None:
     return found
 
 
-def _upgrade(connection: sa.Connection, history: str) -> None:
-    found = _version(connection, history)
-    if found == HEADS[history]:
-        return  # and Alembic, which takes a quarter of a second to load, is not needed
-    if found is not None and found > HEADS[history]:
+def _check(found: str, history: str) -> None:
+    if found > HEADS[history]:
         raise SettingsError(
             f"The database is of a newer Homeport (form {found}, this one knows {HEADS[history]}). Upgrade, or restore "
             "a backup of before."
         )
+
+
+def _upgrade(connection: sa.Connection, history: str, form: str = "head") -> None:
+    found = _version(connection, history)
+    if found == HEADS[history]:
+        return  # and Alembic, which takes a quarter of a second to load, is not needed
+    if found is not None:
+        _check(found, history)
     from alembic import command
     from alembic.config import Config
 
@@ -62,4 +86,4 @@ def _upgrade(connection: sa.Connection, history: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / history))
     config.attributes["connection"] = connection
     config.attributes["version_table"] = f"{history}_version"
-    command.upgrade(config, "head")
+    command.upgrade(config, form)

@@ -1,4 +1,4 @@
-"""Files, uploads, the durable queue, batches."""
+"""Files, uploads, the durable queue, batches; backups that run."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,12 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name="pk_blobs"),
+    )
+    op.create_table(
+        "backups",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_backups"),
     )
     op.create_table(
         "jobs",

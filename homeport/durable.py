@@ -49,7 +49,8 @@ class Durable:
         self._watched = watched
         self._patience = settings.server.notice_seconds + settings.server.drain_seconds
         self._drained_by: float | None = None
-        self.depths: Mapping[str, Depth] = {}
+        self._empty = {one.lane: Depth(0, 0, 0.0) for one in handlers}
+        self.depths: Mapping[str, Depth] = self._empty
 
     @property
     def counts(self) -> Counter[Event]:
@@ -70,7 +71,7 @@ class Durable:
     async def _watch_depths(self) -> None:
         while True:
             with suppress(Unavailable):
-                self.depths = await self.queue.depths()
+                self.depths = self._empty | await self.queue.depths()
             await clock.sleep(DEPTH_SECONDS)
 
     def drain(self) -> None:

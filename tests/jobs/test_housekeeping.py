@@ -89,7 +89,7 @@ def test_one_that_kills_its_workers_stays(bench: Bench) -> None:
         worker = Worker(bench.queue, [chore], name="me", poll_seconds=0.02)
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run())
-            await until(lambda: any(event.what == "given_up" for event in worker.counts))
+            await until(lambda: any(event.what == "given_up" for event in +worker.counts))
             worker.drain()
 
     bench.run(work())

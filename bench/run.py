@@ -20,12 +20,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, gateway, report, soak, startup, usage  # noqa: E402
+from bench import cache, engine, gateway, queue, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage")
+PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage", "queue")
 
 
 @dataclass
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "engine": _engine,
         "startup": _startup,
         "usage": _usage,
+        "queue": _queue,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -135,6 +136,13 @@ def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
     print(report.usage_table(found) + "\n")
     _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
+
+
+def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    jobs, seconds = (200, 3.0) if options.quick else (1000, 10.0)
+    found = queue.run(folder, rounds=options.rounds, jobs=jobs, seconds=seconds)
+    print(report.queue_table(found) + "\n")
+    _keep(outcome, "queue", found.as_dict(), [])
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

@@ -1,8 +1,8 @@
 """The durable queue on SQLite and on PostgreSQL, both of which have everything on disk before they say so.
 
-What is timed: a transaction that enqueues a job, and one that enqueues a hundred; a claim of one job and the transaction
-that ends it; a worker with 32 jobs at once that do nothing; from the commit of a job until its handler begins; and what
-a worker that has nothing to do takes of a core.
+What is timed: a transaction that enqueues a job, and one that enqueues a hundred; a claim of one job and the
+transaction that ends it; a worker with 32 jobs at once that do nothing; from the commit of a job until its handler
+begins; and what a worker that has nothing to do takes of a core.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ from bench.cache import Cache
 from bench.engine import Engine, Speed
 from bench.files import PAGE, Files
 from bench.gateway import CHUNKS, Gateway, medians
+from bench.queue import AT_ONCE, IN_ONE, Queues
 from bench.soak import STEP, Soak
 from bench.startup import Startup
 from bench.usage import RATE, Usage
@@ -288,6 +289,26 @@ def files_table(found: Files) -> str:
         ["a page of 10,000", f"{found.whole:.0f} ms"],
     ]
     return f"files; a list of {found.listed:,}\n" + table(["", "median"], rows)
+
+
+def queue_table(found: Queues) -> str:
+    """Medians of the rounds."""
+
+    def cells(name: str, form: str, factor: float = 1.0) -> list[str]:
+        return [
+            format(statistics.median(getattr(one, name) for one in rounds) * factor, form)
+            for rounds in found.by.values()
+        ]
+
+    rows = [
+        ["enqueued a second, a transaction each", *cells("enqueued", ",.0f")],
+        [f"enqueued a second, {IN_ONE} in a transaction", *cells("enqueued_together", ",.0f")],
+        ["claimed and ended a second, one after the other", *cells("ended", ",.0f")],
+        [f"claimed and ended a second, {AT_ONCE} at once by a worker", *cells("ended_at_once", ",.0f")],
+        ["from commit to the handler's beginning, ms", *cells("begun_ms", ".1f")],
+        ["of a core, with nothing to do", *cells("idle", ".2%")],
+    ]
+    return "queue\n" + table(["", *found.by], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

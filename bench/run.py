@@ -20,12 +20,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, files, gateway, report, soak, startup, usage  # noqa: E402
+from bench import cache, engine, files, gateway, queue, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage", "files")
+PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage", "queue", "files")
 
 
 @dataclass
@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "startup": _startup,
         "usage": _usage,
         "files": _files,
+        "queue": _queue,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -145,6 +146,13 @@ def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = files.run(folder, **sizes, listed=20_000 if options.quick else 100_000, rounds=min(options.rounds, 3))
     print(report.files_table(found) + "\n")
     _keep(outcome, "files", found.as_dict(), report.files_goals(found))
+
+
+def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    jobs, seconds = (200, 3.0) if options.quick else (1000, 10.0)
+    found = queue.run(folder, rounds=options.rounds, jobs=jobs, seconds=seconds)
+    print(report.queue_table(found) + "\n")
+    _keep(outcome, "queue", found.as_dict(), [])
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

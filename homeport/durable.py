@@ -55,7 +55,10 @@ class Durable:
         gateway: Gateway,
         watched: bool = False,
     ) -> None:
-        """gateway: what answers the lines of batches. watched: somebody wants to know how full the lanes are. Raises SettingsError."""
+        """gateway: what answers the lines of batches. watched: somebody wants to know how full the lanes are.
+
+        Raises SettingsError.
+        """
         jobs = settings.jobs
         self.queue = Queue(database, lease_seconds=jobs.lease_seconds)
         self.blobs = blobs.chosen(settings, database)
@@ -82,7 +85,8 @@ class Durable:
         self._watched = watched
         self._patience = settings.server.notice_seconds + settings.server.drain_seconds
         self._drained_by: float | None = None
-        self.depths: Mapping[str, Depth] = {}
+        self._empty = {one.lane: Depth(0, 0, 0.0) for one in handlers}
+        self.depths: Mapping[str, Depth] = self._empty
 
     @property
     def counts(self) -> Counter[Event]:
@@ -119,7 +123,7 @@ class Durable:
     async def _watch_depths(self) -> None:
         while True:
             with suppress(Unavailable):
-                self.depths = await self.queue.depths()
+                self.depths = self._empty | await self.queue.depths()
             await clock.sleep(DEPTH_SECONDS)
 
     def drain(self) -> None:

@@ -68,12 +68,10 @@ class Heartbeat:
         queue = self._queue.another()
         try:
             while not await self._ended():
-                leases = self._leases()
-                if not leases:
-                    continue
                 try:
-                    async with asyncio.timeout(self._third):
-                        await self._beat(queue, leases)
+                    if leases := self._leases():
+                        async with asyncio.timeout(self._third):
+                            await self._beat(queue, leases)
                 except (Unavailable, TimeoutError):
                     pass  # the leases hold for a while yet: it is tried again in a moment
                 except Exception:

@@ -71,8 +71,12 @@ class Handler(Protocol):
         ...
 
 
+#: What is counted. retried: claimed, and not for the first time.
+EVENTS = ("claimed", "retried", "failed", "given_up", "lost")
+
+
 class Event(NamedTuple):
-    """What is counted. what: `claimed`, `retried` (claimed, and not the first time), `failed`, `given_up`, `lost`."""
+    """what: one of EVENTS."""
 
     lane: str
     kind: str
@@ -125,7 +129,8 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self.counts: Counter[Event] = Counter()
+        kinds = [(one.lane, one.kind) for one in self._handlers.values()]
+        self.counts = Counter({Event(*kind, what): 0 for kind in kinds for what in EVENTS})
 
     async def run(self) -> None:
         """Until it is drained, or cancelled."""
@@ -257,7 +262,7 @@ class Worker:
 
     def _lost(self, job: Job) -> None:
         self._count(job, "lost")
-        log.warning("%s %s is somebody else's now", job.kind, job.id)
+        log.warning("%s %s: its lease is lost, somebody else goes on with it", job.kind, job.id)
 
     def _count(self, job: Job, what: str) -> None:
         self.counts[Event(job.lane, job.kind, what)] += 1

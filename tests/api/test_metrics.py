@@ -122,6 +122,15 @@ def test_requests_are_counted_once_however_they_end(server: Running) -> None:
     assert numbers.sum("homeport_requests_in_flight") == 0
 
 
+def test_the_queue_tells_what_waits_and_what_was_done(server: Running) -> None:
+    chore = {"lane": "housekeeping", "kind": "idempotency.sweep", "event": "claimed"}
+    assert until(lambda: read(server).sum("homeport_jobs_total", **chore) == 1, 30.0)
+    assert until(lambda: read(server).sum("homeport_jobs_waiting", lane="housekeeping") >= 1, 30.0)
+    numbers = read(server)
+    assert numbers.sum("homeport_jobs_running", lane="housekeeping") == 0
+    assert ("homeport_jobs_oldest_seconds", frozenset({("lane", "housekeeping")})) in numbers.samples
+
+
 @pytest.mark.parametrize(
     ("status", "endpoint", "request_"),
     [

@@ -50,6 +50,6 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_the_architecture_page_names_files_that_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    for path in re.findall(r"`((?:api|gateway|backends|wire|store|control|homeport)/[\w/]+\.py)`", text):
+    for path in re.findall(r"`((?:api|gateway|backends|wire|store|control|jobs|homeport)/[\w/]+\.py)`", text):
         here = ROOT / path if path.startswith("homeport/") else ROOT / "homeport" / path
         assert here.exists(), path

@@ -84,7 +84,7 @@ def test_jobs_are_done(bench: Bench) -> None:
     async def work() -> None:
         async with working(made) as worker:
             await until(lambda: len(made.begun) == 20)
-        assert worker.counts == {Event("toys", "toy", "claimed"): 20}
+        assert +worker.counts == {Event("toys", "toy", "claimed"): 20}
 
     bench.run(work())
     assert bench.rows() == []
@@ -168,7 +168,7 @@ def test_what_fails_is_tried_again_and_given_up_the_fifth_time(bench: Bench, cap
                     assert row.status == "queued"
                     assert "KeyError" in row.last_error
                     await push(bench, 4.0 ** (attempt - 1))
-        counted = {event.what: number for event, number in worker.counts.items()}
+        counted = {event.what: number for event, number in (+worker.counts).items()}
         assert counted == {"claimed": 5, "retried": 4, "failed": 4, "given_up": 1}
 
     with caplog.at_level(logging.INFO):

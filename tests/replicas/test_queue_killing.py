@@ -114,3 +114,16 @@ def test_workers_that_are_drained_hand_on_what_they_have(url: str) -> None:
     with working(url):
         wait_for(url, JOBS * STEPS)
     check(url)
+
+
+def test_a_database_that_dies_and_comes_back(mortal: PostgresServer) -> None:
+    """Workers stay, and go on with it."""
+    asyncio.run(enqueue(mortal.url))
+    with working(mortal.url) as workers:
+        for restart in (1, 2):
+            wait_for(mortal.url, restart * JOBS * STEPS // 3)
+            mortal.kill()
+            mortal.start()
+        wait_for(mortal.url, JOBS * STEPS)
+        assert [one.poll() for one in workers] == [None] * WORKERS
+        check(mortal.url)

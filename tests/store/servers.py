@@ -82,11 +82,15 @@ def redis_server() -> Iterator[RedisServer]:
 
 @dataclass
 class PostgresServer:
-    """url: of the database `postgres`, as its superuser; nobody is asked for a password."""
+    """url: of the database `postgres`, as its superuser; nobody is asked for a password.
+
+    fsync: it is on disk before it is said to be; else a machine that loses its power may lose it, which no test does.
+    """
 
     port: int
     folder: Path
     identity: dict[str, Any]
+    fsync: bool = False
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     @property
@@ -101,7 +105,7 @@ class PostgresServer:
             [
                 *(_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"),
-                *("-c", "fsync=off", "-c", "max_connections=60"),
+                *("-c", f"fsync={'on' if self.fsync else 'off'}", "-c", "max_connections=60"),
                 *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
             ],
             stdout=subprocess.DEVNULL,
@@ -154,7 +158,7 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
     """Its cluster is made for it, and gone afterwards. PostgreSQL refuses to run as root: then it runs as `nobody`."""
     initdb = _program("initdb")
     folder = Path(tempfile.mkdtemp(prefix="homeport-postgres-"))
@@ -179,7 +183,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             cwd=folder,
             **identity,
         )
-        server = PostgresServer(free_port(), folder, identity)
+        server = PostgresServer(free_port(), folder, identity, fsync)
         server.start()
         try:
             yield server

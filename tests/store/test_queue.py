@@ -7,11 +7,12 @@ import pytest
 import sqlalchemy as sa
 
 from homeport import clock
+from homeport.store import queue as queue_module
 from homeport.store.database import Database
 from homeport.store.queue import Beat, Depth, Job, LeaseLost
 from homeport.store.tables import jobs
 from tests.store.queues import Bench, opened
-from tests.store.servers import PostgresServer
+from tests.store.servers import PostgresServer, postgres_server
 
 LEASE = 30.0
 
@@ -287,6 +288,30 @@ def test_postgresql_wakes_other_processes_with_the_commit(postgres: PostgresServ
                 assert await other.claim({"toy": 1}, "you")
                 listening.cancel()
             await other.database.close()
+
+        bench.run(wake())
+
+
+def test_postgresql_wakes_others_again_after_it_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "_AGAIN_SECONDS", 0.1)
+    with postgres_server() as mortal, opened(mortal.url) as bench:
+
+        async def wake() -> None:
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(bench.queue.listen())
+                for _ in range(2):
+                    async with asyncio.timeout(30):
+                        while not await listens(bench.database):  # noqa: ASYNC110
+                            await asyncio.sleep(0.02)
+                    await bench.queue.wait(0.01)
+                    other = bench.queue.another()
+                    async with other.database.write() as connection:
+                        await other.enqueue(connection, "toys", "toy", "s")
+                    await asyncio.wait_for(bench.queue.wait(60), 30)
+                    await other.database.close()
+                    await asyncio.to_thread(mortal.kill)
+                    await asyncio.to_thread(mortal.start)
+                listening.cancel()
 
         bench.run(wake())
 

@@ -1,0 +1,15 @@
+"""The part of the bench that times the queue: that it runs, and is told."""
+
+from pathlib import Path
+
+from bench import queue, report
+
+
+def test_everything_is_measured(tmp_path: Path) -> None:
+    found = queue.run(tmp_path, rounds=1, jobs=queue.IN_ONE, seconds=0.1)
+    assert "SQLite" in found.by
+    for rounds in found.by.values():
+        (speed,) = rounds
+        assert min(speed.enqueued, speed.enqueued_together, speed.ended, speed.ended_at_once, speed.begun_ms) > 0
+    told = report.queue_table(found)
+    assert all(name in told for name in found.by)

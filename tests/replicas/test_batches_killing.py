@@ -199,6 +199,29 @@ def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: P
         asyncio.run(check_postgresql(house))
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seconds", [0.5, 4.0], ids=["shorter than a lease", "longer"])
+def test_the_database_is_away_in_the_middle(mortal: PostgresServer, tmp_path: Path, seconds: float) -> None:
+    url = mortal.create("batches")
+    with housed(tmp_path, settings=settings(tmp_path / "blobs", delay=0.1), database_url=url) as house:
+        with client_of(house.first) as client:
+            batch = create(client, lines()).id
+            wait_for(client, batch, lambda one: counts(one)[1] > 100, PATIENCE)
+        mortal.kill()
+        time.sleep(seconds)
+        mortal.start()
+
+        def answers() -> bool:
+            with suppress(openai.APIStatusError):
+                status(house.first, batch)
+                return True
+            return False
+
+        assert until(answers, PATIENCE)
+        check_files(house.first, batch)
+        asyncio.run(check_postgresql(house))
+
+
 async def check_postgresql(house: House) -> None:
     """Its own check of tables and indexes."""
     assert house.database_url is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import gateway
+from bench.batches import BATCH, CLIENTS, Batches
 from bench.cache import Cache
 from bench.engine import Engine, Speed
 from bench.files import PAGE, Files
@@ -309,6 +310,37 @@ def queue_table(found: Queues) -> str:
         ["of a core, with nothing to do", *cells("idle", ".2%")],
     ]
     return "queue\n" + table(["", *found.by], rows)
+
+
+def batches_goals(found: Batches) -> list[Goal]:
+    goals: list[Goal] = []
+    for name in found.rates:
+        batch, by_hand = _batch_rates(found, name)
+        few, best = by_hand[str(CLIENTS[0])], max(by_hand.values())
+        goals += [
+            Goal(f"batch on {name}, of the best by hand", ratio(batch, best), 0.8, 0.9, 1.0, rising=True, unit="x"),
+            Goal(f"batch on {name}, of {CLIENTS[0]} clients", ratio(batch, few), 0.9, 1.0, rising=True, unit="x"),
+        ]
+    return goals
+
+
+def _batch_rates(found: Batches, name: str) -> tuple[float, dict[str, float]]:
+    """Medians: of the batch, and by clients."""
+    taken = {source: statistics.median(rates) for source, rates in found.rates[name].items()}
+    return taken.pop(BATCH), taken
+
+
+def batches_table(found: Batches) -> str:
+    """Medians of the rounds."""
+    rows: list[list[str]] = []
+    for name, lines in found.lines.items():
+        batch, by_hand = _batch_rates(found, name)
+        rows.append([f"{name}, a batch of {lines:,}", f"{batch:,.0f}"])
+        rows += [
+            [f"{name}, by hand, {clients} clients", f"{rate:,.0f}"]
+            for clients, rate in sorted(by_hand.items(), key=lambda one: int(one[0]))
+        ]
+    return "batches\n" + table(["", "lines a second"], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

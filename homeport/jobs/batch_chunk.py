@@ -3,9 +3,10 @@
 Lines, their count in the batch, and how far the chunk has come are one transaction, which holds only while the job is
 still ours. So a line that has ended has ended once, and only lines in flight run again after a kill.
 
-When the process dies again and again before anything has come out, one of the lines may be what it dies of. Then each
-runs alone, and that it is about to is written down before: the one that does not come back twice is told so, and the
-others go on.
+A process may die of a line. When one has died while lines of a chunk ran and nothing had come out, the next one writes
+down that it begins, and how far the first lines go; when that has happened twice, these run one by one, each written
+down before. The one that never comes back is told so, and the others go on. To be in hand while a process dies is no
+fault of a chunk, however often.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,8 +39,12 @@ GROUP_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 #: Until it is tried again to commit, while the database is away.
 AGAIN_SECONDS = 0.5
-#: Times that a chunk is begun with all its lines before each runs alone, and times that one does and is not back.
-MOST_TOGETHER, MOST_ALONE = 2, 2
+#: Times that a chunk is begun with nothing coming out of it, before its first lines run one by one.
+MOST_TOGETHER = 2
+#: Times that a line runs alone and does not come back, before it is told so.
+MOST_ALONE = 4
+#: Times that a chunk is taken up without coming further, before these count as attempts.
+MOST_TIMES = 50
 #: Of a batch whose lines run.
 RUNNING = "in_progress"
 
@@ -103,16 +109,13 @@ class Lines(BatchHandler):
         if batch is None or batch["status"] != RUNNING or task.cancelled.is_set():
             return await self.end(task.job)
         chunk = _Running(batch, task.job.checkpoint or {}, await self._todo(batch, task.job))
-        alone = chunk.place.get("alone")
-        one_by_one = alone is not None or task.job.attempt > MOST_TOGETHER
-        if one_by_one:
-            await self._write_down(task.job, chunk, alone or {})
-        ask = partial(self._ask_alone, task.job) if one_by_one else self._ask
+        watched = task.job.attempt > 1
+        if watched and chunk.place.get("times", 0) < MOST_TIMES:
+            await self._write_down(task.job, chunk)
         failed: LeaseLost | Unavailable | None = None
         with self._places_of(chunk) as places:
             async with asyncio.TaskGroup() as group:
-                width = partial(self._width, chunk)
-                chunk.begin(group, places, width, ask, at_once=1 if one_by_one else width())
+                chunk.begin(group, places, partial(self._width, chunk), partial(self._ask, task.job, watched=watched))
                 try:
                     await self._keep(task, chunk)
                 except (LeaseLost, Unavailable) as error:
@@ -154,24 +157,24 @@ class Lines(BatchHandler):
         async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest, first=first)) as found:
             return [line async for line in found if line.number not in done]
 
-    async def _ask(self, chunk: "_Running", line: Line) -> Answered | None:
-        return await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
-
-    async def _ask_alone(self, job: Job, chunk: "_Running", line: Line) -> Answered | None:
-        seen = (job.checkpoint or {}).get("alone") or {}
-        tries = seen["tries"] if seen.get("line") == line.number else 0
-        if tries >= MOST_ALONE:
-            return deadly(chunk.batch, line)
+    async def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Answered | None:
         try:
-            await self._write_down(job, chunk, {"line": line.number, "tries": tries + 1})
+            if line.number <= chunk.suspects:
+                if (tries := chunk.tries(line)) >= MOST_ALONE:
+                    return deadly(chunk.batch, line)
+                await self._write_down(job, chunk, alone={"line": line.number, "tries": tries + 1})
+            elif watched:
+                async with chunk.beginning:
+                    if not chunk.begun:
+                        await self._write_down(job, chunk, **chunk.begins())
         except (LeaseLost, Unavailable):
             chunk.handed_back.set()  # whoever commits next is told the same
             return None
-        return await self._ask(chunk, line)
+        return await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
 
-    async def _write_down(self, job: Job, chunk: "_Running", alone: Mapping[str, int]) -> None:
-        """Which line is about to run alone. Raises LeaseLost, Unavailable."""
-        chunk.place = {**chunk.place, "alone": alone, "times": chunk.place.get("times", 0) + 1}
+    async def _write_down(self, job: Job, chunk: "_Running", **more: Any) -> None:
+        """In the chunk's place. Raises LeaseLost, Unavailable."""
+        chunk.place = {**chunk.place, "times": chunk.place.get("times", 0) + 1, **more}
         async with self.database.write() as connection:
             await self.queue.hold(connection, job, checkpoint=chunk.place)
 
@@ -211,7 +214,7 @@ class Lines(BatchHandler):
         tally = Tally()
         for one in answered:
             tally = tally.plus(one.tally)
-        checkpoint = {**chunk.place, "ended": chunk.place.get("ended", 0) + len(answered)}
+        checkpoint = chunk.further(len(answered))
         async with self.database.write() as connection:
             status = await states.took(connection, chunk.batch, tally, [one.ended for one in answered])
             if not over:
@@ -222,7 +225,7 @@ class Lines(BatchHandler):
                 if status == RUNNING:
                     await states.chunk_ended(connection, self.queue, chunk.batch["id"])
                 await self.queue.finish(connection, job)
-        chunk.place = {**chunk.place, "ended": checkpoint["ended"]}
+        chunk.place = checkpoint
         chunk.kept(len(answered))
         if over:
             self.queue.told()
@@ -235,13 +238,17 @@ Ask = Callable[["_Running", Line], Awaitable[Answered | None]]
 
 class _Running:
     """The lines of a chunk under way. place: its checkpoint. answered: and not yet committed. over: nobody is at it any
-    more. handed_back: no more lines are begun, and none is waited with."""
+    more. handed_back: no more lines are begun, and none is waited with. suspects: up to this line they run one by one.
+    begun: that it has is written down."""
 
     def __init__(self, batch: states.Batch, place: Mapping[str, Any], todo: Iterable[Line]) -> None:
         self.batch = batch
         self.endpoint = endpoint_of(batch["endpoint"])
         self.place = place
+        self.suspects: int = place["suspects"] if place.get("begun", 0) >= MOST_TOGETHER else 0
+        self._last_alone: Mapping[str, int] = place.get("alone") or {}
         self._todo = deque(todo)
+        self._first = 0
         self._runners: list[asyncio.Task[None]] = []
         self._at_it = 0
         self.total = len(self._todo)
@@ -249,31 +256,67 @@ class _Running:
         self.answered: list[Answered] = []
         self.over = asyncio.Event()
         self.handed_back = asyncio.Event()
+        self.beginning = asyncio.Lock()
+        self.begun = False
 
-    def begin(
-        self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int], ask: Ask, *, at_once: int
-    ) -> None:
+    def begin(self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int], ask: Ask) -> None:
         """width: how many places there are, which may change."""
-        self._at_it = min(self.total, at_once)
-        self._runners = [group.create_task(self._run(places, width, ask)) for _ in range(self._at_it)]
-        if not self._at_it:
+        if not self._todo:
             self.over.set()
+            return
+        self._first = self._todo[min(self.total, width()) - 1].number
+        one = partial(self._one, places, width, ask)
+        together = partial(self._spawn, group, partial(self._while, one), width)
+        if self.suspects:
+            self._spawn(group, partial(self._one_by_one, one, together), lambda: 1)
+        else:
+            together()
 
-    async def _run(self, places: Places, width: Callable[[], int], ask: Ask) -> None:
+    def begins(self) -> Mapping[str, Any]:
+        """What is written down of it: again without having come further, and with which lines at first."""
+        self.begun = True
+        return {"begun": self.place.get("begun", 0) + 1, "suspects": self._first}
+
+    def tries(self, line: Line) -> int:
+        """Times that it has run alone, and nobody has come back."""
+        return self._last_alone["tries"] if self._last_alone.get("line") == line.number else 0
+
+    def further(self, count: int) -> dict[str, Any]:
+        """The checkpoint once so many more have ended."""
+        ended = {**self.place, "ended": self.place.get("ended", 0) + count}
+        return {**ended, "times": 0, "begun": 0} if count else ended
+
+    def _spawn(self, group: asyncio.TaskGroup, work: Callable[[], Awaitable[None]], width: Callable[[], int]) -> None:
+        count = min(len(self._todo), width())
+        self._at_it += count
+        self._runners += [group.create_task(self._counted(work)) for _ in range(count)]
+
+    async def _counted(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            while self._todo and not self.handed_back.is_set():
-                await places.take(width)
-                try:
-                    if self._todo and not self.handed_back.is_set():
-                        answered = await ask(self, self._todo.popleft())
-                        if answered is not None:
-                            self.answered.append(answered)
-                finally:
-                    places.give_back()
+            await work()
         finally:
             self._at_it -= 1
             if not self._at_it:
                 self.over.set()
+
+    async def _while(self, one: Callable[[], Awaitable[None]], last: float = inf) -> None:
+        while self._todo and self._todo[0].number <= last and not self.handed_back.is_set():
+            await one()
+
+    async def _one_by_one(self, one: Callable[[], Awaitable[None]], then: Callable[[], None]) -> None:
+        await self._while(one, self.suspects)
+        if not self.handed_back.is_set():
+            then()
+
+    async def _one(self, places: Places, width: Callable[[], int], ask: Ask) -> None:
+        await places.take(width)
+        try:
+            if self._todo and not self.handed_back.is_set():
+                answered = await ask(self, self._todo.popleft())
+                if answered is not None:
+                    self.answered.append(answered)
+        finally:
+            places.give_back()
 
     def kept(self, count: int) -> None:
         """So many of the first of those answered are committed."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from homeport.backends.engines.echo import Echo
 from homeport.cli import main
+from homeport.jobs import batch_chunk
 
 POISON = "poison"
 _generate = Echo.generate
@@ -20,5 +21,6 @@ def generate(self: Echo, prompt: Any, *more: Any, **others: Any) -> AsyncGenerat
     return _generate(self, prompt, *more, **others)
 
 
+batch_chunk.MOST_TOGETHER, batch_chunk.MOST_ALONE = 1, 2  # deaths take their time
 setattr(Echo, "generate", generate)  # noqa: B010
 main()

@@ -5,9 +5,9 @@ once it has begun: its first frame exists before any status line is sent, so a r
 broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -57,12 +57,45 @@ class Frame:
         self.service_tier = service_tier
 
 
+class Outlet(Protocol):
+    """Where the frames of a stream go. Nothing here waits but `drain`."""
+
+    def begin(self, frame: Frame) -> None:
+        """The first."""
+        ...
+
+    def take(self, frame: Frame) -> bool:
+        """One of the others. False: whoever reads is behind, so wait for `drain` before the next."""
+        ...
+
+    async def drain(self) -> None: ...
+
+
+class Rest(Protocol):
+    """Frames after the first. An async generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    async def aclose(self) -> None:
+        """Closing it cancels the work."""
+        ...
+
+
+@runtime_checkable
+class Relayed(Rest, Protocol):
+    """Frames that somebody else's bytes become, the moment that they come."""
+
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """As the loop of `Answer.pour`, without a step of a task and of its generators for each frame."""
+        ...
+
+
 class Answer:
     """An answer that has begun. rest: the frames after the first, of a stream; closing it cancels the work."""
 
     __slots__ = ("first", "rest")
 
-    def __init__(self, first: Frame, rest: AsyncGenerator[Frame, None] | None = None) -> None:
+    def __init__(self, first: Frame, rest: Rest | None = None) -> None:
         self.first = first
         self.rest = rest
 
@@ -82,6 +115,22 @@ class Answer:
             if self.rest is not None:
                 async for frame in self.rest:
                     yield frame
+        finally:
+            await self.aclose()
+
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """All of them into the outlet, each shown to `observe` before. Cancelling it cancels the work."""
+        rest = self.rest
+        try:
+            observe(self.first)
+            outlet.begin(self.first)
+            if isinstance(rest, Relayed):
+                await rest.pour(observe, outlet)
+            elif rest is not None:
+                async for frame in rest:
+                    observe(frame)
+                    if not outlet.take(frame):
+                        await outlet.drain()
         finally:
             await self.aclose()
 

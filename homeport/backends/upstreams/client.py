@@ -7,7 +7,7 @@ import asyncio
 import copy
 import re
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -63,6 +63,10 @@ class Response:
     def chunk(self) -> Coroutine[Any, Any, bytes]:
         """The next piece of the body, b"" at the end. Raises TransferError."""
         return self._connection.chunk() if self._connection is not None else _nothing()
+
+    def pour(self, sink: Callable[[bytes], bool]) -> Coroutine[Any, Any, bool]:
+        """As Connection.pour."""
+        return self._connection.pour(sink) if self._connection is not None else _over()
 
     async def read(self, most: int) -> bytes:
         """The whole body, up to `most` bytes. Raises TransferError."""
@@ -194,6 +198,10 @@ class Client:
 
 async def _nothing() -> bytes:
     return b""
+
+
+async def _over() -> bool:
+    return False
 
 
 def _lines(headers: Sequence[Header]) -> bytes:

@@ -48,10 +48,7 @@ class Events:
         self._first = True
         self._done = False
         self._error: HomeportError | None = None
-
-    @property
-    def over(self) -> bool:
-        return self._done or self._error is not None
+        self.over = False
 
     def feed(self, chunk: bytes) -> Frame | None:
         """What can be passed on now. Raises UpstreamFailed for what is no event stream."""
@@ -119,14 +116,14 @@ class Events:
     def _until_done(self, events: bytes) -> bytes:
         for event, place in _each(events):
             if any(line.startswith(_DONE) for line in event.split(b"\n")):
-                self._done = True
+                self._done = self.over = True
                 return events[:place]
         return events
 
     def _until_torn(self, events: bytes) -> bytes:
         for event, place in _each(events):
             if not is_text(event):
-                self._error = failures.malformed(self._upstream)
+                self._error, self.over = failures.malformed(self._upstream), True
                 return events[:place]
         return events
 
@@ -135,7 +132,7 @@ class Events:
         for event, place in _each(events):
             read = _read(event) if b'"error"' in event else None
             if read is not None and read.error is not None and not read.choices:
-                self._error = failures.in_stream(read.error)
+                self._error, self.over = failures.in_stream(read.error), True
                 return events[:place]
         return events
 

@@ -72,6 +72,11 @@ class Dialect(Protocol):
 
     def error(self, error: HomeportError) -> bytes: ...
 
+    @property
+    def verbatim(self) -> bool:
+        """A frame's bytes are shown as they are."""
+        ...
+
     def prelude(self, call: Call) -> bytes:
         """Events before the first frame of a stream."""
         ...
@@ -267,12 +272,13 @@ class _Outlet:
     stream. quiet: nothing was written since the last look, of which there is one every 7.5 s.
     """
 
-    __slots__ = ("_call", "_dialect", "_head", "_reply", "_timer", "begun", "quiet")
+    __slots__ = ("_call", "_dialect", "_head", "_reply", "_timer", "_verbatim", "begun", "quiet")
 
     def __init__(self, reply: Reply, dialect: Dialect, call: Call, head: Callable[[], bytes]) -> None:
         """head: the answer's header lines, asked for once the first frame is there."""
         self._reply = reply
         self._dialect = dialect
+        self._verbatim = dialect.verbatim
         self._call: Call | None = call
         self._head: Callable[[], bytes] | None = head
         self._timer: asyncio.TimerHandle | None = None
@@ -299,7 +305,7 @@ class _Outlet:
     def take(self, frame: Frame) -> bool:
         reply = self._reply
         if frame.data:
-            reply.write(self._dialect.render(frame.data, stream=True))
+            reply.write(frame.data if self._verbatim else self._dialect.render(frame.data, stream=True))
             self.quiet = False
         return not reply.paused
 

@@ -34,7 +34,7 @@ class Usage(msgspec.Struct, frozen=True):
     milliseconds: int = 0
 
 
-class Frame:
+class Frame(msgspec.Struct, gc=False):
     """A piece of an answer, ready for the wire.
 
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
@@ -45,16 +45,11 @@ class Frame:
         know it.
     """
 
-    __slots__ = ("data", "kept", "model", "service_tier", "usage")
-
-    def __init__(
-        self, data: bytes, *, usage: Usage | None = None, model: str | None = None, service_tier: str | None = None
-    ) -> None:
-        self.data = data
-        self.usage = usage
-        self.kept: Usage | None = None
-        self.model = model
-        self.service_tier = service_tier
+    data: bytes
+    usage: Usage | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    kept: Usage | None = None
 
 
 class Outlet(Protocol):

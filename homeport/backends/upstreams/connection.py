@@ -147,8 +147,10 @@ class Connection(asyncio.Protocol):
         return chunk
 
     def _pass_on(self, sink: Callable[[bytes], bool]) -> None:
+        body = self._body
         try:
-            more = sink(self._taken())
+            more = sink(body[0] if len(body) == 1 else b"".join(body))
+            body.clear()
         except BaseException as error:  # for whoever pours
             self._raised = error
             more = False
@@ -307,13 +309,15 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._beside_body = 0
         self._body.append(body)
+        if self._sink is not None:
+            return  # it gets all of what is being read at once
         self._size += len(body)
         if self._most:
             self._check_size()
         elif self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
-        if not self._most and self._waiter is not None and self._sink is None:
+        if not self._most and self._waiter is not None:
             self._wake()
 
     def on_message_complete(self) -> None:

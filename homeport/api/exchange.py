@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
@@ -33,8 +35,7 @@ _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-contro
 _JSON = http_headers.lines([rendering.JSON])
 
 
-@dataclass(slots=True)
-class Inbound:
+class Inbound(msgspec.Struct):
     """A whole request. headers: names in lower case, in the order of arrival."""
 
     headers: list[Header]
@@ -248,15 +249,7 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     if stream and not route.endpoint.writes:
         raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
-        route.endpoint.name,
-        request_id,
-        model,
-        body,
-        stream=stream,
-        max_tokens=max_tokens,
-        choices=choices,
-        include_usage=include_usage,
-        headers=seen.custom,
+        route.endpoint.name, request_id, model, body, stream, max_tokens, choices, include_usage, headers=seen.custom
     )
     if seen.cache or seen.cache_control:
         call.cache = seen.cache, seen.cache_control

@@ -7,7 +7,7 @@ broken stream. A plain (not streaming) answer is exactly one frame.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -134,7 +134,7 @@ class Answer:
             await self.rest.aclose()
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One inference request on its way to a backend.
 
     body: the request's bytes as they came (but see `ask_for`); fields: the same, decoded one level deep when somebody
@@ -155,61 +155,27 @@ class Call:
         cache).
     """
 
-    __slots__ = (
-        "_fields",
-        "_typed",
-        "body",
-        "cache",
-        "choices",
-        "endpoint",
-        "fault",
-        "headers",
-        "include_usage",
-        "inlined",
-        "max_tokens",
-        "model",
-        "name",
-        "patience",
-        "pieces",
-        "request_id",
-        "stream",
-        "told",
-        "trace",
-    )
+    endpoint: str
+    request_id: str
+    name: str
+    body: bytes
+    stream: bool = False
+    max_tokens: int | None = None
+    choices: int = 1
+    include_usage: bool = False
+    headers: tuple[Header, ...] = ()
+    model: str = ""
+    cache: tuple[bytes, bytes] | None = None
+    fault: bytes = b""
+    inlined: msgspec.Raw | None = None
+    patience: float = inf
+    told: list[bytes] = []
+    trace: tuple[Header, ...] = ()
+    pieces: dict[tuple[str, str], dict[int, bytes]] | None = None
+    _fields: dict[str, msgspec.Raw] | None = None
+    _typed: Any = None
 
-    def __init__(
-        self,
-        endpoint: str,
-        request_id: str,
-        name: str,
-        body: bytes,
-        *,
-        stream: bool = False,
-        max_tokens: int | None = None,
-        choices: int = 1,
-        include_usage: bool = False,
-        headers: tuple[Header, ...] = (),
-        model: str = "",
-    ) -> None:
-        self.endpoint = endpoint
-        self.request_id = request_id
-        self.name = name
-        self.body = body
-        self.stream = stream
-        self.max_tokens = max_tokens
-        self.choices = choices
-        self.include_usage = include_usage
-        self.headers = headers
-        self.model = model
-        self.cache: tuple[bytes, bytes] | None = None
-        self.fault = b""
-        self.inlined: msgspec.Raw | None = None
-        self.patience = inf
-        self.told: list[bytes] = []
-        self.trace: tuple[Header, ...] = ()
-        self.pieces: dict[tuple[str, str], dict[int, bytes]] | None = None
-        self._fields: dict[str, msgspec.Raw] | None = None
-        self._typed: object = None
+    __repr__ = object.__repr__  # a prompt is not for logs
 
     def ask_for(self, body: bytes) -> None:
         """Go on with another body: for a part of what the client wants, when the rest is there."""
@@ -233,7 +199,8 @@ class Call:
         """
         if self._typed is None:
             self._typed = decoder.decode(self.body)
-        return self._typed  # type: ignore[return-value]
+        typed: T = self._typed
+        return typed
 
 
 _map = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -193,11 +193,11 @@ class OpenAIUpstream:
         body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
         if call.stream:
             call.forget_fields()
-        path, headers = self._path(path, call), relay.passed_on(call)
+        path, headers, lines = self._path(path, call), relay.passed_on(call), relay.lines(call)
         tried: list[Tried] = []
         while True:
             try:
-                response = await way.door.client.request("POST", path, headers, body)
+                response = await way.door.client.request("POST", path, headers, body, lines=lines)
                 if response.mentions(_LIMITS):
                     doors.learn(way, response.headers)
                 try:

@@ -7,6 +7,7 @@ is an error event in the stream. Written once for every server: the fast lane an
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -155,7 +156,7 @@ class Exchange:
                 head = self._head(request_id, began, told, custom) + _JSON
                 reply.send(200, head, route.dialect.render(frame.data, stream=False))
                 return
-            outlet = _Outlet(reply, route.dialect, call, lambda: self._head(request_id, began, told, custom))
+            outlet = _Outlet(reply, route.dialect, call, partial(self._head, request_id, began, told, custom))
             with outlet:
                 await self._line.stream(route.endpoint, principal, call, outlet)
             reply.write(sse.DONE)

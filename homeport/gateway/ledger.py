@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 import msgspec
 
@@ -173,14 +172,15 @@ class Ledger:
             usage = _uncounted(entry, outcome)
         if usage is not None:
             row = ending.row(usage, estimated=entry.usage is None and outcome == "completed")
-            entry.grant.settle(used=_generated(entry, usage), cost=nano(row.cost_pico))
-            if row.cost_pico is not None:
-                entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
+            cost = row.cost_pico
+            grant.settle(used=_generated(entry, usage), cost=0 if cost is None else nano(cost))
+            if cost is not None:
+                entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(cost).encode())
             self._journal.close(slot, _record(row))
             self._log.put(slot, row, unwritten)
             self.watchers.ended(ending, row)
             return
-        settle, tell = entry.grant.settle_later(), self._told_later(ending)
+        settle, tell = grant.settle_later(), self._told_later(ending)
 
         def counted() -> UsageRow:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
@@ -326,7 +326,7 @@ def units(usage: Usage) -> Units:
     )
 
 
-class _Bill(NamedTuple):
+class _Bill(msgspec.Struct, frozen=True, gc=False):
     pico: int | None
     saved: int | None
     lines: tuple[Line, ...] | None
@@ -346,8 +346,7 @@ def _bill(
     kept: Units | None = None,
 ) -> _Bill:
     """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
-    cost = price.cost(used, service_tier=service_tier) if price is not None else None
-    if price is None or cost is None:
+    if price is None or (cost := price.cost(used, service_tier=service_tier)) is None:
         return _NO_PRICE
     saved = price.cost(kept, service_tier=service_tier) if kept is not None else None
     if cache_hit:

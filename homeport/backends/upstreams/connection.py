@@ -146,20 +146,13 @@ class Connection(asyncio.Protocol):
         self._size = 0
         return chunk
 
-    def _pass_on(self, sink: Callable[[bytes], bool]) -> None:
-        body = self._body
-        try:
-            more = sink(body[0] if len(body) == 1 else b"".join(body))
-            body.clear()
-        except BaseException as error:  # for whoever pours
-            self._raised = error
-            more = False
-        if not more:
-            self._sink = None
-            if not self.done and not self._reading_paused and self._transport is not None:
-                self._reading_paused = True
-                self._transport.pause_reading()
-            self._wake()
+    def _stop_pouring(self) -> None:
+        """The sink takes no more; what it raised is for whoever pours."""
+        self._sink = None
+        if not self.done and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     async def whole(self, most: int) -> bytes:
         """The whole body. Raises TooLarge when it is more than `most` bytes."""
@@ -287,8 +280,15 @@ class Connection(asyncio.Protocol):
             self._fail(Broken("the upstream wants to speak another protocol", heard=True))
         except httptools.HttpParserError:
             self._fail(Broken("the upstream does not speak HTTP/1.1", heard=True))
-        if self._sink is not None and self._body:
-            self._pass_on(self._sink)
+        body = self._body
+        if self._sink is not None and body:
+            try:
+                if not self._sink(body[0] if len(body) == 1 else b"".join(body)):
+                    self._stop_pouring()
+            except BaseException as error:
+                self._raised = error
+                self._stop_pouring()
+            body.clear()
         if self._beside_body > LARGEST_HEAD and not self.done:
             self._fail(TooLarge("the upstream's headers are too large", heard=True))
 

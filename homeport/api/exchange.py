@@ -246,11 +246,20 @@ def _error_lines(error: HomeportError) -> bytes:
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
-    model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
+    envelope = open_envelope(inbound.body, model=route.model)
+    stream = envelope.stream
     if stream and not route.endpoint.writes:
         raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
-        route.endpoint.name, request_id, model, body, stream, max_tokens, choices, include_usage, headers=seen.custom
+        route.endpoint.name,
+        request_id,
+        envelope.model,
+        envelope.body,
+        stream,
+        envelope.max_tokens,
+        envelope.choices,
+        envelope.include_usage,
+        headers=seen.custom,
     )
     if seen.cache or seen.cache_control:
         call.cache = seen.cache, seen.cache_control

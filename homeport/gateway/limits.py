@@ -158,12 +158,12 @@ class Plan:
         return lines
 
     def _lines(self, index: int, taken: Taken, amounts: Sequence[float]) -> bytes:
-        limit, period = self.charges[index].limit, self.charges[index].period
-        used = taken.used[index]
-        if taken.refused is None:
+        _, limit, period, _ = self.charges[index]
+        used, refused = taken.used[index], taken.refused
+        if refused is None:
             used += amounts[index]
         remaining = int(limit - used + TOLERANCE)
-        if remaining < 0 or (taken.refused == index and amounts[index] <= limit):
+        if remaining < 0 or (refused == index and amounts[index] <= limit):
             remaining = 0
         reset = used * period / limit if period and limit else 0.0
         return self._headers[index] % (remaining, _go(round(reset * 1000)))

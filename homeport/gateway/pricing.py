@@ -97,7 +97,7 @@ class Line(NamedTuple):
     pico: int
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     pico: int
 
@@ -164,11 +164,14 @@ class Price:
         tariffs = self._of_mode(batch, service_tier)
         tariff = tariffs[0] if len(tariffs) == 1 else _reached(tariffs, units.prompt)
         lines: list[Line] = []
+        pico = 0
         for rate, quantity in zip(tariff.rates, _tokens(units), strict=True):
             if quantity > 0:
                 if rate is None:
                     return None
-                lines.append(rate.line(quantity))
+                line = rate.line(quantity)
+                lines.append(line)
+                pico += line.pico
         if units.images or units.characters or units.milliseconds:
             for quantity, rate in (
                 (units.images, tariff.images.get(units.size) or tariff.images.get("")),
@@ -179,7 +182,8 @@ class Price:
                     if rate is None:
                         return None
                     lines.append(rate.line(quantity))
-        return Cost(tuple(lines), sum([line.pico for line in lines]))
+                    pico += lines[-1].pico
+        return Cost(tuple(lines), pico)
 
     def worst(
         self,

@@ -163,7 +163,7 @@ class Client:
         lines: bytes = b"",
         batch: bool = False,
     ) -> Response:
-        """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which nobody but
+        """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which none but
         us has a say. batch: a line of a batch, which waits for a connection behind everybody else, and not in vain.
         Raises TransferError, ValueError for an unsafe header.
 

@@ -32,7 +32,7 @@ LONGEST_NAME = 255
 UNNAMED = "upload"
 #: Purposes of JSON Lines -> the API that OpenAI's message names.
 _LINES = {"batch": "Batch", "fine-tune": "Fine-Tuning", "evals": "Evals"}
-#: What an object has, in its order: with ten thousand of them it counts that they are made at once.
+#: What an object has, in its order: with ten thousand of them it counts that each is made at once.
 _SHOWN = [files.c[name] for name in OpenAIFile.__struct_fields__ if name != "object"]
 #: Rows that are taken away in one transaction.
 _SOME = 500
@@ -100,7 +100,8 @@ class Files:
             found = await pages.page(
                 connection, query, window, seq=files.c.seq, id=files.c.id, within=files.c.project_id == owner.project
             )
-        return Page.of([OpenAIFile(*row) for row in found.rows], has_more=found.has_more)
+        shown: Sequence[Any] = found.rows
+        return Page.of([OpenAIFile(*row) for row in shown], has_more=found.has_more)
 
     async def retrieve(self, owner: Owner, file_id: str) -> OpenAIFile:
         """Raises NotFound."""

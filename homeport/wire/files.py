@@ -14,7 +14,7 @@ Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "ev
 Status = Literal["uploaded", "processed", "error"]
 
 
-class OpenAIFile(Struct, kw_only=True):
+class OpenAIFile(Struct):
     id: str
     bytes: int
     created_at: int

@@ -265,7 +265,7 @@ def test_a_handler_whose_own_task_was_cancelled_has_failed(bench: Bench) -> None
 
 def test_a_blocked_loop_keeps_its_leases(bench: Bench) -> None:
     async def block(task: Task) -> None:
-        time.sleep(2.0)  # noqa: ASYNC251 - the fault
+        time.sleep(4.0)  # noqa: ASYNC251 - the fault
         await made.finish(task)
 
     made = toy(bench, block)
@@ -281,7 +281,7 @@ def test_a_blocked_loop_keeps_its_leases(bench: Bench) -> None:
         await other.database.close()
 
     async def work() -> None:
-        async with working(made, lease_seconds=0.6) as worker:
+        async with working(made, lease_seconds=2.0) as worker:
             await until(lambda: len(made.begun) == 1)
             thief.start()
             await until(lambda: not worker._hand)
@@ -334,7 +334,7 @@ def test_while_the_database_is_away_jobs_go_on_and_stop_before_their_leases_end(
     stopped: list[float] = []
     made = toy(bench, wait)
     bench.enqueue()
-    lease = 1.2
+    lease = 3.0
 
     async def away(*_: object) -> None:
         raise Unavailable("away")

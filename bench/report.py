@@ -10,7 +10,7 @@ from bench import gateway
 from bench.cache import Cache
 from bench.engine import Engine, Speed
 from bench.gateway import CHUNKS, Gateway, medians
-from bench.queue import AT_ONCE, IN_ONE, Queues
+from bench.jobs import AT_ONCE, IN_ONE, Queues
 from bench.soak import STEP, Soak
 from bench.startup import Startup
 from bench.usage import RATE, Usage

@@ -5,9 +5,9 @@ once it has begun: its first frame exists before any status line is sent, so a r
 broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Usage(msgspec.Struct, frozen=True):
     milliseconds: int = 0
 
 
-class Frame:
+class Frame(msgspec.Struct, gc=False):
     """A piece of an answer, ready for the wire.
 
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
@@ -48,16 +48,44 @@ class Frame:
         know it.
     """
 
-    __slots__ = ("data", "kept", "model", "service_tier", "usage")
+    data: bytes
+    usage: Usage | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    kept: Usage | None = None
 
-    def __init__(
-        self, data: bytes, *, usage: Usage | None = None, model: str | None = None, service_tier: str | None = None
-    ) -> None:
-        self.data = data
-        self.usage = usage
-        self.kept: Usage | None = None
-        self.model = model
-        self.service_tier = service_tier
+
+class Outlet(Protocol):
+    """Where the frames of a stream go. Nothing here waits but `drain`."""
+
+    def begin(self, frame: Frame) -> None:
+        """The first."""
+        ...
+
+    def take(self, frame: Frame) -> bool:
+        """One of the others. False: whoever reads is behind, so wait for `drain` before the next."""
+        ...
+
+    async def drain(self) -> None: ...
+
+
+class Rest(Protocol):
+    """Frames after the first. An async generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    async def aclose(self) -> None:
+        """Closing it cancels the work."""
+        ...
+
+
+@runtime_checkable
+class Relayed(Rest, Protocol):
+    """Frames that somebody else's bytes become, the moment that they come."""
+
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """As the loop of `Answer.pour`, without a step of a task and of its generators for each frame."""
+        ...
 
 
 class Answer:
@@ -65,7 +93,7 @@ class Answer:
 
     __slots__ = ("first", "rest")
 
-    def __init__(self, first: Frame, rest: AsyncGenerator[Frame, None] | None = None) -> None:
+    def __init__(self, first: Frame, rest: Rest | None = None) -> None:
         self.first = first
         self.rest = rest
 
@@ -88,12 +116,28 @@ class Answer:
         finally:
             await self.aclose()
 
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """All of them into the outlet, each shown to `observe` before. Cancelling it cancels the work."""
+        rest = self.rest
+        try:
+            observe(self.first)
+            outlet.begin(self.first)
+            if isinstance(rest, Relayed):
+                await rest.pour(observe, outlet)
+            elif rest is not None:
+                async for frame in rest:
+                    observe(frame)
+                    if not outlet.take(frame):
+                        await outlet.drain()
+        finally:
+            await self.aclose()
+
     async def aclose(self) -> None:
         if self.rest is not None:
             await self.rest.aclose()
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One inference request on its way to a backend.
 
     body: the request's bytes as they came (but see `ask_for`); fields: the same, decoded one level deep when somebody
@@ -102,6 +146,8 @@ class Call:
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    batch: it is a line of a batch: it waits behind everybody else (lines.py), is charged as lines are, and comes in no
+        hurry.
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
@@ -109,66 +155,35 @@ class Call:
     inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
         backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    idempotency_key: what an upstream knows it by when it is sent again, after a restart, too; empty where it has none.
     trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
     """
 
-    __slots__ = (
-        "_fields",
-        "_typed",
-        "body",
-        "cache",
-        "choices",
-        "endpoint",
-        "fault",
-        "headers",
-        "include_usage",
-        "inlined",
-        "max_tokens",
-        "model",
-        "name",
-        "patience",
-        "pieces",
-        "request_id",
-        "stream",
-        "told",
-        "trace",
-    )
+    endpoint: str
+    request_id: str
+    name: str
+    body: bytes
+    stream: bool = False
+    max_tokens: int | None = None
+    choices: int = 1
+    include_usage: bool = False
+    headers: tuple[Header, ...] = ()
+    model: str = ""
+    batch: bool = False
+    idempotency_key: bytes = b""
+    cache: tuple[bytes, bytes] | None = None
+    fault: bytes = b""
+    inlined: msgspec.Raw | None = None
+    patience: float = inf
+    told: list[bytes] = []
+    trace: tuple[Header, ...] = ()
+    pieces: dict[tuple[str, str], dict[int, "Embedded"]] | None = None
+    _fields: dict[str, msgspec.Raw] | None = None
+    _typed: Any = None
 
-    def __init__(
-        self,
-        endpoint: str,
-        request_id: str,
-        name: str,
-        body: bytes,
-        *,
-        stream: bool = False,
-        max_tokens: int | None = None,
-        choices: int = 1,
-        include_usage: bool = False,
-        headers: tuple[Header, ...] = (),
-        model: str = "",
-    ) -> None:
-        self.endpoint = endpoint
-        self.request_id = request_id
-        self.name = name
-        self.body = body
-        self.stream = stream
-        self.max_tokens = max_tokens
-        self.choices = choices
-        self.include_usage = include_usage
-        self.headers = headers
-        self.model = model
-        self.cache: tuple[bytes, bytes] | None = None
-        self.fault = b""
-        self.inlined: msgspec.Raw | None = None
-        self.patience = inf
-        self.told: list[bytes] = []
-        self.trace: tuple[Header, ...] = ()
-        self.pieces: dict[tuple[str, str], dict[int, Embedded]] | None = None
-        self._fields: dict[str, msgspec.Raw] | None = None
-        self._typed: object = None
+    __repr__ = object.__repr__  # a prompt is not for logs
 
     def ask_for(self, body: bytes) -> None:
         """Go on with another body: for a part of what the client wants, when the rest is there."""
@@ -192,7 +207,8 @@ class Call:
         """
         if self._typed is None:
             self._typed = decoder.decode(self.body)
-        return self._typed  # type: ignore[return-value]
+        typed: T = self._typed
+        return typed
 
 
 _map = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -206,6 +222,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of threads, files and connections. Calls in flight are ended first."""
+
+    def lines_at_once(self, capability: str) -> int | None:
+        """How many lines of batches keep it busy; None: that is not known, or it takes any number."""
+        ...
 
 
 class Chat(Backend, Protocol):

@@ -5,7 +5,7 @@ alone, and no time is too long: an engine that has much to do says so itself.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.streamed import Streamed
 from homeport.errors import HomeportError, ModelNotReady, UpstreamRefused
 
 #: How often one looks whether the models are there: while one is being loaded, and when all are.
@@ -36,6 +37,8 @@ _LARGEST_LIST = 2**20
 #: What a model can do, known before it is loaded.
 Kind = Literal["text", "vectors"]
 _ABLE = {"text": frozenset({"chat", "complete"}), "vectors": frozenset({"embed", "vector"})}
+#: It is a line of a batch.
+BATCH = b"x-batch"
 #: Which model is meant. The body keeps the client's name for it, which tells whose tokens are in it.
 MODEL = b"x-model"
 _PASSED_ON = (b"retry-after", b"x-should-retry")
@@ -96,9 +99,11 @@ class EngineRoom:
         except (TransferError, msgspec.DecodeError):
             self._states = {}
 
-    async def request(self, path: str, model: str, body: bytes) -> Response:
+    async def request(self, path: str, model: str, body: bytes, *, batch: bool) -> Response:
         """Raises TransferError."""
         headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode())]
+        if batch:
+            headers.append((BATCH, b"1"))
         return await self._client.request("POST", path, headers, body)
 
     async def close(self) -> None:
@@ -137,6 +142,10 @@ class Lent:
         """Nobody here knows."""
         return ()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """Nor that: in the room they wait."""
+        return None
+
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/chat/completions", call)
 
@@ -157,28 +166,17 @@ class Lent:
             raise self._not_ready()  # at once: a room that loads a model is slow to answer
         try:
             body = relay.body_for(call, ask_usage=True, keep_name=True)
-            response = await self._room.request(path, self.name, body)
-            if call.stream:
-                events = Events(self.name, hide_usage=not call.include_usage)
-                return await Answer.begun(self._frames(response, events), stream=True)
-            with closing(response):
+            response = await self._room.request(path, self.name, body, batch=call.batch)
+            try:
                 if response.status != 200:
                     raise await _refusal(response, self.name)
+                if call.stream:
+                    events = Events(self.name, hide_usage=not call.include_usage)
+                    return await Streamed(response, events, lambda _: self._gone()).begun()
                 return Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))
-        except TransferError:
-            raise self._gone() from None
-
-    async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
-        try:
-            with closing(response):
-                if response.status != 200:
-                    raise await _refusal(response, self.name)
-                while not events.over and (chunk := await response.chunk()):
-                    frame = events.feed(chunk)
-                    if frame is not None:
-                        yield frame
-                events.end()
-                await response.settle()
+            except BaseException:
+                response.close()
+                raise
         except TransferError:
             raise self._gone() from None
 

@@ -13,7 +13,7 @@ from bench.engine import Engine, Speed
 from bench.files import PAGE, Files
 from bench.gateway import CHUNKS, Gateway, medians
 from bench.hanging_up import CLIENTS, HangingUp
-from bench.queue import AT_ONCE, IN_ONE, Queues
+from bench.jobs import AT_ONCE, IN_ONE, Queues
 from bench.soak import STEP, Soak
 from bench.startup import Startup
 from bench.usage import RATE, Usage

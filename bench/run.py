@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import batches, cache, engine, files, gateway, hanging_up, queue, report, soak, startup, usage  # noqa: E402
+from bench import batches, cache, engine, files, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
@@ -158,8 +158,8 @@ def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    jobs, seconds = (200, 3.0) if options.quick else (1000, 10.0)
-    found = queue.run(folder, rounds=options.rounds, jobs=jobs, seconds=seconds)
+    count, seconds = (200, 3.0) if options.quick else (1000, 10.0)
+    found = jobs.run(folder, rounds=options.rounds, count=count, seconds=seconds)
     print(report.queue_table(found) + "\n")
     _keep(outcome, "queue", found.as_dict(), [])
 

@@ -94,7 +94,7 @@ class Heartbeat:
         else:
             beat = await queue.beat(jobs)
             for lease in leases:
-                if lease.job.id not in beat.lost:
+                if lease.job.claim not in beat.lost:
                     lease.until = began + queue.lease_seconds
         if beat.lost or beat.cancelled:
             with suppress(RuntimeError):  # the main loop has ended, and left this thread behind

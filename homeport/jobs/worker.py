@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeport import clock, logs
 from homeport.errors import SettingsError, Unavailable
 from homeport.jobs.heartbeat import Heartbeat, Lease
-from homeport.store.queue import Beat, Job, LeaseLost, Queue
+from homeport.store.queue import Beat, Claim, Job, LeaseLost, Queue
 
 log = logging.getLogger("homeport.jobs")
 
@@ -124,7 +124,7 @@ class Worker:
         assert len({one.kind for one in known}) == len(known), "a kind of jobs has one handler"
         self._name = name
         self._poll_seconds = poll_seconds
-        self._hand: dict[int, _Held] = {}
+        self._hand: dict[Claim, _Held] = {}
         self._draining = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
@@ -175,7 +175,7 @@ class Worker:
                 claimed = await self._queue.claim(room, self._name)
             for job in claimed:
                 held = _Held(Task(job), Lease(job, began + self._queue.lease_seconds))
-                self._hand[job.seq] = held
+                self._hand[job.claim] = held
                 self._count(job, "claimed")
                 if job.attempt > 1:
                     self._count(job, "retried")
@@ -206,7 +206,7 @@ class Worker:
             log.warning("%s %s: the database cannot be reached; it goes on when its lease has ended", job.kind, job.id)
         except Exception:
             log.exception("%s %s goes on when its lease has ended", job.kind, job.id)
-        del self._hand[job.seq]
+        del self._hand[job.claim]
         self._queue.told()  # there is room for another
 
     async def _attempt(self, handler: Handler, task: Task) -> None:
@@ -273,9 +273,9 @@ class Worker:
 
     def _heard(self, beat: Beat) -> None:
         for held in self._hand.values():
-            if held.task.job.id in beat.lost:
+            if held.task.job.claim in beat.lost:
                 held.lose()
-            elif held.task.job.id in beat.cancelled:
+            elif held.task.job.claim in beat.cancelled:
                 held.task.cancelled.set()
 
     async def _watch_leases(self) -> None:
@@ -291,7 +291,7 @@ class Worker:
         with suppress(Unavailable, TimeoutError):  # then it goes on when its lease has ended
             async with asyncio.timeout(_ENDING_SECONDS):
                 for held in [*self._hand.values()]:
-                    del self._hand[held.task.job.seq]
+                    del self._hand[held.task.job.claim]
                     with suppress(LeaseLost):
                         async with self._queue.database.write() as connection:
                             await self._queue.later(connection, held.task.job, run_in=0)

@@ -15,7 +15,7 @@ Times are the database's: of PostgreSQL's server, or of the one machine that all
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -38,6 +38,13 @@ _AGAIN_SECONDS = 5.0
 Checkpoint = dict[str, Any]
 
 
+class Claim(NamedTuple):
+    """What a worker has of a job: no other claim, of this job or another, is equal."""
+
+    seq: int
+    fence: int
+
+
 class Job(NamedTuple):
     """One that was claimed, as it was then. subject: the id of what it is about.
 
@@ -55,6 +62,10 @@ class Job(NamedTuple):
     cancel_requested: bool
     checkpoint: Checkpoint | None
 
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.seq, self.fence)
+
 
 _JOB = [table.c[name] for name in Job._fields]
 
@@ -64,10 +75,10 @@ class LeaseLost(Exception):
 
 
 class Beat(NamedTuple):
-    """What has become of jobs, by their ids. lost: others have them. cancelled: they are to end, or have ended."""
+    """What has become of claims. lost: the job was claimed anew. cancelled: it is to end, or has ended."""
 
-    lost: frozenset[str]
-    cancelled: frozenset[str]
+    lost: frozenset[Claim]
+    cancelled: frozenset[Claim]
 
 
 class Depth(NamedTuple):
@@ -166,29 +177,17 @@ class Queue:
 
     async def beat(self, jobs: Iterable[Job]) -> Beat:
         """Renew their leases, and tell what has become of them."""
-        known = {job.seq: job for job in jobs}
-        mine = self._locked(sa.and_(table.c.seq.in_(known), table.c.status == RUNNING))
-        renewed = sa.update(table).where(table.c.seq.in_(mine), self._fences(known.values()))
+        claims = [job.claim for job in jobs]
+        renewed = self._locked(sa.and_(sa.tuple_(table.c.seq, table.c.fence).in_(claims), table.c.status == RUNNING))
         async with self.database.write() as connection:
-            await connection.execute(renewed.values(run_at=self._now() + self.lease_seconds))
-            return await self._seen(connection, known)
+            until = self._now() + self.lease_seconds
+            await connection.execute(sa.update(table).where(table.c.seq.in_(renewed)).values(run_at=until))
+            return await _seen(connection, claims)
 
     async def look(self, jobs: Iterable[Job]) -> Beat:
         """What has become of them, without renewing anything."""
         async with self.database.read() as connection:
-            return await self._seen(connection, {job.seq: job for job in jobs})
-
-    async def _seen(self, connection: AsyncConnection, known: Mapping[int, Job]) -> Beat:
-        columns = table.c.seq, table.c.fence, table.c.cancel_requested
-        found = {row.seq: row for row in await connection.execute(sa.select(*columns).where(table.c.seq.in_(known)))}
-        lost = frozenset(known[row.seq].id for row in found.values() if row.fence != known[row.seq].fence)
-        ended = {job.id for seq, job in known.items() if seq not in found}
-        asked = {known[row.seq].id for row in found.values() if row.cancel_requested}
-        return Beat(lost, frozenset(ended | asked) - lost)
-
-    @staticmethod
-    def _fences(jobs: Iterable[Job]) -> sa.ColumnElement[bool]:
-        return sa.tuple_(table.c.seq, table.c.fence).in_([(job.seq, job.fence) for job in jobs])
+            return await _seen(connection, [job.claim for job in jobs])
 
     async def holds(self, job: Job) -> bool:
         """Whether the job has neither ended nor gone to somebody else."""
@@ -311,6 +310,15 @@ class Queue:
                 await self.database.listen(CHANNEL, self.told)
             self.told()  # nobody knows what was missed
             await clock.sleep(_AGAIN_SECONDS)
+
+
+async def _seen(connection: AsyncConnection, claims: Collection[Claim]) -> Beat:
+    columns = table.c.seq, table.c.fence, table.c.cancel_requested
+    rows = await connection.execute(sa.select(*columns).where(table.c.seq.in_({claim.seq for claim in claims})))
+    found = {row.seq: row for row in rows}
+    lost = {claim for claim in claims if claim.seq in found and found[claim.seq].fence != claim.fence}
+    ended = {claim for claim in claims if claim.seq not in found or found[claim.seq].cancel_requested}
+    return Beat(frozenset(lost), frozenset(ended - lost))
 
 
 def _mine(job: Job) -> tuple[sa.ColumnElement[bool], ...]:

@@ -7,20 +7,19 @@ import pytest
 
 from tests.store import queues
 from tests.store.queues import Bench
-from tests.store.servers import PostgresServer, postgres_server
+from tests.store.servers import postgres_server
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres_url() -> Iterator[str]:
     with postgres_server() as server:
-        yield server
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    url = f"sqlite:///{tmp_path / 'state.db'}"
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create(f"jobs_{tmp_path.name}")
+    """Empty."""
+    file = f"sqlite:///{tmp_path / 'state.db'}"
+    url: str = file if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     with queues.opened(url) as made:
         yield made

@@ -1,6 +1,7 @@
 """What becomes of jobs in a worker's hands: done, failed, given up, cancelled, lost, handed back."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -265,7 +266,7 @@ def test_a_handler_whose_own_task_was_cancelled_has_failed(bench: Bench) -> None
 
 def test_a_blocked_loop_keeps_its_leases(bench: Bench) -> None:
     async def block(task: Task) -> None:
-        time.sleep(2.0)  # noqa: ASYNC251 - the fault
+        time.sleep(4.0)  # noqa: ASYNC251 - the fault
         await made.finish(task)
 
     made = toy(bench, block)
@@ -281,7 +282,7 @@ def test_a_blocked_loop_keeps_its_leases(bench: Bench) -> None:
         await other.database.close()
 
     async def work() -> None:
-        async with working(made, lease_seconds=0.6) as worker:
+        async with working(made, lease_seconds=2.0) as worker:
             await until(lambda: len(made.begun) == 1)
             thief.start()
             await until(lambda: not worker._hand)
@@ -334,7 +335,7 @@ def test_while_the_database_is_away_jobs_go_on_and_stop_before_their_leases_end(
     stopped: list[float] = []
     made = toy(bench, wait)
     bench.enqueue()
-    lease = 1.2
+    lease = 3.0
 
     async def away(*_: object) -> None:
         raise Unavailable("away")
@@ -413,3 +414,52 @@ def test_what_does_not_stop_is_cut_off_and_handed_back(bench: Bench) -> None:
     bench.run(work())
     job = bench.claim_one()
     assert (job.attempt, job.checkpoint) == (1, {"line": 7})
+
+
+def test_what_is_told_of_an_earlier_claim_does_not_stop_a_later_one(bench: Bench) -> None:
+    """A heartbeat that set out before the job was put off, and arrives when it is in hand again."""
+
+    async def wait(task: Task) -> None:
+        await task.stopping.wait()
+        await made.finish(task)
+
+    made = toy(bench, wait)
+    bench.enqueue()
+    earlier = bench.claim_one()
+    bench.do("later", earlier, run_in=0)
+
+    async def work() -> None:
+        async with working(made) as worker:
+            await until(lambda: len(made.begun) == 1)
+            worker._heard(await bench.queue.look([earlier]))
+        assert worker.counts[Event("toys", "toy", "lost")] == 0
+
+    bench.run(work())
+    assert bench.rows() == []
+
+
+def test_one_that_lost_a_job_may_get_it_again(bench: Bench) -> None:
+    """While what it did with it before has not come to an end."""
+    first_ends = asyncio.Event()
+
+    async def work_on(task: Task) -> None:
+        if task.job.fence == 1:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task.cancelled.wait()
+            await first_ends.wait()
+        await made.finish(task)
+
+    made = toy(bench, work_on)
+    bench.enqueue()
+
+    async def work() -> None:
+        async with working(made) as worker:
+            await until(lambda: len(made.begun) == 1)
+            async with bench.database.write() as connection:
+                await connection.execute(sa.update(jobs).values(run_at=0))
+            await until(lambda: len(made.begun) == 2 and len(worker._hand) == 1)
+            first_ends.set()
+        assert worker.counts[Event("toys", "toy", "lost")] == 1
+
+    bench.run(work())
+    assert bench.rows() == []

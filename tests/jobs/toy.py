@@ -17,7 +17,7 @@ from homeport.store.database import Database
 from homeport.store.queue import Job, Queue
 
 STEPS = 4
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 2.0
 
 steps = sa.Table(
     "steps",

@@ -129,7 +129,9 @@ def test_the_heartbeat_tells_what_became_of_each_job(bench: Bench) -> None:
     bench.do("cancel", "asked to end")
     bench.execute(sa.update(jobs).where(jobs.c.subject == "lost").values(run_at=0))
     bench.claim_one()
-    wanted = Beat(frozenset({known["lost"].id}), frozenset({known["ended"].id, known["asked to end"].id}))
+    wanted = Beat(
+        lost=frozenset({known["lost"].claim}), cancelled=frozenset({known["ended"].claim, known["asked to end"].claim})
+    )
     assert bench.run(bench.queue.look(known.values())) == wanted
     assert bench.run(bench.queue.beat(known.values())) == wanted
     assert bench.claim() == [], "what is put off must not be due by a heartbeat"

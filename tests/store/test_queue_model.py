@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         found = self.jobs.get(job.id)
         lost = found is not None and found.fence != job.fence
         cancelled = not lost and (found is None or found.cancelled)
-        assert beat == Beat(frozenset([job.id] * lost), frozenset([job.id] * cancelled))
+        assert beat == Beat(frozenset([job.claim] * lost), frozenset([job.claim] * cancelled))
         if (mine := self.mine(job)) is not None:
             self.change(mine, **self.due(LEASE))
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bench import queue, report
+from bench import jobs, report
 
 
 def test_everything_is_measured(tmp_path: Path) -> None:
-    found = queue.run(tmp_path, rounds=1, jobs=queue.IN_ONE, seconds=0.1)
+    found = jobs.run(tmp_path, rounds=1, count=jobs.IN_ONE, seconds=0.1)
     assert "SQLite" in found.by
     for rounds in found.by.values():
         (speed,) = rounds

@@ -71,12 +71,12 @@ class _Nothing:
         raise AssertionError(error)
 
 
-def run(folder: Path, *, rounds: int, jobs: int, seconds: float) -> Queues:
-    """jobs: in each measurement. seconds: that a worker is idle."""
+def run(folder: Path, *, rounds: int, count: int, seconds: float) -> Queues:
+    """count: of jobs, in each measurement. seconds: that a worker is idle."""
     found = Queues()
     for name, url in _databases(folder):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            measured = [runner.run(_measured(url, jobs, seconds)) for _ in range(rounds)]
+            measured = [runner.run(_measured(url, count, seconds)) for _ in range(rounds)]
         found.by[name] = measured
     return found
 

@@ -68,7 +68,6 @@ class Manifest(msgspec.Struct, frozen=True):
         for name, entry in self.models.items():
             yield f"models/{name}", entry
 
-
     def __str__(self) -> str:
         rows = sum(table.rows for table in self.tables)
         size = sum(self.blobs.values())

@@ -199,9 +199,7 @@ class _Collected(Exception):
 def unwanted(metadata: sa.MetaData = tables.metadata) -> sa.ColumnElement[bool]:
     """Of a row of `blobs`: nothing in the database refers to it. metadata: of the tables that are there."""
     blob = metadata.tables["blobs"].c.digest
-    columns = [
-        column for table in metadata.tables.values() for column in table.columns if column.references(blob)
-    ]
+    columns = [column for table in metadata.tables.values() for column in table.columns if column.references(blob)]
     return sa.and_(*(~sa.exists().where(column == blob) for column in columns))
 
 

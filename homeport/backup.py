@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from homeport import __version__, clock
-from homeport.backends.weights.progress import Progress
+from homeport.backends.weights.progress import of_long
 from homeport.errors import ContentMissing, HomeportError, SettingsError
 from homeport.settings import Settings
 from homeport.store import archive, blobs, copies, migrations
@@ -106,7 +106,7 @@ async def _take_rows(databases: dict[str, Database], taken: _Taken, hold: Hold |
             if history == "state":
                 wanted = {**await copies.wanted_blobs(connection, found[history])}
             for table in copies.copied(found[history]):
-                rows, names = 0, []
+                rows, names = 0, list[str]()
                 async with aclosing(copies.parts(connection, table)) as parts:
                     async for part in parts:
                         names.append(f"{history}/{table.name}-{len(names) + 1:05}.msgpack")
@@ -123,7 +123,7 @@ async def _take_rows(databases: dict[str, Database], taken: _Taken, hold: Hold |
 
 
 async def _take_blobs(kept: Blobs, wanted: dict[str, int], taken: _Taken, hold: Hold | None) -> None:
-    progress, done = Progress("files", sum(wanted.values())), 0
+    progress, done = of_long("files", sum(wanted.values())), 0
     for digest, size in wanted.items():
         sha256 = hashlib.sha256()
         taken.writer.begin(archive.blob_name(digest), size)
@@ -164,7 +164,7 @@ async def _exactly(kept: Blobs, digest: str, size: int) -> AsyncGenerator[tuple[
 
 def _take_models(folder: Path, taken: _Taken) -> None:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".partial"]
-    progress, done = Progress("models", sum(path.stat().st_size for path in files)), 0
+    progress, done = of_long("models", sum(path.stat().st_size for path in files)), 0
     for path in files:
         name = path.relative_to(folder).as_posix()
         sha256, size = hashlib.sha256(), path.stat().st_size

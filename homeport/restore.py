@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeport.backends.weights.progress import Progress
+from homeport.backends.weights.progress import of_long
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Settings
 from homeport.store import archive, blobs, copies, journal, migrations, restoring
@@ -53,7 +53,7 @@ def _check_forms(manifest: Manifest) -> None:
 
 def _check_all(reader: Reader, manifest: Manifest) -> None:
     """Before anything is written."""
-    progress, done = Progress("checking", sum(entry.bytes for _, entry in manifest.entries)), 0
+    progress, done = of_long("checking", sum(entry.bytes for _, entry in manifest.entries)), 0
     for name, entry in manifest.entries:
         sha256, size = hashlib.sha256(), 0
         for piece in archive.pieces(reader, name):
@@ -110,7 +110,7 @@ async def _is_taken(settings: Settings, state: Database | None) -> bool:
 
 async def _files(settings: Settings, reader: Reader, manifest: Manifest) -> None:
     bucket, staging = blobs.place(settings)
-    progress, done = Progress("files", sum(manifest.blobs.values())), 0
+    progress, done = of_long("files", sum(manifest.blobs.values())), 0
     await bucket.start()
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     for digest, size in manifest.blobs.items():

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 import msgspec
 
+from homeport import clock
 from homeport.errors import SettingsError
 
 #: Of the manifest and of all that it names.
@@ -67,7 +68,6 @@ class Manifest(msgspec.Struct, frozen=True):
             yield blob_name(digest), Entry(size, digest)
         for name, entry in self.models.items():
             yield f"models/{name}", entry
-
 
     def __str__(self) -> str:
         rows = sum(table.rows for table in self.tables)
@@ -194,7 +194,7 @@ class _Tar:
 
     def begin(self, name: str, size: int) -> None:
         info = tarfile.TarInfo(name)
-        info.size, info.mode = size, 0o600
+        info.size, info.mode, info.mtime = size, 0o600, int(clock.now())
         self._size = self._left = size
         with _told(self._path):
             self._file.write(info.tobuf(tarfile.PAX_FORMAT))

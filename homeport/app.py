@@ -4,6 +4,7 @@
     database -> accounts -> keyring ------------------ StraightLine -> Exchange -> lane and routes
     journal -> ledger -> usage log; shared -> limits -/
     database -> changes -> the control plane ----------> the Admin API's routes
+    database -> queue -> worker: durable.py
 """
 
 import asyncio
@@ -59,6 +60,7 @@ from homeport.telemetry import EngineNumbers, Numbers, Seen
 
 if TYPE_CHECKING:
     from homeport.books import Books
+    from homeport.durable import Durable
 
 log = logging.getLogger("homeport")
 
@@ -74,6 +76,7 @@ class App:
     held: Mapping[str, Local]
     upstreams: Sequence[Any]
     books: "Books"
+    durable: "Durable"
     cache: Cache | None
     recorder: Recorder | None
     ops: Ops
@@ -89,7 +92,9 @@ class App:
 
         Returns a newly made first key, to be shown once. Raises SettingsError, Unavailable.
         """
-        return await self.books.open(preset, admin, refuse_without_key=refuse_without_key)
+        made = await self.books.open(preset, admin, refuse_without_key=refuse_without_key)
+        await self.durable.open()
+        return made
 
     async def join(self) -> None:
         """In place of open(), in a process beside one that has opened."""
@@ -103,6 +108,7 @@ class App:
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.books.watch())
+            group.create_task(self.durable.watch())
             if self.numbers is not None:
                 group.create_task(self.numbers.watch())
             if self.room is not None:
@@ -112,6 +118,10 @@ class App:
 
     def drain(self) -> None:
         self.ops.draining = True
+        self.durable.drain()
+
+    async def drained(self) -> None:
+        await self.durable.drained()
 
     async def close(self) -> None:
         for backend in (*self.held.values(), *self.upstreams):
@@ -145,6 +155,9 @@ class Engines:
 
     def drain(self) -> None:
         """Nobody else asks whether they are ready: their workers have ended before them."""
+
+    async def drained(self) -> None:
+        """They do nothing by themselves."""
 
     async def close(self) -> None:
         for held in self.held.values():
@@ -182,16 +195,19 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     """
     from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
     from homeport.books import Books, TiersShown
+    from homeport.durable import Durable
 
     organization = settings.server.organization
     restoring.check(settings.data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
+    watched = settings.telemetry.metrics != "off"
+    durable = Durable(settings, books.database, idempotency=books.idempotency, watched=watched)
     held, upstreams, router, engines = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
-    meters = Meters([listed.id for listed in router.listed()]) if settings.telemetry.metrics != "off" else None
+    meters = Meters([listed.id for listed in router.listed()]) if watched else None
     access_log = AccessLog() if settings.server.access_log else None
     tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
     watching: list[Watcher] = [one for one in (meters, access_log, tracing) if one is not None]
@@ -252,6 +268,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         held=held,
         upstreams=tuple(upstreams.values()),
         books=books,
+        durable=durable,
         cache=cache,
         recorder=recorder,
         ops=ops,

@@ -45,8 +45,6 @@ log = logging.getLogger("homeport")
 
 #: Spend is looked at this often: for alerts, and for tiers that are earned.
 SPEND_SECONDS = 30.0
-#: Idempotency keys that are older than a day are forgotten this often.
-SWEEP_SECONDS = 600.0
 
 
 class Health(NamedTuple):
@@ -214,7 +212,6 @@ class Books:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.accounts.watch())
             group.create_task(_now_and_then(self._alerting.tell))
-            group.create_task(_now_and_then(self.idempotency.sweep, SWEEP_SECONDS))
             if self._graduation is not None:
                 group.create_task(_now_and_then(self._graduation.look))
 
@@ -234,12 +231,12 @@ class Books:
             log.error("the database hangs: its last records are in the journal, and written at the next start")
 
 
-async def _now_and_then(look: Callable[[], Awaitable[None]], seconds: float | None = None) -> None:
+async def _now_and_then(look: Callable[[], Awaitable[None]]) -> None:
     """Until cancelled. That a database is away is said by those who follow the changes and write the rows."""
     while True:
         with suppress(Unavailable):
             await look()
-        await clock.sleep(seconds or SPEND_SECONDS)
+        await clock.sleep(SPEND_SECONDS)
 
 
 def _first_tier(settings: Settings) -> str:

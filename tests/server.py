@@ -50,6 +50,9 @@ class _Told:
     def drain(self) -> None:
         self.app.drain()
 
+    async def drained(self) -> None:
+        await self.app.drained()
+
     async def close(self) -> None:
         await self.app.close()
 

@@ -24,6 +24,8 @@ BACKLOG = 2048
 HANDSHAKE_SECONDS = 10.0
 #: For the client's goodbye.
 _SHUTDOWN_SECONDS = 5.0
+#: How soon a second signal is seen.
+_TICK_SECONDS = 0.1
 #: Not for the host's subdomains, which are other people's servers; the host's other ports are in it by definition.
 _HSTS = ("strict-transport-security", "max-age=31536000")
 
@@ -83,12 +85,15 @@ def _taken(host: str, port: int, *, listen: bool) -> socket.socket:
 class Served(Protocol):
     """What lives beside the port. start: loads what must be loaded; watch: runs until cancelled; close: lets go.
 
-    drain: the end was asked for, once; it comes after the notice, and after the requests that are in flight.
+    drain: the end was asked for, once; it comes after the notice, and after the requests that are in flight. drained:
+    returns when what else was in hand has ended, or has had its time.
     """
 
     async def start(self) -> None: ...
 
     def drain(self) -> None: ...
+
+    async def drained(self) -> None: ...
 
     async def watch(self) -> None: ...
 
@@ -153,6 +158,16 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self.should_exit = self.should_exit or clock.monotonic() >= self._exit_at
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own, which waits for requests; then for what else was in hand."""
+        await super().shutdown(sockets)
+        if self._served is not None:
+            async with asyncio.TaskGroup() as group:
+                drained = group.create_task(self._served.drained())
+                while not drained.done() and not self.force_exit:
+                    await asyncio.wait([drained], timeout=_TICK_SECONDS)
+                drained.cancel()
 
     async def serve_while(self, listener: socket.socket, served: Served) -> None:
         """Serve until a signal. The models load while the port answers; `close` comes after draining."""

@@ -7,7 +7,7 @@ waits for its turn at its beginning and never fails in the middle, and is on dis
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import sleep
@@ -28,6 +28,8 @@ _AGAIN_SECONDS = 0.01
 READERS = 8
 #: Of PostgreSQL: seconds until connected, and for one statement. A server that hangs must not hang this one.
 _PATIENCE = {"timeout": 5.0, "command_timeout": 30.0}
+#: How often a connection that listens is asked whether it is still one.
+_LISTENING_SECONDS = 15.0
 
 
 class Database:
@@ -46,6 +48,7 @@ class Database:
             raise SettingsError(f"server.database_url: {kind!r} is not supported. Use postgresql://, or leave it out.")
         self.sqlite = kind == "sqlite"
         self.url = parsed.set(drivername="sqlite+aiosqlite" if self.sqlite else "postgresql+asyncpg")
+        self._synchronous = synchronous
         self._turn = asyncio.Lock()
         if self.sqlite:
             self._make_file()
@@ -99,6 +102,10 @@ class Database:
         except ModuleNotFoundError:
             raise SettingsError("PostgreSQL needs an extra: pip install 'homeport[postgres]'.") from None
 
+    def another(self) -> "Database":
+        """The same one, for another event loop: connections belong to the loop that made them."""
+        return Database(self.url.render_as_string(hide_password=False), synchronous=self._synchronous)
+
     @property
     def file(self) -> Path | None:
         """SQLite's file."""
@@ -123,6 +130,26 @@ class Database:
                 return
             async with self._turn, self._writer.begin() as connection:
                 yield connection
+
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        """PostgreSQL: call `heard` for every NOTIFY, until cancelled. Raises Unavailable: the connection is lost."""
+        with _reachable():
+            async with self._reader.connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                lost = asyncio.Event()
+                driver.add_termination_listener(lambda _: lost.set())
+                try:
+                    await driver.add_listener(channel, lambda *_: heard())
+                    while not lost.is_set():
+                        await driver.execute("SELECT 1")
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(_LISTENING_SECONDS):
+                                await lost.wait()
+                except Exception as error:  # the driver's own, which SQLAlchemy has not translated
+                    raise Unavailable("The connection that listens is lost.") from error
+                finally:
+                    await connection.invalidate()  # nobody else shall have it
+        raise Unavailable("The connection that listens is lost.")
 
     async def close(self) -> None:
         await self._reader.dispose()

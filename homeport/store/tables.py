@@ -317,18 +317,18 @@ jobs = Table(
     Column("status", Text, nullable=False),
     #: The lowest goes first.
     Column("priority", Integer, nullable=False),
+    #: From then on a worker may take it: its time, and of one that runs the end of its lease.
     Column("run_at", Double, nullable=False),
-    #: Of one that runs: who has it, until when, and the number that its writes must carry.
+    #: Who took it last, and how often it was taken: the number that the writes of whoever has it must carry.
     Column("owner", Text),
-    Column("lease_until", Double),
     Column("fence", BigInteger, nullable=False),
+    #: How often it was taken since it last came further.
     Column("attempt", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     #: How far it has come, as its handler writes it.
     Column("checkpoint", JSON(none_as_null=True)),
     Column("last_error", Text),
-    Index("ix_jobs_due", "lane", "status", "priority", "run_at"),
-    Index("ix_jobs_lease_until", "lease_until"),
+    Index("ix_jobs_due", "kind", "priority", "run_at", "seq"),
     Index("ix_jobs_subject", "subject"),
     sqlite_autoincrement=True,
 )

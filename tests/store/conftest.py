@@ -13,8 +13,9 @@ from homeport.store.database import Database
 from homeport.store.usage_rows import UsageRow, UsageRows
 from homeport.store.usage_sums import UsageSums
 from homeport.store.usage_tables import costs, hours, metadata
-from tests.store import made_usage
+from tests.store import made_usage, queues
 from tests.store.made_usage import HOUR
+from tests.store.queues import Bench
 from tests.store.servers import PostgresServer, postgres_server
 
 T = TypeVar("T")
@@ -78,6 +79,21 @@ def store(shared: Store) -> Store:
     for table in metadata.tables.values():
         shared.execute(sa.delete(table))
     return shared
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def state_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a database for the state."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('state') / 'state.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create("state")
+
+
+@pytest.fixture
+def bench(state_url: str) -> Iterator[Bench]:
+    with queues.opened(state_url) as made:
+        yield made
 
 
 def check_hours(store: Store, rows: list[UsageRow]) -> None:

@@ -34,7 +34,6 @@ def upgrade() -> None:
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("run_at", sa.Double(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
@@ -44,8 +43,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_jobs_id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_jobs_due", "jobs", ["lane", "status", "priority", "run_at"], unique=False)
-    op.create_index("ix_jobs_lease_until", "jobs", ["lease_until"], unique=False)
+    op.create_index("ix_jobs_due", "jobs", ["kind", "priority", "run_at", "seq"], unique=False)
     op.create_index("ix_jobs_subject", "jobs", ["subject"], unique=False)
     op.create_table(
         "batches",

@@ -1,0 +1,89 @@
+"""The part of the composition root for what outlives a request: the queue, the worker, and what they work on.
+
+It has one life: open() makes the tables' first rows, watch() works until drain() and drained(), close() lets go.
+Whatever is stored and whoever works on it is built here, and a kind of jobs joins by standing among the handlers.
+"""
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from homeport import clock
+from homeport.control.idempotency import Idempotency
+from homeport.errors import Unavailable
+from homeport.jobs import housekeeping
+from homeport.jobs.housekeeping import Chore
+from homeport.jobs.worker import Event, Handler, Worker, check_lanes
+from homeport.settings import Settings
+from homeport.store.database import Database
+from homeport.store.queue import Depth, Queue
+
+#: Idempotency keys that are older than a day are forgotten this often.
+IDEMPOTENCY_SECONDS = 600.0
+#: How full the lanes are is asked for this often, for those who watch.
+DEPTH_SECONDS = 5.0
+
+
+class Durable:
+    """depths: how full the lanes were a moment ago, where somebody wants to know."""
+
+    def __init__(
+        self, settings: Settings, database: Database, *, idempotency: Idempotency, watched: bool = False
+    ) -> None:
+        """watched: somebody wants to know how full the lanes are. Raises SettingsError."""
+        jobs = settings.jobs
+        self.queue = Queue(database, lease_seconds=jobs.lease_seconds)
+        self._chores = [
+            Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
+        ]
+        handlers: Sequence[Handler] = [*self._chores]
+        check_lanes(jobs.lanes, handlers)
+        self._worker: Worker | None = None
+        if jobs.in_server:
+            name = f"{socket.gethostname()}/{os.getpid()}"
+            self._worker = Worker(self.queue, handlers, name=name, lanes=jobs.lanes, poll_seconds=jobs.poll_seconds)
+        self._watched = watched
+        self._patience = settings.server.notice_seconds + settings.server.drain_seconds
+        self._drained_by: float | None = None
+        self.depths: Mapping[str, Depth] = {}
+
+    @property
+    def counts(self) -> Counter[Event]:
+        """What this process has done."""
+        return self._worker.counts if self._worker is not None else Counter()
+
+    async def open(self) -> None:
+        """Once the tables are there. Raises Unavailable."""
+        await housekeeping.begin(self.queue, self._chores)
+
+    async def watch(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            if self._worker is not None:
+                group.create_task(self._worker.run())
+            if self._watched:
+                group.create_task(self._watch_depths())
+
+    async def _watch_depths(self) -> None:
+        while True:
+            with suppress(Unavailable):
+                self.depths = await self.queue.depths()
+            await clock.sleep(DEPTH_SECONDS)
+
+    def drain(self) -> None:
+        """No more jobs are begun, and those in hand come to a stop. From any thread, and from a handler of signals."""
+        if self._drained_by is None:
+            self._drained_by = clock.monotonic() + self._patience
+        if self._worker is not None:
+            self._worker.drain()
+
+    async def drained(self) -> None:
+        """Returns when they have, or had their time since drain(). What is left is handed back when watch() is
+        cancelled."""
+        self.drain()
+        if self._worker is not None and self._drained_by is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._drained_by - clock.monotonic())):
+                    await self._worker.drained()

@@ -1,0 +1,307 @@
+"""The durable queue: work that outlives a request is a row of `jobs`, in the transaction that promised it.
+
+             enqueue               claim: fence + 1, attempt + 1
+    nothing ---------> queued --------------------------------> running --- finish ---> nothing
+                        | ^                                      |  |^
+              cancel    | +--------------- later ----------------+  ++ its lease ends: the next claim takes it over
+    nothing <-----------+
+
+A worker has a job for the time of a lease, which its heartbeat renews, and every claim raises `fence`. All later writes
+of a worker carry the fence that it got (`hold`, `finish`, `later`), in the transaction that holds its results: if the
+job is somebody else's by then, LeaseLost takes that transaction back. So what is committed is committed once, and only
+what ran since the last commit may run again.
+
+Times are the database's: of PostgreSQL's server, or of the one machine that all who use a SQLite file share.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from msgspec import UNSET, UnsetType
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport import clock, ids
+from homeport.errors import Unavailable
+from homeport.store.database import Database
+from homeport.store.tables import jobs as table
+
+QUEUED, RUNNING = "queued", "running"
+#: On which PostgreSQL tells all processes that there is something to do.
+CHANNEL = "homeport_jobs"
+#: Until it is tried again to listen to it.
+_AGAIN_SECONDS = 5.0
+
+Checkpoint = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """One that was claimed, as it was then. subject: the id of what it is about.
+
+    attempt: how often it was claimed since it was new, or had last come further. checkpoint: how far it has come, as
+    its handler wrote it.
+    """
+
+    seq: int
+    id: str
+    lane: str
+    kind: str
+    subject: str
+    fence: int
+    attempt: int
+    cancel_requested: bool
+    checkpoint: Checkpoint | None
+
+
+_JOB = [table.c[name] for name in Job._fields]
+
+
+class LeaseLost(Exception):
+    """Somebody else has the job, or it has ended: stop, and write nothing."""
+
+
+class Beat(NamedTuple):
+    """What has become of jobs, by their ids. lost: others have them. cancelled: they are to end, or have ended."""
+
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+
+
+class Depth(NamedTuple):
+    """How full a lane is. oldest: seconds since the one that waits longest was due."""
+
+    queued: int
+    running: int
+    oldest: float
+
+
+class Queue:
+    """Methods that take a connection belong to the caller's transaction (`Database.write`), which should be short: it
+    has the job's row until it ends. All raise Unavailable while the database is away."""
+
+    def __init__(self, database: Database, *, lease_seconds: float = 30.0) -> None:
+        self.database = database
+        self.lease_seconds = lease_seconds
+        self._told = asyncio.Event()
+
+    def another(self) -> "Queue":
+        """The same queue, for another event loop, which closes its database."""
+        return Queue(self.database.another(), lease_seconds=self.lease_seconds)
+
+    async def enqueue(
+        self,
+        connection: AsyncConnection,
+        lane: str,
+        kind: str,
+        subject: str,
+        *,
+        checkpoint: Checkpoint | None = None,
+        run_in: float = 0.0,
+        priority: int = 0,
+        only: bool = False,
+    ) -> str:
+        """The id of the new job. After the commit call told(), so that it begins at once.
+
+        run_in: seconds until it is due. priority: the lowest goes first. only: where there is one of this kind and
+        subject already that was enqueued so, nothing happens.
+        """
+        made = f"{kind}/{subject}" if only else ids.job()
+        row = {
+            "id": made,
+            "lane": lane,
+            "kind": kind,
+            "subject": subject,
+            "status": QUEUED,
+            "priority": priority,
+            "run_at": self._now() + run_in,
+            "fence": 0,
+            "attempt": 0,
+            "cancel_requested": False,
+            "checkpoint": checkpoint,
+        }
+        insert = (sqlite if self.database.sqlite else postgresql).insert(table).values(row)
+        await connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]) if only else insert)
+        if not self.database.sqlite and run_in <= 0:
+            await self._notify(connection)
+        return made
+
+    async def claim(self, wanted: Mapping[str, int], owner: str) -> list[Job]:
+        """Jobs that are due, in their order, each of which nobody else gets for the time of a lease.
+
+        wanted: kind -> how many at most. owner: who works, for the operator to read.
+        """
+        due = [self._due(kind, limit, f"due_{number}") for number, (kind, limit) in enumerate(sorted(wanted.items()))]
+        if not due:
+            return []
+        claimed = (
+            sa.update(table)
+            .where(table.c.seq.in_(sa.union_all(*(sa.select(one.c.seq) for one in due))))
+            .values(
+                status=RUNNING,
+                owner=owner,
+                run_at=self._now() + self.lease_seconds,
+                fence=table.c.fence + 1,
+                attempt=table.c.attempt + 1,
+            )
+            .returning(table.c.priority, *_JOB)
+        )
+        async with self.database.write() as connection:
+            rows = (await connection.execute(claimed)).all()
+        return [Job(*row[1:]) for row in sorted(rows, key=lambda row: (row.priority, row.seq))]
+
+    def _due(self, kind: str, limit: int, name: str) -> sa.CTE:
+        """Materialized, or PostgreSQL's planner is free to ask for `limit` rows more than once."""
+        return (
+            sa.select(table.c.seq)
+            .where(table.c.kind == kind, table.c.run_at <= self._now())
+            .order_by(table.c.priority, table.c.run_at, table.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte(name)
+            .prefix_with("MATERIALIZED", dialect="postgresql")
+        )
+
+    async def beat(self, jobs: Iterable[Job]) -> Beat:
+        """Renew their leases, and tell what has become of them."""
+        known = {job.seq: job for job in jobs}
+        mine = self._locked(sa.and_(table.c.seq.in_(known), table.c.status == RUNNING))
+        renewed = sa.update(table).where(table.c.seq.in_(mine), self._fences(known.values()))
+        async with self.database.write() as connection:
+            await connection.execute(renewed.values(run_at=self._now() + self.lease_seconds))
+            return await self._seen(connection, known)
+
+    async def look(self, jobs: Iterable[Job]) -> Beat:
+        """What has become of them, without renewing anything."""
+        async with self.database.read() as connection:
+            return await self._seen(connection, {job.seq: job for job in jobs})
+
+    async def _seen(self, connection: AsyncConnection, known: Mapping[int, Job]) -> Beat:
+        columns = table.c.seq, table.c.fence, table.c.cancel_requested
+        found = {row.seq: row for row in await connection.execute(sa.select(*columns).where(table.c.seq.in_(known)))}
+        lost = frozenset(known[row.seq].id for row in found.values() if row.fence != known[row.seq].fence)
+        ended = {job.id for seq, job in known.items() if seq not in found}
+        asked = {known[row.seq].id for row in found.values() if row.cancel_requested}
+        return Beat(lost, frozenset(ended | asked) - lost)
+
+    @staticmethod
+    def _fences(jobs: Iterable[Job]) -> sa.ColumnElement[bool]:
+        return sa.tuple_(table.c.seq, table.c.fence).in_([(job.seq, job.fence) for job in jobs])
+
+    async def holds(self, job: Job) -> bool:
+        """Whether the job has neither ended nor gone to somebody else."""
+        async with self.database.read() as connection:
+            return await connection.scalar(sa.select(table.c.seq).where(*_mine(job))) is not None
+
+    async def hold(
+        self, connection: AsyncConnection, job: Job, *, checkpoint: Checkpoint | UnsetType | None = UNSET
+    ) -> int:
+        """The caller's transaction is committed while the job is still theirs, or not at all. Returns its attempt.
+
+        checkpoint: how far it has come with this transaction. One that differs from `job.checkpoint` says that it has
+        come further, and then its attempts are counted anew. Raises LeaseLost.
+        """
+        values: dict[str, Any] = {"run_at": self._now() + self.lease_seconds}
+        if checkpoint is not UNSET:
+            values["checkpoint"] = checkpoint
+            if checkpoint != job.checkpoint:
+                values["attempt"] = 1
+        held = sa.update(table).where(*_mine(job)).values(values).returning(table.c.attempt)
+        attempt: int | None = await connection.scalar(held)
+        if attempt is None:
+            raise LeaseLost
+        return attempt
+
+    async def finish(self, connection: AsyncConnection, job: Job) -> None:
+        """It has ended, with this transaction. Raises LeaseLost."""
+        await self._mine_alone(connection, sa.delete(table).where(*_mine(job)))
+
+    async def later(
+        self,
+        connection: AsyncConnection,
+        job: Job,
+        *,
+        run_in: float,
+        error: str = "",
+        checkpoint: Checkpoint | UnsetType | None = UNSET,
+    ) -> None:
+        """Back to the queue, due in so many seconds. error: why it failed; without one this was no attempt.
+
+        Raises LeaseLost.
+        """
+        values: dict[str, Any] = {"status": QUEUED, "owner": None, "run_at": self._now() + run_in}
+        if error:
+            values["last_error"] = error
+        else:
+            values["attempt"] = table.c.attempt - 1
+        if checkpoint is not UNSET:
+            values["checkpoint"] = checkpoint
+        await self._mine_alone(connection, sa.update(table).where(*_mine(job)).values(values))
+        if not self.database.sqlite and run_in <= 0:
+            await self._notify(connection)
+
+    async def _mine_alone(self, connection: AsyncConnection, statement: sa.Update | sa.Delete) -> None:
+        if not (await connection.execute(statement)).rowcount:
+            raise LeaseLost
+
+    async def cancel(self, connection: AsyncConnection, subject: str, kind: str | None = None) -> None:
+        """The jobs of a subject, or those of one kind: queued ones are gone; who runs one is told within seconds, and
+        ends it."""
+        of = [table.c.subject == subject, *([table.c.kind == kind] if kind is not None else [])]
+        theirs = self._locked(sa.and_(*of))
+        await connection.execute(sa.delete(table).where(table.c.seq.in_(theirs), table.c.status == QUEUED))
+        await connection.execute(sa.update(table).where(*of).values(cancel_requested=True))
+
+    def _locked(self, which: sa.ColumnElement[bool]) -> sa.Select[tuple[int]]:
+        """Of several rows, taken in one order by everybody: who waits for whom is then no circle."""
+        return sa.select(table.c.seq).where(which).order_by(table.c.seq).with_for_update()
+
+    async def depths(self) -> dict[str, Depth]:
+        """lane -> how full it is. Lanes without a job are left out."""
+        queued = table.c.status == QUEUED
+        columns = (
+            table.c.lane,
+            sa.func.count().filter(queued).label("queued"),
+            sa.func.count().filter(sa.not_(queued)).label("running"),
+            (self._now() - sa.func.min(table.c.run_at).filter(queued)).label("oldest"),
+        )
+        async with self.database.read() as connection:
+            rows = (await connection.execute(sa.select(*columns).group_by(table.c.lane))).all()
+        return {row.lane: Depth(row.queued, row.running, max(0.0, row.oldest or 0.0)) for row in rows}
+
+    def _now(self) -> sa.ColumnElement[float]:
+        """In a subquery PostgreSQL asks its clock once a statement, and may use an index for what is due."""
+        if self.database.sqlite:
+            return sa.literal(clock.now(), sa.Double)
+        epoch = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+        return sa.select(epoch).scalar_subquery()
+
+    async def _notify(self, connection: AsyncConnection) -> None:
+        """With the commit; many in one transaction are one."""
+        await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+
+    def told(self) -> None:
+        """There may be something to do."""
+        self._told.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it is told, or so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._told.wait()
+        self._told.clear()
+
+    async def listen(self) -> None:
+        """Be told what other processes of the same PostgreSQL have enqueued, until cancelled. On SQLite nobody tells:
+        whoever waits looks now and then."""
+        while not self.database.sqlite:
+            with suppress(Unavailable):
+                await self.database.listen(CHANNEL, self.told)
+            self.told()  # nobody knows what was missed
+            await clock.sleep(_AGAIN_SECONDS)
+
+
+def _mine(job: Job) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.seq == job.seq, table.c.fence == job.fence, table.c.status == RUNNING

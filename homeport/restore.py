@@ -26,6 +26,7 @@ from homeport.store import archive, blobs, copies, journal, migrations, restorin
 from homeport.store.archive import Manifest, Reader
 from homeport.store.database import Database
 from homeport.store.staged import Staged
+from homeport.store.tables import jobs
 
 #: Of a database file while it is made.
 _BESIDE = ".restoring"
@@ -153,7 +154,7 @@ async def _sqlite(data: Path, reader: Reader, manifest: Manifest) -> None:
         try:
             async with database.write() as connection:
                 await _rows(connection, history, reader, manifest)
-            await migrations.migrate(database, history)
+            await _up_to_date(database, history)
             if problem := await migrations.problem(database, history):
                 raise SettingsError(f"{beside}: {problem}")
         finally:
@@ -184,7 +185,16 @@ async def _postgresql(database: Database, reader: Reader, manifest: Manifest) ->
         for history in manifest.forms:
             await _rows(connection, history, reader, manifest)
     for history in migrations.HEADS:
-        await migrations.migrate(database, history)
+        await _up_to_date(database, history)
+
+
+async def _up_to_date(database: Database, history: str) -> None:
+    """As this Homeport has it; and of the workers that had jobs then nobody works here."""
+    await migrations.migrate(database, history)
+    if history == "state":
+        async with database.write() as connection:
+            had = sa.update(jobs).where(jobs.c.status == "running")
+            await connection.execute(had.values(status="queued", owner=None))
 
 
 async def _drop(connection: AsyncConnection, history: str) -> None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -240,8 +240,10 @@ class _TarReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._tar = tarfile.open(path, "r:")
-            self._members = {info.name: info for info in self._tar if info.isreg()}
+            with ExitStack() as stack:
+                self._tar = stack.enter_context(tarfile.open(path, "r:"))
+                self._members = {info.name: info for info in self._tar if info.isreg()}
+                stack.pop_all()
         except (tarfile.TarError, OSError):
             raise SettingsError(f"{path} is no backup, or one that was cut: it is no whole tar file.") from None
 

@@ -41,9 +41,7 @@ async def look(kept: Blobs, *, deep: bool) -> Health | None:
             return None
         wanted = await _wanted(connection)
         known = {*(await connection.execute(sa.select(blobs.c.digest))).scalars()}
-        stale = sa.select(sa.func.count()).where(
-            jobs.c.status == "running", jobs.c.lease_until < clock.now() - _PATIENCE
-        )
+        stale = sa.select(sa.func.count()).where(jobs.c.status == "running", jobs.c.run_at < clock.now() - _PATIENCE)
         stale_jobs = (await connection.execute(stale)).scalar_one()
         worked_on = sa.exists().where(jobs.c.subject == batches.c.id)
         idle = sa.select(batches.c.id).where(batches.c.status.not_in(_ENDED), ~worked_on).order_by(batches.c.seq)

@@ -1,15 +1,14 @@
 """Blobs and rows that refer to them, without an API: files of a project."""
 
 import hashlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from homeport import ids
 from homeport.store import tables
 from homeport.store.blobs import Blobs, Bucket
 from homeport.store.database import Database
@@ -18,9 +17,9 @@ from homeport.store.database import Database
 class House:
     """Blobs over a bucket, and a table that refers to them: files of a project."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, project: str = "proj_1") -> None:
         self.blobs = blobs
-        self._names = count()
+        self.project = project
 
     async def add(self, data: bytes) -> str:
         """The id of a new file of those bytes."""
@@ -30,9 +29,11 @@ class House:
                 return await self.refer(connection, one.digest)
 
     async def refer(self, connection: Any, digest: str) -> str:
-        id = f"file-{next(self._names)}-{os.getpid()}"
+        id = ids.file()
         values = {"filename": "../../etc/passwd", "purpose": "batch", "bytes": 0, "created_at": 0, "status": "uploaded"}
-        await connection.execute(sa.insert(tables.files).values(id=id, project_id="proj_1", digest=digest, **values))
+        await connection.execute(
+            sa.insert(tables.files).values(id=id, project_id=self.project, digest=digest, **values)
+        )
         return id
 
     async def remove(self, *ids: str) -> None:

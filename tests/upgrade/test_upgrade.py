@@ -174,7 +174,7 @@ def test_it_goes_on_as_if_nothing_had_happened(old: Old) -> None:
             assert {row["id"] for row in old.rows["projects"]} == {*shown}
             assert {user.email for user in organization.users.list()} == {row["email"] for row in old.rows["users"]}
             buckets = organization.usage.completions(start_time=1763942400, end_time=1764028800).data
-            results = [result for bucket in buckets for result in bucket.results]
+            results: list[Any] = [result for bucket in buckets for result in bucket.results]
             assert sum(result.num_model_requests for result in results) == 5  # with what the killed process left
     check_form(old)
     after = now(old)

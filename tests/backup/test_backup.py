@@ -15,7 +15,7 @@ import openai
 import pytest
 import sqlalchemy as sa
 
-from homeport import app, backup, cli, clock, doctor, restore
+from homeport import app, backup, cli, clock, doctor, keys, restore
 from homeport.errors import SettingsError
 from homeport.store import blobs, copies, holds, restoring, staged, tables
 from tests.backup.conftest import New
@@ -296,6 +296,8 @@ class TestCut:
                 cut += 1
                 with pytest.raises(SettingsError, match="Run `homeport restore` again"):
                     app.build(other.settings)
+                with pytest.raises(SettingsError, match="Run `homeport restore` again"):
+                    keys.create(other.settings, "too early")
                 assert any("has not come to its end" in what for what in findings(other))
             else:
                 assert not (other.data / "state.db").exists()

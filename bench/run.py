@@ -2,6 +2,7 @@
 
 make bench BENCH="--quick"                      a look, two minutes
 make bench BENCH="--only gateway --check"       the gateway alone; status 1 when a floor is missed
+make bench BENCH="--only hanging-up"            1,000 clients that leave in the middle of their streams, ten times
 """
 
 import argparse
@@ -20,12 +21,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, gateway, report, soak, startup, usage  # noqa: E402
+from bench import cache, engine, gateway, hanging_up, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage")
+PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage")
 
 
 @dataclass
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "gateway": _gateway,
         "cache": _cache,
         "soak": _soak,
+        "hanging-up": _hanging_up,
         "engine": _engine,
         "startup": _startup,
         "usage": _usage,
@@ -117,6 +119,12 @@ def _soak(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = soak.run(folder, steps=4 if options.quick else 10)
     print(report.soak_table(found) + "\n")
     _keep(outcome, "soak", found.as_dict(), report.soak_goals(found))
+
+
+def _hanging_up(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = hanging_up.run(folder, waves=5 if options.quick else 10)
+    print(report.hanging_up_table(found) + "\n")
+    _keep(outcome, "hanging-up", found.as_dict(), report.hanging_up_goals(found))
 
 
 def _engine(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

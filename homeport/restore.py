@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.backends.weights.progress import of_long
@@ -212,8 +213,17 @@ async def _rows(connection: AsyncConnection, history: str, reader: Reader, manif
         if copy.history == history:
             if copy.name not in metadata.tables:
                 raise SettingsError(f"The backup is damaged: there was no table {copy.name} then.")
-            table = metadata.tables[copy.name]
-            await copies.load(connection, table, copy, _data(reader, copy.parts))
+            try:
+                await copies.load(connection, metadata.tables[copy.name], copy, _data(reader, copy.parts))
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise
+                raise SettingsError(f"This database does not take the rows of {copy.name}: {_kind(error)}.") from None
+
+
+def _kind(error: DBAPIError) -> str:
+    """Without the values, which belong to somebody."""
+    return "they refer to others that are not there" if isinstance(error, IntegrityError) else type(error).__name__
 
 
 def _data(reader: Reader, names: list[str]) -> Iterator[bytes]:

@@ -410,6 +410,24 @@ class TestRefused:
         with pytest.raises(SettingsError, match="newer Homeport"):
             restore.put_back(new("sqlite").settings, tmp_path / "backup")
 
+    def test_rows_that_the_other_database_cannot_hold(self, filled: Data, new: New, tmp_path: Path) -> None:
+        """PostgreSQL has no text with a zero in it. Nothing of its state has changed."""
+
+        async def name_it(house: House) -> None:
+            async with house.blobs.database.write() as connection:
+                await connection.execute(sa.update(tables.files).values(filename="secret\0name"))
+
+        filled.run(name_it)
+        backup.make(filled.settings, tmp_path / "backup")
+        other = new("postgresql")
+        other.fill()
+        before = other.rows()
+        with pytest.raises(SettingsError, match="does not take the rows of files") as refused:
+            restore.put_back(other.settings, tmp_path / "backup", force=True)
+        assert "secret" not in str(refused.value)
+        assert other.rows() == before
+        assert restoring.is_cut(other.data)
+
     def test_a_model_of_a_name_that_leads_elsewhere(self, filled: Data, new: New, tmp_path: Path) -> None:
         (filled.data / "models").mkdir()
         (filled.data / "models" / "x").write_bytes(b"x")

@@ -1,8 +1,10 @@
 """Data to back up, and places to restore it to."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -11,7 +13,10 @@ from tests.store.servers import PostgresServer, postgres_server
 
 _numbers = count()
 
-New = Callable[[str], Data]
+
+class New(Protocol):
+    def __call__(self, kind: str, *, full: bool = False) -> Data:
+        """On `sqlite` or `postgresql`; empty, or with some of everything."""
 
 
 @pytest.fixture(scope="session")
@@ -20,16 +25,34 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture
-def new(request: pytest.FixtureRequest, tmp_path: Path) -> New:
-    """Empty, on `sqlite` or `postgresql`."""
+@pytest.fixture(scope="session")
+def made() -> dict[str, Data]:
+    """Data of each kind with some of everything, of which tests get copies."""
+    return {}
 
-    def new(kind: str) -> Data:
+
+@pytest.fixture
+def new(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, made: dict[str, Data]
+) -> New:
+    def create(name: str, like: str) -> str:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.create(name, like=like)
+
+    def original(kind: str) -> Data:
+        if kind not in made:
+            url = create("full", "template1") if kind == "postgresql" else None
+            made[kind] = Data(tmp_path_factory.mktemp("full") / "data", url)
+            made[kind].fill()
+        return made[kind]
+
+    def new(kind: str, *, full: bool = False) -> Data:
         number = next(_numbers)
-        url = None
-        if kind == "postgresql":
-            server: PostgresServer = request.getfixturevalue("postgres")
-            url = server.create(f"backup_{number}")
-        return Data(tmp_path / f"data-{number}", url)
+        folder, name = tmp_path / f"data-{number}", f"backup_{number}"
+        if not full:
+            return Data(folder, create(name, "template1") if kind == "postgresql" else None)
+        source = original(kind)
+        shutil.copytree(source.data, folder)
+        return Data(folder, create(name, "full") if kind == "postgresql" else None, key=source.key)
 
     return new

@@ -5,7 +5,6 @@ import hashlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,16 +23,16 @@ from tests.store.filed import House
 
 T = TypeVar("T")
 CONTENTS = (b"", b"one", b"two\n" * 300_000)
-_numbers = count()
 
 
 @dataclass
 class Data:
-    """data: its folder. database_url: None where it is SQLite. files: table of the settings."""
+    """data: its folder. database_url: None where it is SQLite. files: table of the settings. key: once it is full."""
 
     data: Path
     database_url: str | None = None
     files: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
 
     @property
     def table(self) -> dict[str, Any]:
@@ -69,9 +68,9 @@ class Data:
 
         return asyncio.run(whole())
 
-    def fill(self) -> str:
-        """Some of everything. Returns a key."""
-        made = keys.create(self.settings, "first", days=3)
+    def fill(self) -> None:
+        """With some of everything."""
+        self.key = keys.create(self.settings, "first", days=3).secret
         keys.create(self.settings, "of the Admin API", admin=True)
         gone = keys.create(self.settings, "gone")
         keys.revoke(self.settings, gone.id)
@@ -110,7 +109,6 @@ class Data:
                 )
 
         self.run(stored)
-        return made.secret
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that the databases hold, but who holds what up."""

@@ -73,6 +73,7 @@ class App:
     asgi: ASGIApp
     http: type[LaneProtocol]
     router: Router
+    line: StraightLine
     held: Mapping[str, Local]
     upstreams: Sequence[Any]
     books: "Books"
@@ -265,6 +266,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         asgi=asgi,
         http=http,
         router=router,
+        line=line,
         held=held,
         upstreams=tuple(upstreams.values()),
         books=books,

@@ -26,6 +26,8 @@ from homeport.settings import (
     Upstream,
 )
 
+#: Places of an engine with weights, unless the settings say otherwise.
+PARALLEL = 16
 #: A model of this machine: held here, or lent by the process that holds it.
 Local = Held | Lent
 
@@ -115,10 +117,14 @@ def _weights(name: str, model: Model, folder: Path) -> _Weights | None:
 def local(name: str, model: Model, folder: Path) -> Held:
     """A local model behind the protocols of what it can do, not loaded yet. Raises SettingsError."""
     if model.engine == "echo":
-        echo = registry.engine_class("echo")(context_length=model.context_length, delay=model.delay)
-        vectors = registry.load("homeport.backends.engines.echo_vectors:EchoVectors")(
-            context_length=model.context_length, delay=model.delay
-        )
+        like = {
+            "context_length": model.context_length,
+            "delay": model.delay,
+            "parallel": model.parallel,
+            "queue": model.queue,
+        }
+        echo = registry.engine_class("echo")(**like)
+        vectors = registry.load("homeport.backends.engines.echo_vectors:EchoVectors")(**like)
         return Held(name, _local_text(name, echo), _local_embeddings(name, vectors))
     weights = _weights(name, model, folder)
     if weights is None:
@@ -148,7 +154,7 @@ def _engine(engine: str, path: Path, model: Model) -> Any:
     return registry.engine_class(engine)(
         path,
         context_length=model.context_length,
-        parallel=model.parallel,
+        parallel=model.parallel or PARALLEL,
         threads=model.threads,
         queue=model.queue,
     )

@@ -87,7 +87,12 @@ class Books:
         self._journal = Journal(settings.data / "journal")
         self.shared = shared.connect(settings.redis_url, on_failure=policy, replica=self._journal.name)
         self.limits = Limits(
-            self.shared, tiers, spent=self._spent, written=self._written, strict=settings.limits.strict
+            self.shared,
+            tiers,
+            spent=self._spent,
+            written=self._written,
+            strict=settings.limits.strict,
+            lines_count=settings.batches.count_against_rate_limits,
         )
         self.budgets = Budgets(self.prices)
         self._spills = settings.data / "spill"

@@ -107,7 +107,10 @@ class Model(_Section, frozen=True):
     ] = None
     aliases: Annotated[tuple[str, ...], _doc("Other names that it answers to.")] = ()
     context_length: Annotated[Positive | None, _doc("Tokens; the model's own by default.")] = None
-    parallel: Annotated[Positive, _doc("Requests generated at once, in one batch; for embeddings, inputs.")] = 16
+    parallel: Annotated[
+        Positive | None,
+        _doc("Requests generated at once, in one batch; for embeddings, inputs. 16 by default, of `echo` any number."),
+    ] = None
     queue: Annotated[Positive, _doc("Requests that may wait for a place; the next one gets 503.")] = 256
     threads: Annotated[Positive | None, _doc("CPU threads; one less than the cores by default.")] = None
     delay: Annotated[float, Meta(ge=0, description="`echo` only: seconds between words.")] = 0.0

@@ -26,7 +26,8 @@ LOOK_SECONDS = 0.25
 DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 _MODEL, _PROVIDER = "gen_ai_request_model", "gen_ai_provider_name"
-_GEN_AI = ("gen_ai_operation_name", _MODEL, _PROVIDER, "error_type")
+_BATCH = "homeport_batch"
+_GEN_AI = ("gen_ai_operation_name", _MODEL, _PROVIDER, "error_type", _BATCH)
 _STATUS = "http_response_status_code"
 
 FAMILIES = (
@@ -58,6 +59,12 @@ FAMILIES = (
         (_MODEL, _PROVIDER),
     ),
     Family("homeport_cost_usd", "counter", "US dollars, as the ledger has them.", (_MODEL, _PROVIDER)),
+    Family(
+        "homeport_batch_lines",
+        "counter",
+        "Of the requests that were admitted, the lines of batches; one counts as often as it is tried again.",
+        (_MODEL, _STATUS),
+    ),
     Family("homeport_saved_usd", "counter", "US dollars that answers from the cache would have cost.", (_MODEL,)),
     Family(
         "homeport_limited",
@@ -108,7 +115,10 @@ FAMILIES = (
         (_MODEL, "engine"),
     ),
     Family("homeport_engine_places_busy", "gauge", "Of them, those that it works on now.", (_MODEL, "engine")),
-    Family("homeport_engine_waiting", "gauge", "Requests that wait for a place.", (_MODEL, "engine")),
+    Family("homeport_engine_places_batch", "gauge", "Of those, lines of batches.", (_MODEL, "engine")),
+    Family(
+        "homeport_engine_waiting", "gauge", "Requests that wait for a place; no lines of batches.", (_MODEL, "engine")
+    ),
     Family("homeport_ready", "gauge", "1: /readyz says 200."),
     Family("homeport_event_loop_delay_seconds", "histogram", "How late the event loop is, four times a second."),
     Family("homeport_build_info", "gauge", "1.", ("version", "python_version")),
@@ -189,10 +199,13 @@ class Numbers:
         requests: Counter[tuple[str, ...]] = Counter()
         cached: Counter[tuple[str, ...]] = Counter()
         cost: Counter[tuple[str, ...]] = Counter()
+        lines: Counter[tuple[str, ...]] = Counter()
         saved: Counter[tuple[str, ...]] = Counter()
         for series in meters.series:
             kind = series.kind
             requests[kind.endpoint, kind.model, str(kind.status)] += sum(series.seconds.counts)
+            if kind.batch:
+                lines[kind.model, str(kind.status)] += sum(series.seconds.counts)
             cached[kind.model, kind.provider] += series.cached
             cost[kind.model, kind.provider] += series.cost
             saved[kind.model,] += series.saved
@@ -200,6 +213,7 @@ class Numbers:
             requests[outside.endpoint or "unknown", outside.model, str(outside.status)] += count
         return {
             "homeport_requests": requests.items(),
+            "homeport_batch_lines": lines.items(),
             "homeport_requests_in_flight": _alone(self._seen.books.ledger.watchers.running),
             "homeport_cached_input_tokens": _some(cached),
             "homeport_cost_usd": [(labels, pico / PICO) for labels, pico in _some(cost)],
@@ -271,6 +285,7 @@ def _of_engines(held: Mapping[str, Held | Lent]) -> dict[str, Samples]:
         "homeport_model_ready": [((name,), int(model.state == "ready")) for name, model in held.items()],
         "homeport_engine_places": [(labels, one.places) for labels, one in used],
         "homeport_engine_places_busy": [(labels, one.busy) for labels, one in used],
+        "homeport_engine_places_batch": [(labels, one.lines) for labels, one in used],
         "homeport_engine_waiting": [(labels, one.waiting) for labels, one in used],
     }
 
@@ -285,7 +300,8 @@ def _of_process(started_at: float) -> dict[str, Samples]:
 
 def _gen_ai(series: Series) -> tuple[str, ...]:
     kind = series.kind
-    return kind.operation, kind.model, kind.provider, str(kind.status) if kind.status >= _CLIENT_ERROR else ""
+    error = str(kind.status) if kind.status >= _CLIENT_ERROR else ""
+    return kind.operation, kind.model, kind.provider, error, "true" if kind.batch else ""
 
 
 def _alone(value: float) -> Samples:

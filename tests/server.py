@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import uvloop
@@ -15,6 +16,7 @@ from homeport import app
 from homeport.api import server
 from homeport.settings import Settings
 
+T = TypeVar("T")
 KEY = "sk-test-0123456789abcdef"
 ECHO = {"models": {"echo": {"engine": "echo"}}}
 
@@ -27,6 +29,12 @@ class Running:
     port: int
     app: app.App
     data: Path
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """In the server's event loop."""
+        assert self.loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     @property
     def base_url(self) -> str:
@@ -73,8 +81,10 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
     serving = server.server(built.asgi, built.http, chosen.server)
     ready = threading.Event()
     failures: list[BaseException] = []
+    loops: list[asyncio.AbstractEventLoop] = []
 
     async def whole_life() -> None:
+        loops.append(asyncio.get_running_loop())
         await built.open(KEY)
         await serving.serve_while(listener, _Told(built, ready))
 
@@ -95,7 +105,7 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
             raise failures[0]
         port = listener.getsockname()[1]
         scheme = "https" if chosen.server.tls_cert is not None else "http"
-        yield Running(f"{scheme}://127.0.0.1:{port}", port, built, data)
+        yield Running(f"{scheme}://127.0.0.1:{port}", port, built, data, loops[0])
     finally:
         serving.should_exit = True
         thread.join(timeout=30)

@@ -20,7 +20,7 @@ from homeport.api.middleware import Envelope
 from homeport.api.openai import OpenAIObjects
 from homeport.api.ops import Ops
 from homeport.backends.capabilities import Call, Frame, Outlet
-from homeport.backends.engine_room import MODEL
+from homeport.backends.engine_room import BATCH, MODEL
 from homeport.backends.held import Held
 from homeport.errors import ModelNotFound
 from homeport.gateway.endpoints import Endpoint
@@ -63,9 +63,11 @@ class _Models:
         await (await endpoint.answer(self._model(call), call)).pour(_nobody, outlet)
 
     def _model(self, call: Call) -> Any:
-        """The one that the worker means, whatever its client calls it."""
-        name = next((unquote(value.decode()) for header, value in call.headers if header == MODEL), call.name)
+        """The one that the worker means, whatever its client calls it; and whether it is for a line of a batch."""
+        told = dict(call.headers)
+        name = unquote(told[MODEL].decode()) if MODEL in told else call.name
         call.model = name
+        call.batch = BATCH in told
         try:
             return self._held[name]
         except KeyError:

@@ -146,6 +146,8 @@ class Call(msgspec.Struct, eq=False):
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    batch: it is a line of a batch: it waits behind everybody else (lines.py), is charged as lines are, and comes in no
+        hurry.
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
@@ -153,6 +155,7 @@ class Call(msgspec.Struct, eq=False):
     inlined: its messages with the images in them that it gave by URL, once somebody has fetched them. They are for
         backends that ask for it; limits, caches and everybody else go by what the client sent.
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
+    idempotency_key: what an upstream knows it by when it is sent again, after a restart, too; empty where it has none.
     trace: headers of the trace that it is a part of, to be passed on upstream.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
@@ -168,6 +171,8 @@ class Call(msgspec.Struct, eq=False):
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""
+    batch: bool = False
+    idempotency_key: bytes = b""
     cache: tuple[bytes, bytes] | None = None
     fault: bytes = b""
     inlined: msgspec.Raw | None = None
@@ -217,6 +222,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of threads, files and connections. Calls in flight are ended first."""
+
+    def lines_at_once(self, capability: str) -> int | None:
+        """How many lines of batches keep it busy; None: that is not known, or it takes any number."""
+        ...
 
 
 class Chat(Backend, Protocol):

@@ -37,6 +37,8 @@ _LARGEST_LIST = 2**20
 #: What a model can do, known before it is loaded.
 Kind = Literal["text", "vectors"]
 _ABLE = {"text": frozenset({"chat", "complete"}), "vectors": frozenset({"embed", "vector"})}
+#: It is a line of a batch.
+BATCH = b"x-batch"
 #: Which model is meant. The body keeps the client's name for it, which tells whose tokens are in it.
 MODEL = b"x-model"
 _PASSED_ON = (b"retry-after", b"x-should-retry")
@@ -97,9 +99,11 @@ class EngineRoom:
         except (TransferError, msgspec.DecodeError):
             self._states = {}
 
-    async def request(self, path: str, model: str, body: bytes) -> Response:
+    async def request(self, path: str, model: str, body: bytes, *, batch: bool) -> Response:
         """Raises TransferError."""
         headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode())]
+        if batch:
+            headers.append((BATCH, b"1"))
         return await self._client.request("POST", path, headers, body)
 
     async def close(self) -> None:
@@ -138,6 +142,10 @@ class Lent:
         """Nobody here knows."""
         return ()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """Nor that: in the room they wait."""
+        return None
+
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/chat/completions", call)
 
@@ -158,7 +166,7 @@ class Lent:
             raise self._not_ready()  # at once: a room that loads a model is slow to answer
         try:
             body = relay.body_for(call, ask_usage=True, keep_name=True)
-            response = await self._room.request(path, self.name, body)
+            response = await self._room.request(path, self.name, body, batch=call.batch)
             try:
                 if response.status != 200:
                     raise await _refusal(response, self.name)

@@ -45,6 +45,10 @@ class LocalText:
     def occupancy(self) -> Sequence[Occupancy]:
         return self._engine.occupancy()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """As many as it has places. Some of those are never a line's: so one waits when another ends."""
+        return max((one.places for one in self._engine.occupancy()), default=None)
+
     async def chat(self, call: Call) -> Answer:
         """As capabilities.Chat. A stream's last frame carries the usage, whether or not the client asked to see it."""
         request = decode(_chat, call.body)
@@ -53,7 +57,7 @@ class LocalText:
         fields = _fields(request)
         assert self._template is not None, "start() has not been awaited"
         plan = await chat_plan.planned(fields, model, self._engine, self._template)
-        frames = chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        frames = chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch)
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
     async def complete(self, call: Call) -> Answer:
@@ -63,7 +67,9 @@ class LocalText:
         parameters.check(request, parameters.COMPLETIONS, model)
         fields = _fields(request)
         plan = await completion_plan.planned(fields, model, self._engine)
-        frames = completions.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint)
+        frames = completions.answer(
+            plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch
+        )
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
 

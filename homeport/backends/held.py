@@ -56,6 +56,12 @@ class Held:
         generating = (backend for backend in self._backends if hasattr(backend, "occupancy"))
         return [one for backend in generating for one in backend.occupancy()]
 
+    def lines_at_once(self, capability: str) -> int | None:
+        if self.state != "ready":
+            return None
+        able = (backend for backend in self._backends if hasattr(backend, capability))
+        return next((backend.lines_at_once(capability) for backend in able), None)
+
     async def chat(self, call: Call) -> Answer:
         answer: Answer = await self._able("chat").chat(call)
         return answer

@@ -118,12 +118,14 @@ class ModelCard:
 
 class Occupancy(NamedTuple):
     """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
-    waiting: for one."""
+    waiting: for one; lines of batches are not counted, as some always wait while there is a batch. lines: of those
+    that are busy."""
 
     engine: str
     places: int
     busy: int
     waiting: int
+    lines: int = 0
 
 
 class TextEngine(Protocol):
@@ -158,16 +160,19 @@ class TextEngine(Protocol):
         ...
 
     def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
-        """Continue the prompt. Closing the generator stops the work at the next token (0.2 s at most).
+        """Continue the prompt. Closing the generator stops the work at the next token (0.2 s at most). batch: for a
+        line of a batch, which waits behind everybody else (lines.py), however long the queue.
 
         Raises errors.Unavailable when the engine's queue is full, errors.HomeportError when it failed; the prompt and
         max_tokens fit the context (the caller has checked).
         """
         ...
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         """Log-probability of each token of the prompt given those before it (None for the first), for `echo` with
         `logprobs`. Raises errors.UnsupportedParameter (param `logprobs`) where the engine cannot."""
         ...

@@ -49,9 +49,10 @@ class VectorEngine(Protocol):
         """Of it, where it has places; never waits."""
         ...
 
-    async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
+    async def embed(self, inputs: Sequence[Input], *, batch: bool = False) -> list[Vector]:
         """One vector an input, in their order. Raises InputTooLong, Unavailable (503): too many wait. Cancelling it
-        takes back what has not begun."""
+        takes back what has not begun. batch: for a line of a batch, which waits behind everybody else (lines.py),
+        however many they are."""
         ...
 
 

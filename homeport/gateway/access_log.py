@@ -43,6 +43,7 @@ class AccessLog:
             "output_tokens": row.output_tokens + row.output_audio_tokens,
             "cost_usd": row.cost_pico / PICO if row.cost_pico is not None else None,
             "cache_hit": row.cache_hit,
+            "batch": row.batch,
             "failed_tries": ending.entry.tries,
             "key_id": row.key_id,
             "project_id": row.project_id,
@@ -61,6 +62,7 @@ class AccessLog:
             "status": aside.status,
             "code": aside.error.code if aside.error is not None else None,
             "ms": round(aside.seconds * 1000),
+            "batch": aside.batch,
             "key_id": principal.key_id if principal is not None else None,
             "project_id": principal.project if principal is not None else None,
         }

@@ -30,11 +30,11 @@ class Budgets:
         InvalidRequest, an answer whose length nobody limits."""
         tokens = endpoint.tokens(endpoint, call)
         if not principal.budgets:
-            return Wanted(tokens=tokens)
+            return Wanted(tokens=tokens, batch=call.batch)
         now = clock.now()
         worst = max(self._worst(endpoint, call, target, now) for target in targets)
         counters = tuple([(budget.counter(now), budget.limit_nano) for budget in principal.budgets])
-        return Wanted(tokens=tokens, money=nano(worst), budgets=counters)
+        return Wanted(tokens=tokens, money=nano(worst), budgets=counters, batch=call.batch)
 
     def _worst(self, endpoint: Endpoint, call: Call, target: Target, now: float) -> int:
         price = self._prices.find(target.model, now, listed=not target.local)
@@ -64,7 +64,7 @@ class Budgets:
                 code="integer_below_min_value",
             )
         tier = _asked_tier(call) if len(price.modes) > 1 else ""
-        return price.worst(endpoint.most_prompt(call), answer, choices=call.choices, service_tier=tier)
+        return price.worst(endpoint.most_prompt(call), answer, call.batch, choices=call.choices, service_tier=tier)
 
 
 def _asked_tier(call: Call) -> str:

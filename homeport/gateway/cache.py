@@ -203,7 +203,8 @@ class Cache:
             ask=lambda: self._ask(entry) if asking.items is None else asking.items.ask(entry, self._ask),
             keep=lambda frames: self._keep(entry, asking, frames),
         )
-        joinable = self._flights.find(asking.key) is None
+        # A line of a batch waits behind everybody: nobody is to wait with it.
+        joinable = not entry.call.batch and self._flights.find(asking.key) is None
         flight = self._flights.begin(asking.key, entry, work, joinable=joinable)
         answer = await Answer.begun(flight.listen(entry), stream=entry.call.stream)
         if flight.found is not None:

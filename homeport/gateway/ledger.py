@@ -41,7 +41,8 @@ PICO_PER_NANO = 1000
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):
-    """What the journal knows of a request that runs: enough for the row of one whose process was killed.
+    """What the journal knows of a request that runs: enough for the row of one whose process was killed. A release may
+    find what the one before it wrote, so fields are added at the end, each with what it was before.
 
     target: the model of the first target; local: it runs on this machine. prompt, answer: tokens that the limits have
     reserved. money: nanodollars that budgets have.
@@ -61,6 +62,7 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     prompt: int
     answer: int
     money: int
+    batch: bool = False
 
 
 _opening = msgspec.msgpack.Decoder(Opening)
@@ -149,6 +151,7 @@ class Ledger:
             len(call.body) // 4,
             call.max_tokens or endpoint.default_max_tokens,
             grant.money,
+            call.batch,
         )
         try:
             slot = self._journal.open(_encode(opening))
@@ -222,7 +225,7 @@ class Ledger:
         Where a budget holds that is the worst case, which it was admitted with: no kill makes a budget go too far.
         """
         price = self._prices.find(opening.target, opening.started_at, listed=not opening.local)
-        bill = _bill(price, units(Usage(opening.prompt, opening.answer)))
+        bill = _bill(price, units(Usage(opening.prompt, opening.answer)), batch=opening.batch)
         return UsageRow(
             request_id=opening.request_id,
             started_at=opening.started_at,
@@ -235,6 +238,7 @@ class Ledger:
             model=opening.model,
             ran=opening.target,
             stream=opening.stream,
+            batch=opening.batch,
             outcome="killed",
             estimated=True,
             input_tokens=opening.prompt,
@@ -271,7 +275,7 @@ class Ending(msgspec.Struct, eq=False):
         first = entry.first_at if entry.first_at is not None else self.ended
         kept = None if entry.kept is None else units(entry.kept)
         ran = entry.ran or call.model
-        bill = _bill(self.price, used, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
+        bill = _bill(self.price, used, batch=call.batch, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
@@ -285,6 +289,7 @@ class Ending(msgspec.Struct, eq=False):
             ran=short(ran) if ran else entry.name,
             backend=target.name if target is not None else "",
             stream=call.stream,
+            batch=call.batch,
             service_tier=tier,
             cache_hit=entry.cache_hit,
             outcome=self.outcome,
@@ -341,14 +346,15 @@ def _bill(
     price: Price | None,
     used: Units,
     *,
+    batch: bool = False,
     service_tier: str = DEFAULT_TIER,
     cache_hit: bool = False,
     kept: Units | None = None,
 ) -> _Bill:
     """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
-    if price is None or (cost := price.cost(used, service_tier=service_tier)) is None:
+    if price is None or (cost := price.cost(used, batch, service_tier=service_tier)) is None:
         return _NO_PRICE
-    saved = price.cost(kept, service_tier=service_tier) if kept is not None else None
+    saved = price.cost(kept, batch, service_tier=service_tier) if kept is not None else None
     if cache_hit:
         return _Bill(0, cost.pico + (saved.pico if saved is not None else 0), None, price.rule)
     return _Bill(cost.pico, saved.pico if saved is not None else None, cost.lines, price.rule)

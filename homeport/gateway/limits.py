@@ -15,7 +15,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from homeport.errors import HomeportError, InsufficientQuota, ModelNotFound, RateLimited, Unavailable
+from homeport.backends.lines import places_for_lines
+from homeport.errors import HomeportError, InsufficientQuota, InvalidRequest, ModelNotFound, RateLimited, Unavailable
 from homeport.gateway.tiers import RateLimits, Tiers, longest, pool
 from homeport.gateway.tiers import family as family
 from homeport.store.shared import TOLERANCE, Charge, Shared, Taken, share_of
@@ -31,7 +32,7 @@ _SEEDINGS = 3
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):
     """What admission reserves. money: the worst case in nanodollars; budgets: the counters that it counts against, each
-    with its limit."""
+    with its limit. batch: for the line of a batch, which counts as lines do."""
 
     requests: int = 1
     tokens: int = 0
@@ -39,6 +40,31 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     audio_megabytes: float = 0.0
     money: int = 0
     budgets: tuple[tuple[str, int], ...] = ()
+    batch: bool = False
+
+
+class Enqueued(NamedTuple):
+    """What batches that have not ended may take together, of one pool of models.
+
+    pool: the name under which their tokens are counted. key_id: of the key whose batches count; None: all of the
+    project's do. limit: input tokens.
+    """
+
+    model: str
+    organization: str
+    pool: str
+    key_id: str | None
+    limit: int
+
+    def check(self, enqueued: int, more: int) -> None:
+        """enqueued: tokens of the batches that have not ended; more: of the one that is to begin. Raises
+        InvalidRequest, in the words in which a batch fails."""
+        if enqueued + more > self.limit:
+            raise InvalidRequest(
+                f"Enqueued token limit reached for {self.model} in organization {self.organization}. Limit: "
+                f"{self.limit:,} enqueued tokens. Please try again once some in_progress batches have been completed.",
+                code="token_limit_exceeded",
+            )
 
 
 class Caller(Protocol):
@@ -146,6 +172,19 @@ class Plan:
         """As it is while the replicas cannot see each other."""
         return Plan(
             [(measure, charge._replace(limit=share_of(charge.limit, share))) for measure, charge in self._found]
+        )
+
+    def for_lines(self, *, counted: bool) -> "Plan":
+        """What the lines of its batches are charged to: places, of which they leave some to others, and where they are
+        counted all the rest."""
+        return Plan(
+            [
+                (measure, charge._replace(limit=places_for_lines(charge.limit, alone=True)))
+                if measure.what == _PLACE
+                else (measure, charge)
+                for measure, charge in self._found
+                if counted or measure.what == _PLACE
+            ]
         )
 
     def headers(self, taken: Taken, amounts: Sequence[float]) -> bytes:
@@ -294,16 +333,18 @@ class Limits:
         spent: Callable[[str], Awaitable[int]],
         written: Callable[[], Awaitable[None]],
         strict: bool = False,
+        lines_count: bool = False,
     ) -> None:
         """spent: nanodollars that the ledger knows to be spent, by the key of a budget's counter; written: waits until
         it has all that has ended here. Asked for when the store does not know the counter yet. strict: what was
-        reserved and not used is not given back."""
+        reserved and not used is not given back. lines_count: those of batches take of the limits a minute and a day."""
         self._shared = shared
         self._tiers = tiers
         self._spent = spent
         self._written = written
         self._strict = strict
-        self._plans: dict[tuple[str, str], tuple[Caller, Plan, Plan]] = {}
+        self._lines_count = lines_count
+        self._plans: dict[tuple[str, str], tuple[Caller, Plan, Plan, Plan, Plan]] = {}
         self._seeding = asyncio.Lock()
 
     async def admit(self, principal: Caller, model: str, wanted: Wanted, told: list[bytes]) -> Grant:
@@ -314,7 +355,11 @@ class Limits:
         known = self._plans.get((principal.key_id, model))
         if known is None or known[0] is not principal:
             known = self._work_out(principal, model)
-        plan = known[2] if wanted.images or wanted.audio_megabytes else known[1]
+        media = wanted.images or wanted.audio_megabytes
+        if wanted.batch:
+            plan = known[4] if media else known[3]
+        else:
+            plan = known[2] if media else known[1]
         amounts_of = (wanted.requests, wanted.tokens, wanted.images, wanted.audio_megabytes, 1)
         amounts: list[float] = [amounts_of[what] for what in plan.kinds]
         charges, settled = plan.charges, plan.settled
@@ -357,15 +402,10 @@ class Limits:
                     await self._shared.seed(key, await self._spent(key))
         raise Unavailable("Budgets cannot be checked at the moment. Try again soon.", code="limits_unavailable")
 
-    def _work_out(self, principal: Caller, model: str) -> tuple[Caller, Plan, Plan]:
-        if not self._tiers.allows(principal.tier, model):
-            raise ModelNotFound.named(model)
+    def _work_out(self, principal: Caller, model: str) -> tuple[Caller, Plan, Plan, Plan, Plan]:
+        """The caller's plans: of text, with media, and the same of lines of batches."""
         name = pool(model)
-        limits = self._tiers.limits(principal.tier, model)
-        own = longest(name, principal.rate_limits)
-        if own is not None:
-            limits = principal.rate_limits[own].over(limits)
-        scopes = [("project", principal.project, limits)]
+        scopes = [("project", principal.project, self._of_project(principal, model))]
         if principal.own_limits is not None:
             scopes.append(("key", principal.key_id, principal.own_limits))
         found = [
@@ -375,12 +415,31 @@ class Limits:
             if (limit := getattr(of_scope, measure.limit)) is not None
         ]
         text = [(measure, charge) for measure, charge in found if measure.what not in _MEDIA]
-        known = (principal, Plan(text), Plan(found))
+        plan, media = Plan(text), Plan(found)
+        counted = self._lines_count
+        known = (principal, plan, media, plan.for_lines(counted=counted), media.for_lines(counted=counted))
         if len(model) <= LONGEST_NAME:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             self._plans[principal.key_id, model] = known
         return known
+
+    def _of_project(self, principal: Caller, model: str) -> RateLimits:
+        """Raises ModelNotFound: the tier may not use the model."""
+        if not self._tiers.allows(principal.tier, model):
+            raise ModelNotFound.named(model)
+        limits = self._tiers.limits(principal.tier, model)
+        own = longest(pool(model), principal.rate_limits)
+        return limits if own is None else principal.rate_limits[own].over(limits)
+
+    def enqueued(self, principal: Caller, model: str) -> Sequence[Enqueued]:
+        """The limits of batches of that model: the project's, and the key's own. Raises ModelNotFound."""
+        found = [(None, self._of_project(principal, model)), (principal.key_id, principal.own_limits or RateLimits())]
+        return [
+            Enqueued(model, principal.organization, pool(model), key_id, limits.batch_1_day_max_input_tokens)
+            for key_id, limits in found
+            if limits.batch_1_day_max_input_tokens is not None
+        ]
 
 
 def seconds(limit: int, period: float | None, used: float, requested: float) -> float:

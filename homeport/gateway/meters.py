@@ -1,7 +1,8 @@
 """Numbers of what was done. On the hot path a request goes on a list; it is counted with others, or when somebody asks.
 
-A request belongs to one series: endpoint, model, who answered, status. Everything that is counted of it is in that
-series' one object, so the request costs one look-up. How the numbers are shown is for `telemetry.py`.
+A request belongs to one series: endpoint, model, who answered, status, and whether it was the line of a batch.
+Everything that is counted of it is in that series' one object, so the request costs one look-up. How the numbers are
+shown is for `telemetry.py`.
 
 Names come from clients, and series stay for good. So a model has a series of its own where its name stands in the
 settings, or where it was answered at least once and is one of the first; every other name is `other`.
@@ -60,6 +61,7 @@ class Kind(NamedTuple):
     model: str
     provider: str
     status: int
+    batch: bool
 
 
 class Series:
@@ -102,7 +104,7 @@ class Meters:
         """names: that stand in the settings."""
         self._names = frozenset(names)
         self._learned: set[str] = set()
-        self._found: dict[tuple[str, str, str, bool, int], Series] = {}
+        self._found: dict[tuple[str, str, str, bool, int, bool], Series] = {}
         self._series: dict[Kind, Series] = {}
         self._ended: list[tuple[UsageRow, float, float | None]] = []
         self.outside: Counter[Outside] = Counter()
@@ -125,7 +127,8 @@ class Meters:
         found, ended = self._found, self._ended
         for row, seconds, first in ended:
             status = row.status
-            series = found.get((row.endpoint, row.model, row.backend, row.cache_hit, status)) or self._find(row)
+            series = found.get((row.endpoint, row.model, row.backend, row.cache_hit, status, row.batch))
+            series = series or self._find(row)
             it = series.seconds
             it.counts[bisect_left(SECONDS, seconds)] += 1
             it.sum += seconds
@@ -173,12 +176,12 @@ class Meters:
         """A name without a series of its own is not remembered: there may be any number of them."""
         model = self._shown(row.model, answered=row.status == 200)
         provider = CACHE if row.cache_hit else row.backend
-        kind = Kind(row.endpoint, OPERATIONS.get(row.endpoint, row.endpoint), model, provider, row.status)
+        kind = Kind(row.endpoint, OPERATIONS.get(row.endpoint, row.endpoint), model, provider, row.status, row.batch)
         series = self._series.get(kind)
         if series is None:
             series = self._series[kind] = Series(kind)
         if model == row.model:
-            self._found[row.endpoint, row.model, row.backend, row.cache_hit, row.status] = series
+            self._found[row.endpoint, row.model, row.backend, row.cache_hit, row.status, row.batch] = series
         return series
 
     def _shown(self, model: str, *, answered: bool) -> str:

@@ -75,5 +75,15 @@ class StraightLine:
     ) -> None:
         refusal = error if isinstance(error, HomeportError) else None
         self.ledger.watchers.aside(
-            Aside(call.request_id, endpoint.name, "POST", call.name, principal, status_of(error), refusal, seconds)
+            Aside(
+                call.request_id,
+                endpoint.name,
+                "POST",
+                call.name,
+                principal,
+                status_of(error),
+                refusal,
+                seconds,
+                call.batch,
+            )
         )

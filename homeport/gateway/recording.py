@@ -58,6 +58,10 @@ class Played:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """It takes any number."""
+        return None
+
     def states(self) -> Sequence[Any]:
         """There is nobody who could be away."""
         return ()

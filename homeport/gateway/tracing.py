@@ -97,6 +97,7 @@ class Tracing:
                 "gen_ai.usage.output_tokens": row.output_tokens + row.output_audio_tokens,
                 "gen_ai.usage.cache_read.input_tokens": row.cached_tokens,
                 "homeport.cache_hit": row.cache_hit,
+                "homeport.batch": row.batch,
             }
             if entry.first_at is not None:
                 attributes["gen_ai.response.model"] = row.ran

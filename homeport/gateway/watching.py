@@ -29,7 +29,8 @@ class Aside(NamedTuple):
     """A request without an entry in the ledger.
 
     endpoint: of the table of endpoints, or the pattern of its path; empty where nobody answers. model: as it was asked
-    for; empty where that is not known. error: what it was refused with. seconds: that it took.
+    for; empty where that is not known. error: what it was refused with. seconds: that it took. batch: it is
+    the line of one.
     """
 
     request_id: str
@@ -40,6 +41,7 @@ class Aside(NamedTuple):
     status: int
     error: HomeportError | None
     seconds: float
+    batch: bool = False
 
 
 class Watcher(Protocol):

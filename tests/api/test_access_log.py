@@ -99,6 +99,7 @@ def test_a_request_has_one_line_with_what_the_ledger_knows(server: Running, writ
         "output_tokens": 7,
         "cost_usd": (11 * 1 + 7 * 10) / 1e6,
         "cache_hit": False,
+        "batch": False,
         "failed_tries": 0,
     }
     again = written.of(ask(server, "priced", stream=stream).headers["x-request-id"])

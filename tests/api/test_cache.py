@@ -362,6 +362,7 @@ def test_when_all_have_left_the_upstream_is_left(relay: Relay) -> None:
         for each in (one, other):
             each.sendall(raw.request_bytes(body("deserted", stream=True), extra="x-homeport-cache: on\r\n"))
         assert until(lambda: is_quiet(relay, 2))
+        assert until(lambda: bool(relay.fake.received_for("deserted")))
         one.close()
         assert until(lambda: is_quiet(relay, 1))
         assert not relay.fake.received_for("deserted")[0].left.is_set()

@@ -37,11 +37,13 @@ Work = Callable[[EngineRoom], Awaitable[None]]
 
 
 class Watched(Echo):
-    """generating: how many generations are under way. loaded: set when it may be."""
+    """generating: how many generations are under way. lines: whether each was for the line of a batch. loaded: set when
+    it may be."""
 
     def __init__(self, *, delay: float = 0.0) -> None:
         super().__init__(delay=delay)
         self.generating = 0
+        self.lines: list[bool] = []
         self.loaded = threading.Event()
         self.loaded.set()
 
@@ -49,11 +51,12 @@ class Watched(Echo):
         await asyncio.to_thread(self.loaded.wait)
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         self.generating += 1
+        self.lines.append(batch)
         try:
-            async for piece in super().generate(prompt, sampling, constraint):
+            async for piece in super().generate(prompt, sampling, constraint, batch=batch):
                 yield piece
         finally:
             self.generating -= 1
@@ -220,6 +223,20 @@ def test_vectors_are_the_same(shared: Path, model: str, request_: dict[str, Any]
         assert list(await lent.vector("hello brave world")) == list(await here.vector("hello brave world"))
 
     run(shared, work)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_line_of_a_batch_is_one_in_the_room_too(tmp_path: Path, batch: bool) -> None:
+    engine = Watched()
+
+    async def work(seen: EngineRoom) -> None:
+        call = call_of(CHAT, {"messages": HELLO})
+        call.batch = batch
+        await seen.model("echo", "text").chat(call)
+
+    with room(tmp_path / "s", engine):
+        run(tmp_path / "s", work)
+    assert engine.lines == [batch]
 
 
 def test_a_model_of_another_kind(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_odd_names_stay_in_their_quotes_and_nothing_else_is_told(server: Running
 
 def test_stores_engines_and_the_process(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     held: Any = server.app.held["echo"]
-    monkeypatch.setattr(held._backends[0]._engine, "occupancy", lambda: (Occupancy("llama_cpp", 4, 3, 2),))
+    monkeypatch.setattr(held._backends[0]._engine, "occupancy", lambda: (Occupancy("llama_cpp", 4, 3, 2, 1),))
     ask(server, "echo")
     with sqlite3.connect(server.data / "usage.db", isolation_level=None) as database:
         database.execute("BEGIN IMMEDIATE")
@@ -284,6 +284,7 @@ def test_stores_engines_and_the_process(server: Running, monkeypatch: pytest.Mon
     engine = {"gen_ai_request_model": "echo", "engine": "llama_cpp"}
     assert numbers.sum("homeport_engine_places", **engine) == 4
     assert numbers.sum("homeport_engine_places_busy", **engine) == 3
+    assert numbers.sum("homeport_engine_places_batch", **engine) == 1
     assert numbers.sum("homeport_engine_waiting", **engine) == 2
     assert numbers.sum("homeport_model_ready", gen_ai_request_model="echo") == 1
     assert numbers.sum("homeport_store_up", store="database") == 1

@@ -164,6 +164,7 @@ def test_a_request_is_a_span(server: Running, collector: Collector, stream: bool
         "http.route": "/v1/chat/completions",
         "homeport.request_id": id_of(answer),
         "homeport.cache_hit": False,
+        "homeport.batch": False,
         "homeport.cost_usd": (11 * 1 + 7 * 10) / 1e6,
     }
     assert (resource["service.name"], resource["service.version"]) == ("the-house", __version__)

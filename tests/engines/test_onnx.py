@@ -124,6 +124,34 @@ def test_too_many_that_wait_are_refused() -> None:
     asyncio.run(run())
 
 
+def test_lines_of_batches_wait_behind_everybody_else_and_are_no_queue() -> None:
+    order: list[str] = []
+
+    async def one(minilm: Onnx, name: str, *, batch: bool) -> None:
+        await minilm.embed([f"{name} of many"], batch=batch)
+        order.append(name)
+
+    async def run() -> None:
+        async with engine(parallel=2, queue=3) as minilm:
+            lines = [asyncio.ensure_future(one(minilm, f"line {number}", batch=True)) for number in range(20)]
+            await asyncio.sleep(0)
+            lines[7].cancel()
+            requests = [asyncio.ensure_future(one(minilm, f"request {number}", batch=False)) for number in range(3)]
+            await asyncio.sleep(0)
+            places, busy, waiting, of_lines = minilm.occupancy()[0][1:]
+            assert (places, busy, waiting, of_lines) == (2, 1, 3, 1), "what runs is not interrupted"
+            with pytest.raises(Unavailable):
+                await minilm.embed(["one too many"])
+            await asyncio.gather(*lines, *requests, return_exceptions=True)
+            assert sorted(order[1:4]) == ["request 0", "request 1", "request 2"]
+            assert len(order) == 22
+            vectors = await asyncio.gather(*[minilm.embed([f"line {n} of many"], batch=n % 2 == 0) for n in range(6)])
+            alone = [await minilm.embed([f"line {n} of many"]) for n in range(6)]
+            assert all(near(one[0], other[0]) > 0.99999 for one, other in zip(vectors, alone, strict=True))
+
+    asyncio.run(run())
+
+
 def test_without_its_vocabulary_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").symlink_to(model_files.minilm().resolve())
 

@@ -82,7 +82,7 @@ class Fake:
         return self.name
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         try:
             yield Piece(self.name)
@@ -90,7 +90,9 @@ class Fake:
         finally:
             self.left += 1
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         if self.refused:
             raise UnsupportedParameter("no", param="logprobs")
         return [None, TokenLogprob(self.name, 0.0, b"", ())]

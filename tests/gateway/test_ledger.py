@@ -42,6 +42,7 @@ def test_a_record_fits_its_slot(name: str) -> None:
         2**40,
         2**40,
         2**60,
+        True,
     )
     assert len(msgspec.msgpack.encode(opening)) <= LARGEST_OPENING
     lines = tuple(Line(f"{text}, cached input", 2**40, "tokens", ledger.PICO_PER_NANO, 2**60) for _ in range(9))  # type: ignore[arg-type]
@@ -96,6 +97,40 @@ def test_a_killed_request_of_a_model_that_is_called_what_a_hosted_one_is(
     (row,) = Ledger(nothing, journal, Prices.load()).recover()
     journal.shut()
     assert (row.outcome, row.estimated, row.cost_pico) == ("killed", True, cost)
+
+
+@pytest.mark.parametrize(
+    ("batch", "money", "cost"),
+    [
+        (False, 0, 1000 * 2_500_000 + 10 * 10_000_000),
+        (True, 0, 1000 * 1_250_000 + 10 * 5_000_000),
+        (True, 7, 7 * ledger.PICO_PER_NANO),
+    ],
+)
+def test_a_killed_line_of_a_batch_costs_half(tmp_path: Path, batch: bool, money: int, cost: int) -> None:
+    """As it would have ended; gpt-4o costs 2.50 and 10 dollars a million tokens."""
+    names = ("req_1", 1.7345e9, "key_1", "p", "", "chat.completions", "completions", "gpt-4o", "gpt-4o")
+    opening = Opening(*names, False, False, 1000, 10, money, batch)
+    assert recovered(tmp_path, msgspec.msgpack.encode(opening)) == (batch, cost)
+
+
+def test_what_the_release_before_batches_left_behind_is_read(tmp_path: Path) -> None:
+    names = ("req_1", 1.7345e9, "key_1", "p", "", "chat.completions", "completions", "gpt-4o", "gpt-4o")
+    before = msgspec.msgpack.encode((*names, False, False, 1000, 10, 5))
+    assert recovered(tmp_path, before) == (False, 5 * ledger.PICO_PER_NANO)
+
+
+def recovered(folder: Path, left: bytes) -> tuple[bool, int | None]:
+    """Of a killed request: was it a line, and its cost."""
+    killed = Journal(folder)
+    killed.open(left)
+    killed.shut()
+    journal = Journal(folder)
+    nothing: Any = None
+    (row,) = Ledger(nothing, journal, Prices.load()).recover()
+    journal.shut()
+    assert row.outcome == "killed"
+    return row.batch, row.cost_pico
 
 
 def test_classes_of_tokens_are_disjoint_and_add_up() -> None:

@@ -57,12 +57,13 @@ class House:
         shared: Shared | None = None,
         strict: bool = False,
         spent: Callable[[str], Awaitable[int]] = nothing,
+        lines_count: bool = False,
         **more: int,
     ) -> None:
         self.shared = shared or MemoryShared()
         home = {"max_requests_per_1_minute": 0, "max_tokens_per_1_minute": 0, **(limits or {}), **more}
         tiers = Tiers({"home": {"default": home}})
-        self.limits = Limits(self.shared, tiers, spent=spent, written=at_once, strict=strict)
+        self.limits = Limits(self.shared, tiers, spent=spent, written=at_once, strict=strict, lines_count=lines_count)
         self.told: list[bytes] = []
 
     async def admit(self, wanted: Wanted | None = None, *, who: Principal = WHO, model: str = "gpt-4") -> Grant:
@@ -321,6 +322,150 @@ def test_made_up_names_do_not_fill_the_memory(now: Clock) -> None:
     now.now += 1000
     house.ask()
     assert len(shared._counters) == 1
+
+
+# Batches.
+
+EVERY = {field: 10 for field, _, _ in FIELDS.values()}
+
+
+def test_a_line_of_a_batch_takes_nothing_of_the_limits_a_minute_and_a_day(now: Clock) -> None:
+    """Not at admission, and not when it is settled."""
+    house = House(EVERY, max_images_per_1_minute=10)
+
+    async def main() -> None:
+        for took in (None, 0, 5, 100_000):
+            with await house.admit(Wanted(tokens=9999, images=99, batch=True)) as grant:
+                assert house.told == []
+                grant.used = took
+        with await house.admit(Wanted(tokens=9999, batch=True)) as grant:
+            grant.settle_later()(77, 0)
+            await asyncio.sleep(0)
+        with await house.admit(Wanted(tokens=10)):
+            assert house.headers["x-ratelimit-remaining-requests"] == "9"
+            assert house.headers["x-ratelimit-remaining-tokens"] == "0"
+
+    asyncio.run(main())
+
+
+def test_where_lines_are_counted_they_are_charged_as_requests(now: Clock) -> None:
+    house = House(max_requests_per_1_minute=2, max_tokens_per_1_minute=1000, lines_count=True)
+
+    async def main() -> None:
+        with await house.admit(Wanted(tokens=400, batch=True)) as grant:
+            grant.used = 100
+        with await house.admit(Wanted(tokens=400, batch=True)):
+            assert house.headers["x-ratelimit-remaining-tokens"] == "500"
+        with pytest.raises(RateLimited, match=r"requests per min \(RPM\): Limit 2, Used 2") as refused:
+            await house.admit(Wanted(tokens=1, batch=True))
+        assert dict(refused.value.headers)["retry-after"] == "30"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("limit", "lines"), [(0, 0), (1, 1), (2, 1), (4, 3), (16, 14)])
+def test_lines_take_places_and_leave_some_to_requests(now: Clock, limit: int, lines: int) -> None:
+    who = Principal("key_1", "proj_1", "org-home", own_limits=RateLimits(max_concurrent_requests=limit))
+
+    async def main() -> None:
+        house, grants = House(), list[Grant]()
+        for _ in range(lines):
+            grants.append(await house.admit(Wanted(batch=True), who=who))
+        with pytest.raises(RateLimited) as refused:
+            await house.admit(Wanted(batch=True), who=who)
+        assert (dict(refused.value.headers).get("retry-after") == "1") is (limit > 0)
+        for _ in range(limit - lines):
+            grants.append(await house.admit(who=who))
+        with pytest.raises(RateLimited):
+            await house.admit(who=who)
+        for grant in grants:
+            with grant:
+                grant.used = 0
+        assert await used(house, "places:key:key_1:gpt-4") == 0
+
+    asyncio.run(main())
+
+
+def test_a_line_counts_against_budgets_as_any_request(now: Clock) -> None:
+    house, budgets = House(), (("money:project", 1000),)
+
+    async def main() -> None:
+        with await house.admit(Wanted(money=600, budgets=budgets, batch=True)) as grant:
+            with pytest.raises(InsufficientQuota):
+                await house.admit(Wanted(money=600, budgets=budgets, batch=True))
+            grant.cost = 300
+        assert await used(house, "money:project", seeded=True) == 300
+
+    asyncio.run(main())
+
+
+@given(
+    moves=st.lists(
+        st.tuples(st.booleans(), st.integers(0, 50), st.none() | st.integers(0, 100), st.booleans()), max_size=30
+    ),
+    lines_count=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_whatever_lines_do_requests_find_what_they_would_without_them(
+    moves: list[tuple[bool, int, int | None, bool]], lines_count: bool
+) -> None:
+    """Where they are not counted; where they are, they are what requests would be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "monotonic", Clock())
+        limits = {"max_requests_per_1_minute": 40, "max_tokens_per_1_minute": 400}
+        mixed, other = House(limits, lines_count=lines_count), House(limits)
+
+        async def ask(house: House, tokens: int, took: int | None, *, batch: bool, later: bool) -> bool:
+            try:
+                with await house.admit(Wanted(tokens=tokens, batch=batch)) as grant:
+                    if later:
+                        grant.settle_later()(took or 0, 0)
+                        await asyncio.sleep(0)
+                    grant.used = took
+            except RateLimited:
+                return False
+            return True
+
+        async def main() -> None:
+            for batch, tokens, took, later in moves:
+                admitted = await ask(mixed, tokens, took, batch=batch, later=later)
+                if lines_count or not batch:
+                    assert admitted == await ask(other, tokens, took, batch=False, later=later)
+                else:
+                    assert admitted
+            for key in ("rpm:project:proj_1:gpt-4", "tpm:project:proj_1:gpt-4"):
+                assert await used(mixed, key) == await used(other, key)
+
+        asyncio.run(main())
+
+
+def test_what_batches_may_take_together() -> None:
+    """OpenAI's words; the figures of tiers.toml, the project's own, and the key's."""
+    limits = House(batch_1_day_max_input_tokens=2_000_000).limits
+    (project,) = limits.enqueued(WHO, "gpt-4o-2024-08-06")
+    assert (project.pool, project.key_id, project.limit) == ("gpt-4o", None, 2_000_000)
+    project.check(1_500_000, 500_000)
+    with pytest.raises(HomeportError) as refused:
+        project.check(1_500_000, 500_001)
+    assert refused.value.code == "token_limit_exceeded"
+    assert refused.value.message == (
+        "Enqueued token limit reached for gpt-4o-2024-08-06 in organization org-home. Limit: 2,000,000 enqueued "
+        "tokens. Please try again once some in_progress batches have been completed."
+    )
+    narrow = Principal(
+        "key_1",
+        "proj_1",
+        "org-home",
+        rate_limits={"gpt-4o": RateLimits(batch_1_day_max_input_tokens=1000)},
+        own_limits=RateLimits(batch_1_day_max_input_tokens=10),
+    )
+    found = limits.enqueued(narrow, "ft:gpt-4o-2024-08-06:me::1")
+    assert [(one.pool, one.key_id, one.limit) for one in found] == [("gpt-4o", None, 1000), ("gpt-4o", "key_1", 10)]
+    assert House().limits.enqueued(WHO, "gpt-4o") == []
+    trial = Principal("key_1", "proj_1", "org-home", tier="trial")
+    assert [one.limit for one in House().limits.enqueued(trial, "gpt-4o-mini")] == [200_000]
+    with pytest.raises(ModelNotFound):
+        House().limits.enqueued(trial, "gpt-4o")
 
 
 # Settling.

@@ -40,7 +40,7 @@ class Script(Echo):
         return "tools" if isinstance(constraint, ToolCalls) and not self._certain else None
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         self.asked.append((await self.detokenize(prompt), sampling, constraint))
         for text in self._texts:
@@ -195,7 +195,7 @@ def test_obfuscation_evens_the_lengths_of_chunks() -> None:
 def test_an_error_in_the_middle_of_a_stream_is_raised() -> None:
     class Failing(Echo):
         async def generate(
-            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
         ) -> AsyncGenerator[Piece, None]:
             yield Piece("so far")
             raise Unavailable("the engine died")
@@ -211,7 +211,7 @@ def test_leaving_a_stream_ends_every_generation(n: int) -> None:
 
     class Counting(Echo):
         async def generate(
-            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
         ) -> AsyncGenerator[Piece, None]:
             nonlocal open_now
             open_now += 1

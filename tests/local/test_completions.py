@@ -101,7 +101,7 @@ def test_best_of_goes_by_the_mean_logprob() -> None:
 
     class Rated(Echo):
         async def generate(
-            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+            self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
         ) -> AsyncGenerator[Piece, None]:
             seed = sampling.seed or 0
             rating = {1: -5.0, 2: -1.0, 3: -3.0}[seed]

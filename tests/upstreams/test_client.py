@@ -1,7 +1,7 @@
 """The client alone: connections kept and not kept, deadlines, caps, and what may stand in an address or a header."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -328,6 +328,106 @@ def test_those_in_line_are_served_in_order_and_may_leave_it() -> None:
         assert fake.connections == 1
 
     run(work, connections=1)
+
+
+@pytest.mark.parametrize(("connections", "alone", "beside"), [(16, 14, 4), (8, 7, 2), (2, 1, 1)])
+def test_lines_of_batches_leave_connections_to_others(connections: int, alone: int, beside: int) -> None:
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        lines = [asyncio.ensure_future(line(client)) for _ in range(3 * connections)]
+        held = await _begun(lines, alone)
+        holding = await asyncio.wait_for(client.request("GET", "/models"), 1)
+        for response in held:
+            await response.read(2**20)
+        held = await _begun(lines, alone + beside)
+        await holding.read(2**20)
+        held = await _begun(lines, 2 * alone)
+        for response in held:
+            await response.read(2**20)
+        for response in await _begun(lines, 3 * alone):
+            await response.read(2**20)
+        for one in lines:
+            await (await asyncio.wait_for(one, 5)).read(2**20)
+
+    run(work, connections=connections)
+
+
+def test_who_waits_is_served_before_the_line_of_a_batch_that_waited_longer() -> None:
+    served: list[str] = []
+
+    async def one(client: Client, name: str, *, batch: bool) -> None:
+        with closing(await client.request("GET", "/models", batch=batch)) as response:
+            await response.read(2**20)
+        served.append(name)
+
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        holding = await client.request("GET", "/models")
+        tasks = [asyncio.ensure_future(one(client, f"line {number}", batch=True)) for number in range(3)]
+        await asyncio.sleep(0.02)
+        tasks += [asyncio.ensure_future(one(client, f"request {number}", batch=False)) for number in range(3)]
+        await asyncio.sleep(0.02)
+        tasks[1].cancel()
+        await holding.read(2**20)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert served == ["request 0", "request 1", "request 2", "line 0", "line 2"]
+        assert fake.connections == 1
+
+    run(work, connections=1, line=3)
+
+
+def test_lines_of_batches_wait_for_as_long_as_it_takes() -> None:
+    """Nobody is told that a connection takes too long, nor that too many wait."""
+
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        holding = await client.request("GET", "/models")
+        lines = [asyncio.ensure_future(line(client)) for _ in range(9)]
+        with pytest.raises(AllBusy, match="and 0 requests wait"):
+            await get(client)
+        await asyncio.sleep(0.5)
+        assert not any(one.done() for one in lines)
+        await holding.read(2**20)
+        for one in lines:
+            await (await asyncio.wait_for(one, 5)).read(2**20)
+
+    run(work, connections=1, line=0)
+
+
+@LOOPS
+def test_a_line_of_a_batch_that_fails_or_leaves_frees_its_place(loop: Any) -> None:
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        for fault in (faults.hang_up, faults.reset_after(lambda _: b""), faults.cut_after(lambda _: b"HTTP/1.1")):
+            fake.script.append(fault)
+            with pytest.raises(Cut):
+                await line(client)
+        fake.script.append(faults.silence)
+        before = len(fake.received)
+        left = asyncio.ensure_future(line(client))
+        assert await asyncio.to_thread(until, lambda: len(fake.received) > before)
+        left.cancel()
+        shut = asyncio.ensure_future(line(client))
+        with suppress(asyncio.CancelledError):
+            await left
+        await (await asyncio.wait_for(shut, 5)).read(2**20)
+        lines = [asyncio.ensure_future(line(client)) for _ in range(5)]
+        for one in lines:
+            await (await asyncio.wait_for(one, 5)).read(2**20)
+
+    run(work, connections=2, loop=loop)
+
+
+async def line(client: Client) -> Response:
+    return await client.request("GET", "/models", batch=True)
+
+
+async def _begun(lines: Sequence["asyncio.Future[Response]"], count: int) -> list[Response]:
+    """So many have begun, and no more do."""
+    for _ in range(500):
+        if sum(one.done() for one in lines) >= count:
+            break
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    begun = [one.result() for one in lines if one.done()]
+    assert len(begun) == count
+    return begun
 
 
 def test_a_place_is_freed_by_a_fault() -> None:

@@ -305,6 +305,98 @@ def test_who_leaves_gives_back_what_it_waited_for(time: Stepping) -> None:
     run(work)
 
 
+# Lines of batches
+
+
+def line(**asked: Any) -> Call:
+    made = call(**asked)
+    made.batch = True
+    return made
+
+
+def test_a_line_leaves_an_eighth_of_a_rate_limit_to_others(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors()
+        way = ready(of)
+        learn(of, way, limit="80", remaining="12", reset="51s")
+        assert of.take(line()) is way
+        assert of.take(line()) is way
+        assert of.take(line()) is None
+        assert of.take(call()) is way, "the last ten are theirs"
+        tokens = {"limit-tokens": "8000", "remaining-tokens": "1100", "reset-tokens": "51.75s"}
+        learn(of, way, limit="80", remaining="80", reset="0s")
+        of.learn(way, [(b"x-ratelimit-" + name.encode(), value.encode()) for name, value in tokens.items()])
+        assert of.take(line(tokens=200)) is None
+        assert of.take(line(tokens=100)) is way
+        assert of.take(call(tokens=1000)) is way
+
+    run(work)
+
+
+def test_who_comes_later_goes_before_the_lines_that_wait(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors()
+        learn(of, ready(of), **FULL)
+        lines = [asyncio.ensure_future(of.turn(line())) for _ in range(9)]
+        await time.step(0.5)
+        turns = [asyncio.ensure_future(of.turn(call())) for _ in range(2)]
+        await time.step(1.5)
+        assert [turn.done() for turn in turns] == [True, True], "as if there were no lines"
+        assert not any(one.done() for one in lines)
+        await time.step(60)
+        assert 0 < sum(one.done() for one in lines)
+        await time.step(60)
+        await asyncio.gather(*turns, *lines)
+
+    run(work)
+
+
+def test_lines_wait_however_many_they_are_and_however_long_it_takes(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors(queue=2, wait_seconds=1.0, rest_seconds=600.0)
+        learn(of, ready(of), limit="600", remaining="0", reset="10m")
+        lines = [asyncio.ensure_future(of.turn(line())) for _ in range(50)]
+        await time.step(60)
+        assert not any(one.done() for one in lines)
+        turn = asyncio.ensure_future(of.turn(call()))
+        await time.step(1)
+        await turn
+        await time.step(120)
+        await asyncio.gather(*lines)
+
+    run(work)
+
+
+def test_lines_wait_while_an_upstream_is_left_alone_and_one_goes_to_see(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors(failures=1)
+        fail(of, ready(of), refused(500))
+        lines = [asyncio.ensure_future(of.turn(line())) for _ in range(5)]
+        await time.step(0.9)
+        assert not any(one.done() for one in lines)
+        await time.step(0.2)
+        assert sum(one.done() for one in lines) == 1
+        of.succeeded(next(one for one in lines if one.done()).result())
+        await time.step(1)
+        await asyncio.gather(*lines)
+
+    run(work)
+
+
+def test_a_line_does_not_wait_where_another_target_is_left(time: Stepping) -> None:
+    async def work() -> None:
+        of = doors()
+        learn(of, ready(of), **FULL)
+        error = await refusal(of, line(patience=0.25))
+        assert isinstance(error, UpstreamRefused)
+        assert error.upstream_status == 429
+        left_alone = doors(failures=1)
+        fail(left_alone, ready(left_alone), refused(500))
+        assert isinstance(await refusal(left_alone, line(patience=0.25)), UpstreamFailed)
+
+    run(work)
+
+
 def test_who_waits_has_its_place_whatever_the_upstream_says_meanwhile(time: Stepping) -> None:
     """It does not know yet of those who wait."""
 

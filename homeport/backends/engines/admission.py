@@ -2,64 +2,97 @@
 
 import asyncio
 from collections import deque
+from typing import NamedTuple
 
+from homeport.backends.lines import places_for_lines
 from homeport.backends.text import Occupancy
 from homeport.errors import Unavailable
 
 
+class _Waiting(NamedTuple):
+    tokens: int
+    turn: "asyncio.Future[None]"
+
+
 class Admission:
-    """Places and tokens, handed out first come, first served. For one event loop."""
+    """Places and tokens, handed out first come, first served; to lines of batches last, and not all of them (lines.py).
+    For one event loop."""
 
     def __init__(self, *, places: int, tokens: int, queue: int) -> None:
+        """queue: how many may wait. Lines of batches do not count."""
         self._places = self._all_places = places
         self._tokens = self._all = tokens
         self._queue = queue
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._lines_waiting: deque[_Waiting] = deque()
+        self._lines = 0
+        self._lines_tokens = 0
 
     def occupancy(self, engine: str) -> Occupancy:
         busy = self._all_places - self._places
-        return Occupancy(engine, self._all_places, busy, len(self._waiting))
+        return Occupancy(engine, self._all_places, busy, len(self._waiting), self._lines)
 
-    async def enter(self, tokens: int) -> None:
+    async def enter(self, tokens: int, *, batch: bool = False) -> None:
         """Wait for a place and `tokens` (more than there are: for all of them). Raises Unavailable (503) when too many
-        wait already. `leave` with the same number must follow."""
-        if not self._waiting and self._fits(tokens):
-            self._take(tokens)
+        wait already. `leave` with the same must follow. batch: a line of a batch, which waits however many do."""
+        waiting = self._lines_waiting if batch else self._waiting
+        if not waiting and (self._fits_line(tokens) if batch else self._fits(tokens)):
+            self._take(tokens, batch=batch)
             return
-        if len(self._waiting) >= self._queue:
+        if not batch and len(waiting) >= self._queue:
             raise Unavailable(
                 "That model is currently overloaded with other requests. You can retry your request.",
                 code="model_overloaded",
                 headers=(("retry-after", "5"),),
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (tokens, turn)
-        self._waiting.append(entry)
+        entry = _Waiting(tokens, asyncio.get_running_loop().create_future())
+        waiting.append(entry)
         try:
-            await turn
+            await entry.turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave(tokens)  # the turn had come in the same moment
+            if entry.turn.done() and not entry.turn.cancelled():
+                self.leave(tokens, batch=batch)  # the turn had come in the same moment
             else:
-                self._waiting.remove(entry)
+                waiting.remove(entry)
                 self._admit()
             raise
 
-    def leave(self, tokens: int) -> None:
+    def leave(self, tokens: int, *, batch: bool = False) -> None:
+        tokens = min(tokens, self._all)
         self._places += 1
-        self._tokens += min(tokens, self._all)
+        self._tokens += tokens
+        if batch:
+            self._lines -= 1
+            self._lines_tokens -= tokens
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            tokens, turn = self._waiting.popleft()
-            if not turn.cancelled():
-                self._take(tokens)
-                turn.set_result(None)
+        while self._waiting and self._fits(self._waiting[0].tokens):
+            self._call(self._waiting, batch=False)
+        while self._lines_waiting and self._fits_line(self._lines_waiting[0].tokens):
+            self._call(self._lines_waiting, batch=True)
+
+    def _call(self, waiting: deque[_Waiting], *, batch: bool) -> None:
+        tokens, turn = waiting.popleft()
+        if not turn.cancelled():
+            self._take(tokens, batch=batch)
+            turn.set_result(None)
 
     def _fits(self, tokens: int) -> bool:
         return self._places > 0 and self._tokens >= min(tokens, self._all)
 
-    def _take(self, tokens: int) -> None:
+    def _fits_line(self, tokens: int) -> bool:
+        """Of the tokens lines have the same share as of the places. One line may always run, however long it is."""
+        if self._waiting or not self._fits(tokens):
+            return False
+        most = places_for_lines(self._all_places, alone=self._lines == self._all_places - self._places)
+        fits = self._lines_tokens + min(tokens, self._all) <= self._all * most // self._all_places
+        return self._lines == 0 or (self._lines < most and fits)
+
+    def _take(self, tokens: int, *, batch: bool) -> None:
+        tokens = min(tokens, self._all)
         self._places -= 1
-        self._tokens -= min(tokens, self._all)
+        self._tokens -= tokens
+        if batch:
+            self._lines += 1
+            self._lines_tokens += tokens

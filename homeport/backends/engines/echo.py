@@ -14,6 +14,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 
 from homeport import clock
+from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.instances import NoInstance, smallest
 from homeport.backends.text import (
     Alternative,
@@ -35,11 +36,21 @@ _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 class Echo:
-    """TextEngine. context_length: 8192 by default; delay: seconds before each word, to see streams and cancellation."""
+    """TextEngine. context_length: 8192 by default; delay: seconds before each word, to see streams and cancellation.
+    parallel: requests at once, any number by default; queue: that may wait for their turn, to see that."""
 
-    def __init__(self, name: str = "echo", *, context_length: int | None = None, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str = "echo",
+        *,
+        context_length: int | None = None,
+        delay: float = 0.0,
+        parallel: int | None = None,
+        queue: int = 256,
+    ) -> None:
         self.name = name
         self._delay = delay
+        self._admission = places(parallel, queue)
         self._card = ModelCard(context_length=context_length or 8192, chat_template=TEMPLATE, identity="echo 1")
 
     @property
@@ -53,7 +64,7 @@ class Echo:
         """Nothing to let go of."""
 
     def occupancy(self) -> Sequence[Occupancy]:
-        return ()
+        return () if self._admission is None else (self._admission.occupancy(self.name),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         if sampling.logit_bias:
@@ -70,7 +81,7 @@ class Echo:
         return "".join([chr(token) for token in tokens])
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         full = _formed(await self.detokenize(prompt), constraint)
         text = full[: sampling.max_tokens]
@@ -78,18 +89,31 @@ class Echo:
         text = text[: min(stops)] if stops else text
         cut = not stops and len(text) < len(full)
         words = _WORD.findall(text) or [""]
-        for number, word in enumerate(words, 1):
-            await clock.sleep(self._delay)
-            certain = tuple([_certain(char, sampling.top_logprobs) for char in word])
-            logprobs = certain if sampling.top_logprobs is not None else ()
-            if number < len(words):
-                yield Piece(word, logprobs)
-            else:
-                yield Piece(word, logprobs, finish="length" if cut else "stop", completion_tokens=len(text))
+        if self._admission is not None:
+            await self._admission.enter(1, batch=batch)
+        try:
+            for number, word in enumerate(words, 1):
+                await clock.sleep(self._delay)
+                certain = tuple([_certain(char, sampling.top_logprobs) for char in word])
+                logprobs = certain if sampling.top_logprobs is not None else ()
+                if number < len(words):
+                    yield Piece(word, logprobs)
+                else:
+                    yield Piece(word, logprobs, finish="length" if cut else "stop", completion_tokens=len(text))
+        finally:
+            if self._admission is not None:
+                self._admission.leave(1, batch=batch)
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         text = await self.detokenize(prompt)
         return [_certain(char, top_logprobs) if at else None for at, char in enumerate(text)]
+
+
+def places(parallel: int | None, queue: int) -> Admission | None:
+    """None: any number."""
+    return None if parallel is None else Admission(places=parallel, tokens=parallel, queue=queue)
 
 
 def _certain(char: str, top_logprobs: int | None) -> TokenLogprob:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from homeport import clock
+from homeport.backends.engines.echo import places
 from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorCard
 from homeport.errors import InvalidRequest
@@ -20,11 +21,20 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class EchoVectors:
-    """VectorEngine. context_length: 8192 by default; delay: seconds before each input."""
+    """VectorEngine. context_length: 8192 by default; delay: seconds before each input; parallel, queue: as of Echo."""
 
-    def __init__(self, name: str = "echo", *, context_length: int | None = None, delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str = "echo",
+        *,
+        context_length: int | None = None,
+        delay: float = 0.0,
+        parallel: int | None = None,
+        queue: int = 256,
+    ) -> None:
         self.name = name
         self._delay = delay
+        self._admission = places(parallel, queue)
         self._card = VectorCard(WIDTH, context_length or 8192, vocabulary=0x110000, shortens=True)
 
     @property
@@ -38,14 +48,21 @@ class EchoVectors:
         """Nothing to let go of."""
 
     def occupancy(self) -> Sequence[Occupancy]:
-        return ()
+        return () if self._admission is None else (self._admission.occupancy(self.name),)
 
-    async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
+    async def embed(self, inputs: Sequence[Input], *, batch: bool = False) -> list[Vector]:
         texts = [one if isinstance(one, str) else _text(one) for one in inputs]
         for at, text in enumerate(texts):
             if len(text) > self._card.context_length:
                 raise InputTooLong(at, len(text))
-        await clock.sleep(self._delay * len(texts))
+        if self._admission is None:
+            await clock.sleep(self._delay * len(texts))
+        else:
+            await self._admission.enter(1, batch=batch)
+            try:
+                await clock.sleep(self._delay * len(texts))
+            finally:
+                self._admission.leave(1, batch=batch)
         return [Vector(_vector(text), len(text)) for text in texts]
 
 

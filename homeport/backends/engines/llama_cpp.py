@@ -131,12 +131,12 @@ class LlamaCpp:
         return str((await self._ask("/detokenize", {"tokens": list(tokens)}))["content"])
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         self._check(prompt)
         request = _request(prompt, sampling, constraint)
         size = len(prompt) + sampling.max_tokens
-        await self._enter(size)
+        await self._enter(size, batch=batch)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[Piece | BaseException] = asyncio.Queue()
         left = threading.Event()
@@ -145,7 +145,7 @@ class LlamaCpp:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens any more
                 loop.call_soon_threadsafe(pieces.put_nowait, item)
 
-        self._keep(loop.run_in_executor(self._workers, self._generate, request, said, left), left, size)
+        self._keep(loop.run_in_executor(self._workers, self._generate, request, said, left), left, size, batch=batch)
         try:
             while True:
                 item = await pieces.get()
@@ -157,15 +157,17 @@ class LlamaCpp:
         finally:
             left.set()
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         """One step for each token: the next token is forced, and its log-probability is the one before the force."""
         self._check(prompt)
         size = len(prompt) + 1
-        await self._enter(size)
+        await self._enter(size, batch=batch)
         left = threading.Event()
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._workers, self._score, list(prompt), top_logprobs, left)
-        self._keep(work, left, size)
+        self._keep(work, left, size, batch=batch)
         try:
             return await asyncio.shield(work)  # it keeps its place until it has really ended
         finally:
@@ -304,22 +306,22 @@ class LlamaCpp:
 
     # Tokens
 
-    async def _enter(self, size: int) -> None:
+    async def _enter(self, size: int, *, batch: bool) -> None:
         """Admission. Raises Unavailable as well when the engine is being closed, before the wait or during it."""
         self._check_open()
-        await self._admission.enter(size)
+        await self._admission.enter(size, batch=batch)
         try:
             self._check_open()
         except Unavailable:
-            self._admission.leave(size)
+            self._admission.leave(size, batch=batch)
             raise
 
-    def _keep(self, work: asyncio.Future[Any], left: threading.Event, size: int) -> None:
+    def _keep(self, work: asyncio.Future[Any], left: threading.Event, size: int, *, batch: bool) -> None:
         """Its place and its tokens are taken until the thread has ended, whoever has left before."""
 
         def ended(_: object) -> None:
             self._running.discard(left)
-            self._admission.leave(size)
+            self._admission.leave(size, batch=batch)
 
         self._running.add(left)
         work.add_done_callback(ended)

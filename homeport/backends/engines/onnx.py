@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homeport.backends.engines.wordpiece import WordPiece
+from homeport.backends.lines import BESIDE
 from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorCard
 from homeport.errors import Unavailable
@@ -26,6 +27,8 @@ VOCABULARIES = ("vocab.txt", "vocab.json")
 #: Inputs of a batch, and the tokens of it, padding included. More makes nothing faster on a CPU.
 _MOST_INPUTS = 32
 _MOST_TOKENS = 4096
+#: Of the tokens, those of a batch of other batches' lines, so that nobody waits long for its end.
+_MOST_OF_LINES = _MOST_TOKENS // BESIDE
 #: Inputs that wait and are looked through for some of like length.
 _WINDOW = 512
 #: Characters that are made tokens in the event loop; more would hold it up.
@@ -64,7 +67,9 @@ class Onnx:
         self._queue = queue
         self._requests = 0
         self._waiting: deque[_Waiting] = deque()
+        self._lines_waiting: deque[_Waiting] = deque()
         self._running = 0  # inputs of the batch that is
+        self._lines_running = False  # they are of lines of batches
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="onnx")
         self._tokenizer: WordPiece | None = None
         self._session: Any = None
@@ -80,9 +85,10 @@ class Onnx:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
 
     async def close(self) -> None:
-        for one in self._waiting:
-            one.done.cancel()
-        self._waiting.clear()
+        for waiting in (self._waiting, self._lines_waiting):
+            for one in waiting:
+                one.done.cancel()
+            waiting.clear()
         await asyncio.to_thread(self._thread.shutdown)
         self._session = None
 
@@ -110,14 +116,15 @@ class Onnx:
         self._card = VectorCard(len(vector.data) // 4, self._context_length, self._tokenizer.size)
 
     def occupancy(self) -> Sequence[Occupancy]:
-        return (Occupancy(self.name, self._most, self._running, len(self._waiting)),)
+        lines = self._running if self._lines_running else 0
+        return (Occupancy(self.name, self._most, self._running, len(self._waiting), lines),)
 
-    async def embed(self, inputs: Sequence[Input]) -> list[Vector]:
+    async def embed(self, inputs: Sequence[Input], *, batch: bool = False) -> list[Vector]:
         if sum(map(len, inputs)) > _FEW:
             all_ids = await asyncio.to_thread(self._tokenized, inputs)
         else:
             all_ids = self._tokenized(inputs)
-        if self._requests >= self._queue:
+        if not batch and self._requests >= self._queue:
             raise Unavailable(
                 "That model is currently overloaded with other requests. You can retry your request.",
                 code="model_overloaded",
@@ -125,13 +132,13 @@ class Onnx:
             )
         loop = asyncio.get_running_loop()
         items = [_Waiting(ids, loop.create_future()) for ids in all_ids]
-        self._requests += 1
-        self._waiting.extend(items)
+        self._requests += not batch
+        (self._lines_waiting if batch else self._waiting).extend(items)
         self._go_on()
         try:
             return await asyncio.gather(*[one.done for one in items])
         finally:
-            self._requests -= 1
+            self._requests -= not batch
 
     def _tokenized(self, inputs: Sequence[Input]) -> list[list[int]]:
         """Raises InputTooLong."""
@@ -149,30 +156,34 @@ class Onnx:
         """Unless a batch is running, make one of those that wait."""
         if self._running:
             return
-        batch = self._batch()
+        batch = self._batch(self._waiting, _MOST_TOKENS)
+        self._lines_running = not batch
+        batch = batch or self._batch(self._lines_waiting, _MOST_OF_LINES)
         if batch:
             self._running = len(batch)
             work = asyncio.get_running_loop().run_in_executor(self._thread, self._run, [one.ids for one in batch])
             work.add_done_callback(lambda done: self._ran(batch, done))
 
-    def _batch(self) -> list[_Waiting]:
+    def _batch(self, waiting: deque[_Waiting], most_tokens: int) -> list[_Waiting]:
         """The one that has waited longest, with those of about its length."""
-        while self._waiting and self._waiting[0].done.done():
-            self._waiting.popleft()
-        if not self._waiting:
+        while waiting and waiting[0].done.done():
+            waiting.popleft()
+        if not waiting:
             return []
-        oldest = self._waiting[0]
-        window = [one for _, one in zip(range(_WINDOW), self._waiting, strict=False) if not one.done.done()]
+        oldest = waiting[0]
+        window = [one for _, one in zip(range(_WINDOW), waiting, strict=False) if not one.done.done()]
         window.sort(key=lambda one: abs(len(one.ids) - len(oldest.ids)))
         batch: list[_Waiting] = []
         longest = 0
         for one in window[: self._most]:
             longest = max(longest, len(one.ids))
-            if batch and longest * (len(batch) + 1) > _MOST_TOKENS:
+            if batch and longest * (len(batch) + 1) > most_tokens:
                 break
             batch.append(one)
         taken = set(map(id, batch))
-        self._waiting = deque([one for one in self._waiting if id(one) not in taken and not one.done.done()])
+        left = [one for one in waiting if id(one) not in taken and not one.done.done()]
+        waiting.clear()
+        waiting.extend(left)
         return batch
 
     def _ran(self, batch: Sequence[_Waiting], work: "asyncio.Future[list[Vector]]") -> None:

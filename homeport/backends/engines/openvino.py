@@ -122,14 +122,14 @@ class OpenVINO:
         return self._vocabulary.text(tokens)
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         self._check(prompt)
         assert self.refuses(sampling, constraint) is None, "refuses() has not been asked"
         process = self._process
         assert process is not None, "start() has not been awaited"
         size = _blocks(len(prompt) + sampling.max_tokens)
-        await self._admission.enter(size)
+        await self._admission.enter(size, batch=batch)
         number = next(self._numbers)
         listener = self._listeners[number] = _Listener(asyncio.get_running_loop(), asyncio.Queue())
         ended = False
@@ -144,9 +144,11 @@ class OpenVINO:
             if not ended or sampling.stop:
                 with contextlib.suppress(HomeportError):
                     process.tell({"drop": number})  # before whatever takes its place
-            self._admission.leave(size)
+            self._admission.leave(size, batch=batch)
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         raise UnsupportedParameter("This engine does not score prompts.", param="logprobs")
 
     async def _pieces(self, queue: "asyncio.Queue[Said | None]", sampling: Sampling) -> AsyncGenerator[Piece, None]:

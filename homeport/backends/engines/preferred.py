@@ -76,23 +76,25 @@ class Preferred:
         return await self._engines[0].detokenize(tokens)
 
     async def generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         engine = self._for(sampling, constraint)
         await self._loaded(engine)
-        async with aclosing(engine.generate(prompt, sampling, constraint)) as pieces:
+        async with aclosing(engine.generate(prompt, sampling, constraint, batch=batch)) as pieces:
             async for piece in pieces:
                 yield piece
 
-    async def score(self, prompt: Sequence[int], top_logprobs: int) -> list[TokenLogprob | None]:
+    async def score(
+        self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False
+    ) -> list[TokenLogprob | None]:
         for engine in self._engines[:-1]:
             try:
                 await self._loaded(engine)
-                return await engine.score(prompt, top_logprobs)
+                return await engine.score(prompt, top_logprobs, batch=batch)
             except UnsupportedParameter:
                 continue
         await self._loaded(self._engines[-1])
-        return await self._engines[-1].score(prompt, top_logprobs)
+        return await self._engines[-1].score(prompt, top_logprobs, batch=batch)
 
     def _for(self, sampling: Sampling, constraint: Constraint | None) -> TextEngine:
         able = (engine for engine in self._engines if engine.refuses(sampling, constraint) is None)

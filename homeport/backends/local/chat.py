@@ -21,10 +21,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def answer(
-    plan: Plan, engine: TextEngine, request: Mapping[str, Any], *, model: str, fingerprint: str
+    plan: Plan, engine: TextEngine, request: Mapping[str, Any], *, model: str, fingerprint: str, batch: bool
 ) -> AsyncGenerator[Frame, None]:
-    """One frame, or with `stream` one for each piece that says something."""
-    generations = [engine.generate(plan.prompt, sampling, plan.constraint) for sampling in plan.samplings]
+    """One frame, or with `stream` one for each piece that says something. batch: for a line of a batch."""
+    generations = [engine.generate(plan.prompt, sampling, plan.constraint, batch=batch) for sampling in plan.samplings]
     write = _streamed if request.get("stream") else _whole
     async with (
         aclosing(together(generations)) as spoken,

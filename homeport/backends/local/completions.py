@@ -45,9 +45,9 @@ class _Candidate:
 
 
 async def answer(
-    plan: Plan, engine: TextEngine, request: Mapping[str, Any], *, model: str, fingerprint: str
+    plan: Plan, engine: TextEngine, request: Mapping[str, Any], *, model: str, fingerprint: str, batch: bool
 ) -> AsyncGenerator[Frame, None]:
-    """One frame, or with `stream` one for each piece."""
+    """One frame, or with `stream` one for each piece. batch: for a line of a batch."""
     head = {
         "id": ids.completion(),
         "object": "text_completion",
@@ -55,24 +55,26 @@ async def answer(
         "model": model,
         "system_fingerprint": fingerprint,
     }
-    echoes = [await _echoed(plan, prompt, engine) for prompt in plan.prompts] if plan.echo else []
+    echoes = [await _echoed(plan, prompt, engine, batch=batch) for prompt in plan.prompts] if plan.echo else []
     write = _streamed if request.get("stream") else _whole
     async with (
-        aclosing(_spoken(plan, engine)) as spoken,
+        aclosing(_spoken(plan, engine, batch=batch)) as spoken,
         aclosing(write(plan, spoken, echoes, head, request)) as frames,
     ):
         async for frame in frames:
             yield frame
 
 
-async def _spoken(plan: Plan, engine: TextEngine) -> AsyncGenerator[Spoken, None]:
+async def _spoken(plan: Plan, engine: TextEngine, *, batch: bool) -> AsyncGenerator[Spoken, None]:
     """All candidates of the first prompt, then of the next. Nothing to generate ends at once."""
     if not plan.samplings[0].max_tokens:
         for number in range(len(plan.prompts) * len(plan.samplings)):
             yield Spoken(number, Piece("", finish="length"))
         return
     generations = [
-        engine.generate(prompt.tokens, sampling, None) for prompt in plan.prompts for sampling in plan.samplings
+        engine.generate(prompt.tokens, sampling, None, batch=batch)
+        for prompt in plan.prompts
+        for sampling in plan.samplings
     ]
     async with aclosing(together(generations)) as pieces:
         async for piece in pieces:
@@ -146,11 +148,11 @@ def _choice(index: int, text: str, candidate: _Candidate, plan: Plan) -> dict[st
     }
 
 
-async def _echoed(plan: Plan, prompt: Prompt, engine: TextEngine) -> dict[str, Any]:
+async def _echoed(plan: Plan, prompt: Prompt, engine: TextEngine, *, batch: bool) -> dict[str, Any]:
     """The prompt as the beginning of the answer; with `logprobs` it is scored."""
     if plan.top is None or not prompt.tokens:
         return {"text": prompt.text, "logprobs": None}
-    scores = await engine.score(prompt.tokens, plan.top)
+    scores = await engine.score(prompt.tokens, plan.top, batch=batch)
     texts = [
         await engine.detokenize([token]) if score is None else score.token for token, score in _pairs(prompt, scores)
     ]

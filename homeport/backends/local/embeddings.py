@@ -41,9 +41,13 @@ class LocalEmbeddings:
     def occupancy(self) -> Sequence[Occupancy]:
         return self._engine.occupancy()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """Those that go through the model together, and those that will next."""
+        return max((2 * one.places for one in self._engine.occupancy()), default=None)
+
     async def vector(self, text: str) -> Sequence[float]:
         """Of one text, for the house itself. Raises HomeportError."""
-        (vector,) = await self._vectors([text])
+        (vector,) = await self._vectors([text], batch=False)
         return _numbers(vector.data)
 
     async def embed(self, call: Call) -> Answer:
@@ -53,7 +57,7 @@ class LocalEmbeddings:
         inputs: Sequence[Input] = request.inputs
         if not isinstance(inputs[0], str):
             inputs = await self._read(cast("Sequence[Tokens]", inputs), call.name)
-        vectors = await self._vectors(inputs)
+        vectors = await self._vectors(inputs, batch=call.batch)
         written: list[msgspec.Raw] = []
         for at, vector in enumerate(vectors):
             data = vector.data if width is None else _shortened(vector.data, width)
@@ -91,9 +95,9 @@ class LocalEmbeddings:
                 raise _no_token(wrong, at)
         return inputs
 
-    async def _vectors(self, inputs: Sequence[Input]) -> list[Vector]:
+    async def _vectors(self, inputs: Sequence[Input], *, batch: bool) -> list[Vector]:
         try:
-            return await self._engine.embed(inputs)
+            return await self._engine.embed(inputs, batch=batch)
         except InputTooLong as error:
             most = self._engine.card.context_length
             where = f" in input[{error.at}]" if len(inputs) > 1 else ""

@@ -154,10 +154,18 @@ class Client:
         return self._pool.load
 
     async def request(
-        self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"", *, lines: bytes = b""
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        *,
+        lines: bytes = b"",
+        batch: bool = False,
     ) -> Response:
-        """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which nobody
-        we have a say. Raises TransferError, ValueError for an unsafe header.
+        """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which none but
+        us has a say. batch: a line of a batch, which waits for a connection behind everybody else, and not in vain.
+        Raises TransferError, ValueError for an unsafe header.
 
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
         answer, the request is sent once more over a new one.
@@ -166,7 +174,7 @@ class Client:
         more = _lines(headers) if headers else b""
         head = b"%b%b%bcontent-length: %d\r\n\r\n" % (start, lines, more, len(body))
         pool = self._pool
-        connection = pool.kept() or await pool.take()
+        connection = await pool.take_for_batch() if batch else pool.kept() or await pool.take()
         try:
             connection.send(head, body, self._deadlines)
             await connection.head()
@@ -177,7 +185,7 @@ class Client:
         else:
             return Response(pool, connection, connection.status, connection.top)
         pool.close_idle()  # they are as old
-        connection = await pool.take()
+        connection = await pool.take_for_batch() if batch else await pool.take()
         try:
             connection.send(head, body, self._deadlines)
             await connection.head()

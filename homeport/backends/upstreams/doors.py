@@ -2,7 +2,8 @@
 
 A request takes a door that is ready for its family of models: none that fails (breaker), that has asked to be left
 alone (`Retry-After`), or whose rate limit has no room (pacing). Of those that are ready, the one with the most room and
-the least to do. When none is, it waits if that is short, in the order of arrival, or is refused at once.
+the least to do. When none is, it waits if that is short, in the order of arrival, or is refused at once. The line of a
+batch waits behind everybody else, for as long as it takes, and leaves an eighth of a rate limit to them.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from homeport import clock
 from homeport.backends.capabilities import Call, Header
+from homeport.backends.lines import SPARE
 from homeport.backends.upstreams import breaker
 from homeport.backends.upstreams.breaker import Breaker
 from homeport.backends.upstreams.client import Client
@@ -27,6 +29,8 @@ log = logging.getLogger("homeport.upstreams")
 MOST_FAMILIES = 1000
 #: Seconds for which a door that failed once, or refused without a word on when, is the last choice.
 AVOID_SECONDS = 1.0
+#: Seconds after which a line of a batch looks again, at least and at most: others come and go meanwhile.
+SOONEST_LOOK, LATEST_LOOK = 0.1, 5.0
 #: Tokens that an answer is reckoned as where the request does not limit it, as OpenAI's limits do.
 _DEFAULT_ANSWER = 16
 _CHARACTERS_PER_TOKEN = 4
@@ -71,10 +75,10 @@ class Way:
         self.shaken = False
         self.turn = 0
 
-    def wait(self, tokens: int, now: float) -> float:
-        """Seconds until a request of so many tokens may go."""
+    def wait(self, tokens: int, now: float, *, spare: float = 0.0) -> float:
+        """Seconds until a request of so many tokens may go. spare: a share of the limits that is left then."""
         wait = max(self.breaker.wait(now), self.rests_until - now)
-        return max(wait, self.room.wait(tokens, now)) if self.room is not None else wait
+        return max(wait, self.room.wait(tokens, now, spare=spare)) if self.room is not None else wait
 
     def blocked(self, now: float) -> bool:
         """By more than a lack of room."""
@@ -113,8 +117,11 @@ class Doors:
 
     def take(self, call: Call, tried: Sequence[Tried] = ()) -> Way | None:
         """The best way that is ready; None when none is. tried: not one of these."""
+        if call.batch and self._waiting:
+            return None
         tokens, now, gone = _tokens(call), clock.monotonic(), [one.way for one in tried]
-        ready = [way for way in self._ways(call.model) if way not in gone and way.wait(tokens, now) <= 0]
+        spare = _spare(call)
+        ready = [way for way in self._ways(call.model) if way not in gone and way.wait(tokens, now, spare=spare) <= 0]
         if not ready:
             return None
         way = ready[0] if len(ready) == 1 else min(ready, key=lambda way: way.rank(now))
@@ -125,6 +132,8 @@ class Doors:
     async def turn(self, call: Call) -> Way:
         """When none is ready: wait for the first that will be. Raises UpstreamFailed, UpstreamRefused at once when that
         is too long, or when too many wait."""
+        if call.batch:
+            return await self._turn_of_batch(call)
         tokens, now = _tokens(call), clock.monotonic()
         latest = now + min(self._settings.wait_seconds, call.patience)
         while True:
@@ -141,6 +150,21 @@ class Doors:
             now = clock.monotonic()
             if went:
                 return self._taken(way, now)
+
+    async def _turn_of_batch(self, call: Call) -> Way:
+        """Nothing is taken in advance, so whoever comes meanwhile goes before it. It is not told that an upstream is
+        left alone either, but waits for that to be over. Raises UpstreamFailed, UpstreamRefused: its patience is."""
+        tokens, now = _tokens(call), clock.monotonic()
+        latest = now + call.patience
+        while (way := self.take(call)) is None:
+            waits = {way: way.wait(tokens, now, spare=_spare(call)) for way in self._ways(call.model)}
+            way = min(waits, key=lambda way: waits[way])
+            wait = max(SOONEST_LOOK, waits[way])
+            if now + wait > latest:
+                raise self._left_alone("has no room", wait) if way.blocked(now) else self._limited(way, call, wait, now)
+            await clock.sleep(min(wait, LATEST_LOOK))
+            now = clock.monotonic()
+        return way
 
     async def _wait(self, way: Way, tokens: int, seconds: float) -> bool:
         """What is waited for is taken in advance: whoever comes later waits for what will be there after that.
@@ -294,6 +318,11 @@ class Doors:
 def _tokens(call: Call) -> int:
     """What the limits of an upstream charge at admission, as OpenAI's do."""
     return max(call.max_tokens or _DEFAULT_ANSWER, len(call.body) // _CHARACTERS_PER_TOKEN)
+
+
+def _spare(call: Call) -> float:
+    """The share of a rate limit that is left to everybody else."""
+    return 1 / SPARE if call.batch else 0.0
 
 
 def _over_first(tried: Sequence[Tried]) -> HomeportError:

@@ -57,10 +57,12 @@ def _reckoned(item: msgspec.Raw) -> int:
     return len(memoryview(item)) // _BYTES_PER_TOKEN + 1
 
 
-def asking(call: Call, piece: Sequence[msgspec.Raw]) -> Call:
-    """The same request for some of its inputs."""
+def asking(call: Call, piece: Sequence[msgspec.Raw], number: int) -> Call:
+    """The same request for some of its inputs. number: of the piece."""
     body = msgspec.json.encode({**call.fields, "input": list(piece)})
     part = Call(call.endpoint, call.request_id, call.name, body, headers=call.headers, model=call.model)
+    part.batch = call.batch
+    part.idempotency_key = b"%b-%d" % (call.idempotency_key, number) if call.idempotency_key else b""
     part.patience = call.patience
     return part
 

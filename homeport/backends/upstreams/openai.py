@@ -10,6 +10,7 @@ import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.embedded import Embedded
+from homeport.backends.lines import places_for_lines
 from homeport.backends.upstreams import embeddings, failures, relay
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
@@ -115,6 +116,11 @@ class OpenAIUpstream:
         """How each door is, for every family of models that was asked for."""
         return self._doors.states()
 
+    def lines_at_once(self, capability: str) -> int | None:
+        """As many as get a connection while nobody else wants one."""
+        addresses = len(self._settings.base_urls) or 1
+        return addresses * places_for_lines(self._settings.connections, alone=True)
+
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/chat/completions", call)
 
@@ -145,7 +151,7 @@ class OpenAIUpstream:
             async with places:
                 if number in known or problems:
                     return
-                part = embeddings.asking(call, piece)
+                part = embeddings.asking(call, piece, number)
                 try:
                     answer = await self._answer("/embeddings", part, partial(embeddings.whole, count=len(piece)))
                 except HomeportError as problem:
@@ -199,7 +205,7 @@ class OpenAIUpstream:
         tried: list[Tried] = []
         while True:
             try:
-                response = await way.door.client.request("POST", path, headers, body, lines=lines)
+                response = await way.door.client.request("POST", path, headers, body, lines=lines, batch=call.batch)
                 if response.mentions(_LIMITS):
                     doors.learn(way, response.headers)
                 try:

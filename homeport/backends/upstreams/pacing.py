@@ -105,9 +105,11 @@ class Bucket:
             return min(self.limit, self.left + self.rate * (now - self.at))
         return self.left if now < self.full_at else inf
 
-    def wait(self, amount: float, now: float) -> float:
+    def wait(self, amount: float, now: float, *, spare: float = 0.0) -> float:
         """Seconds until so much is there. More than the limit is never there: all of it has to do, and the upstream
-        will say what it thinks of it."""
+        will say what it thinks of it. spare: a share of the limit that is there besides."""
+        if spare and self.limit < inf:
+            amount += spare * self.limit
         missing = min(amount, self.limit) - self.level(now)
         if missing <= 0:
             return 0.0
@@ -137,9 +139,9 @@ class Room:
             if left is not None and reset is not None:
                 bucket.told(left, limit, reset, now)
 
-    def wait(self, tokens: int, now: float) -> float:
-        """Seconds until there is room for a request of so many tokens."""
-        return max(self.requests.wait(1, now), self.tokens.wait(tokens, now))
+    def wait(self, tokens: int, now: float, *, spare: float = 0.0) -> float:
+        """Seconds until there is room for a request of so many tokens. spare: as a bucket's."""
+        return max(self.requests.wait(1, now, spare=spare), self.tokens.wait(tokens, now, spare=spare))
 
     def take(self, tokens: int) -> None:
         """A request goes, or waits in order to go."""

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections import deque
 
+from homeport.backends.lines import places_for_lines
 from homeport.backends.upstreams.connection import Connection
 from homeport.backends.upstreams.errors import AllBusy, ConnectFailed
 
@@ -16,7 +17,7 @@ class Pool:
     """A place is an open connection or one being opened; there are `most`.
 
     Whoever finds none waits in line, and is handed a connection, or a place (None) to open one in. So nobody who comes
-    later is served earlier.
+    later is served earlier; but lines of batches wait behind everybody, and leave some places free (lines.py).
     """
 
     def __init__(
@@ -47,16 +48,34 @@ class Pool:
         self._opening = 0
         self._idle: deque[Connection] = deque()
         self._line: deque[asyncio.Future[Connection | None]] = deque()
+        self._batches: set[Connection] = set()
+        self._batches_opening = 0
+        self._batches_waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> Connection:
         """An open connection, for give_back when it has done its work. Raises ConnectFailed, AllBusy."""
         return self.kept() or await self._opened_or_handed()
 
+    async def take_for_batch(self) -> Connection:
+        """The same for the line of a batch, however long that takes. Raises ConnectFailed, AllBusy."""
+        await self._turn_of_batches()
+        self._batches_opening += 1
+        try:
+            connection = await self.take()
+            self._batches.add(connection)
+            return connection
+        finally:
+            self._batches_opening -= 1
+            self._let_batch_in()
+
     def give_back(self, connection: Connection) -> None:
         """Keep it if the answer is whole, else cut it."""
+        if self._batches:
+            self._batches.discard(connection)
         if not connection.reusable:
             connection.abort()
             connection.error = None  # its traceback leads back to the connection
+            self._let_batch_in()
             return
         connection.rest(KEEP_SECONDS)
         turn = self._next_in_line()
@@ -64,6 +83,7 @@ class Pool:
             turn.set_result(connection)
         else:
             self._idle.append(connection)
+            self._let_batch_in()
 
     def close_idle(self) -> None:
         while self._idle:
@@ -122,6 +142,7 @@ class Pool:
                 self._pass_on(turn.result())
             elif turn in self._line:
                 self._line.remove(turn)
+                self._let_batch_in()
             raise
 
     def _pass_on(self, handed: Connection | None) -> None:
@@ -129,6 +150,37 @@ class Pool:
             self._free_place()
         else:
             self.give_back(handed)
+
+    async def _turn_of_batches(self) -> None:
+        """Until there is room for one more of their lines. Who is let in looks again: somebody else may have come."""
+        came = True
+        while not self._has_room_for_batch():
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if came:
+                self._batches_waiting.append(turn)
+            else:
+                self._batches_waiting.appendleft(turn)
+            came = False
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in self._batches_waiting:
+                    self._batches_waiting.remove(turn)
+                else:
+                    self._let_batch_in()
+                raise
+
+    def _let_batch_in(self) -> None:
+        """The next of their lines, where there is room; which lets the one behind it in."""
+        if self._batches_waiting and self._has_room_for_batch():
+            self._batches_waiting.popleft().set_result(None)
+
+    def _has_room_for_batch(self) -> bool:
+        load = self.load
+        if self._line or load >= self._most:
+            return False
+        theirs = len(self._batches) + self._batches_opening
+        return theirs < places_for_lines(self._most, alone=load <= theirs)
 
     async def _dial(self) -> Connection:
         """Open a connection in a place that is counted in `_opening`."""
@@ -168,6 +220,7 @@ class Pool:
             turn.set_result(None)
         else:
             self._opening -= 1
+            self._let_batch_in()
 
     def _next_in_line(self) -> "asyncio.Future[Connection | None] | None":
         while self._line:

@@ -106,5 +106,7 @@ def passed_on(call: Call) -> Sequence[Header]:
 
 
 def lines(call: Call) -> bytes:
-    """Those that are ours, with the id for finding the request in the upstream's log."""
-    return b"content-type: application/json\r\nx-client-request-id: %b\r\n" % call.request_id.encode()
+    """Those that are ours, with the id for finding the request in the upstream's log, and what it is known by when it
+    is sent again."""
+    ours = b"content-type: application/json\r\nx-client-request-id: %b\r\n" % call.request_id.encode()
+    return b"%bidempotency-key: %b\r\n" % (ours, call.idempotency_key) if call.idempotency_key else ours

@@ -118,10 +118,17 @@ class Answering:
         self, batch: Batch, endpoint: Endpoint, number: int, request: BatchRequestInput, request_id: str
     ) -> Frame:
         principal = await self._callers.of(batch["key_id"])
-        model, body, _, _, max_tokens, choices = open_envelope(bytes(request.body))
-        call = Call(endpoint.name, request_id, model, body, max_tokens=max_tokens, choices=choices)
-        call.batch = True
-        call.idempotency_key = output_id(batch["id"], number).encode()
+        seen = open_envelope(bytes(request.body))
+        call = Call(
+            endpoint.name,
+            request_id,
+            seen.model,
+            seen.body,
+            max_tokens=seen.max_tokens,
+            choices=seen.choices,
+            batch=True,
+            idempotency_key=output_id(batch["id"], number).encode(),
+        )
         return await self._line.plain(endpoint, principal, call)
 
 

@@ -66,7 +66,7 @@ class Files:
 
     async def check_content(self, staged: Staged, purpose: str) -> None:
         """Raises InvalidRequest, which names the line."""
-        if purpose in _LINES:
+        if purpose in jsonl.SHAPES:
             async with aclosing(staged.read()) as pieces:
                 await jsonl.check(pieces, purpose)
 

@@ -157,7 +157,7 @@ def test_lines_are_looked_at_when_they_are_whole(mine: openai.OpenAI) -> None:
     assert done.file is not None
     assert done.file.expires_at == done.file.created_at + 30 * 86_400
     content = LINE * 36 + b"nonsense\n"
-    upload = begin(mine, len(content), "a.jsonl", "batch")
+    upload = begin(mine, len(content), "a.jsonl", "evals")
     ids = add(mine, upload, content[:cut], content[cut:])
     with pytest.raises(openai.BadRequestError, match="line 37 is not valid JSON"):
         mine.uploads.complete(upload.id, part_ids=ids)

@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai.types import CreateEmbeddingResponse
+from openai.types import Batch, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 
 from homeport.control import batch_states
@@ -171,11 +171,24 @@ def test_what_is_wrong_is_told_by_line(client: openai.OpenAI) -> None:
     assert (batch.in_progress_at, batch.output_file_id, batch.error_file_id) == (None, None, None)
 
 
-def test_a_line_that_is_no_json_is_named_at_once(client: openai.OpenAI) -> None:
+def of_bytes(client: openai.OpenAI, raw: bytes) -> Batch:
+    file = client.files.create(file=("input.jsonl", raw), purpose="batch").id
+    return ended(client, client.batches.create(input_file_id=file, endpoint=CHAT, completion_window="24h").id)
+
+
+def test_a_line_that_is_no_json_is_named(client: openai.OpenAI) -> None:
     lines = [json.dumps(chat(number)) for number in range(1, 101)]
     lines[36] = "no json"
-    with pytest.raises(openai.BadRequestError, match="line 37"):
-        client.files.create(file=("input.jsonl", "\n".join(lines).encode()), purpose="batch")
+    batch = of_bytes(client, "\n".join(lines).encode())
+    assert (batch.status, counts(batch), errors(batch)) == ("failed", (0, 0, 0), [("invalid_json_line", 37)])
+    assert batch.errors is not None
+    assert batch.errors.data is not None
+    assert batch.errors.data[0].message == "This line is not parseable as valid JSON."
+    assert client.batches.retrieve(batch.id).output_file_id is None
+
+
+def test_a_file_without_requests(client: openai.OpenAI) -> None:
+    assert errors(of_bytes(client, b"\n\n")) == [("empty_file", None)]
 
 
 def test_a_model_that_nobody_knows(client: openai.OpenAI) -> None:

@@ -6,7 +6,7 @@ request is a good one is not looked at here: that is the endpoint's to say, of e
 
 import hashlib
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,9 +19,12 @@ MOST_LINES = 50_000
 MOST_BYTES = 200 * 2**20
 MOST_INPUTS = 50_000
 MOST_ERRORS = 100
-#: A part of the input that is run as one job: so many lines, and not many more bytes than these.
-CHUNK_LINES = 100
+#: A part of the input that is run as one job: so many lines, and not many more bytes than these. In a large batch it is
+#: several times as many, up to the most, so that what a job takes by itself is shared by more lines.
+CHUNK_LINES, MOST_CHUNK_LINES = 100, 500
 CHUNK_BYTES = 2**20
+#: Chunks that a batch has at least, where it has the lines: several processes share them.
+LEAST_CHUNKS = 30
 EMBEDDINGS = "/v1/embeddings"
 #: Characters of a request that make one token, when nobody has counted: OpenAI's own rule of thumb.
 CHARACTERS_PER_TOKEN = 4
@@ -150,6 +153,7 @@ class Input:
             self._refuse(error.number, "line_too_long", words)
             return
         self._close_chunk()
+        self.chunks = _joined(self.chunks, self.total)
         if not self.total:
             self.errors.append(BatchError("empty_file", "The input file has no requests in it."))
 
@@ -222,6 +226,21 @@ class Input:
             self.chunks.append(Chunk(self._first.number, self._last.number, self._first.begin, self._last.end))
         self._first = self._last = None
         self._in_chunk = 0
+
+
+def _joined(chunks: Sequence[Chunk], total: int) -> list[Chunk]:
+    """Neighbours become one, as far as the size of the batch has it. total: its lines."""
+    most = min(MOST_CHUNK_LINES // CHUNK_LINES, max(1, total // (CHUNK_LINES * LEAST_CHUNKS)))
+    joined: list[Chunk] = []
+    parts = 0
+    for chunk in chunks:
+        if joined and parts < most and chunk.end - joined[-1].begin <= CHUNK_BYTES:
+            joined[-1] = Chunk(joined[-1].first, chunk.last, joined[-1].begin, chunk.end)
+            parts += 1
+        else:
+            joined.append(chunk)
+            parts = 1
+    return joined
 
 
 def _body_of(raw: msgspec.Raw) -> _Body:

@@ -106,7 +106,7 @@ async def begin(
     model: str,
     total: int,
     tokens: int,
-    chunks: Sequence[Mapping[str, Any]],
+    chunks: Sequence[dict[str, Any]],
 ) -> bool:
     """Its lines may run. chunks: checkpoints of their jobs. False: it is no longer validated by anybody."""
     values = {
@@ -118,9 +118,7 @@ async def begin(
     }
     if await _go(connection, batch_id, ("validating",), "in_progress", values) is None:
         return False
-    for number, chunk in enumerate(chunks):
-        # Batches take turns: the third chunk of one goes behind the second of another, whichever was there first.
-        await queue.enqueue(connection, LANE, LINES, batch_id, checkpoint=dict(chunk), priority=number + 1)
+    await queue.enqueue_parts(connection, LANE, LINES, batch_id, chunks, priority=1)
     return True
 
 
@@ -134,9 +132,16 @@ async def fail(
 
 
 async def took(
-    connection: AsyncConnection, batch: Batch, tally: Tally, ended: Sequence[Ended], *, open: Sequence[str] = _OPEN
+    connection: AsyncConnection,
+    queue: Queue,
+    batch_id: str,
+    tally: Tally,
+    ended: Sequence[Ended],
+    *,
+    whole: bool = False,
 ) -> str | None:
-    """Lines have ended. The batch's status, whose row the caller has from now on; None: it takes no more lines."""
+    """Lines have ended. whole: with them the last of their chunk; after the last chunk the files are written. The
+    batch's status by then, whose row the caller has from now on; None: it takes no more lines."""
     added = {
         "completed": tally.completed,
         "failed": tally.failed,
@@ -144,30 +149,25 @@ async def took(
         "cached_tokens": tally.cached,
         "output_tokens": tally.output,
         "reasoning_tokens": tally.reasoning,
+        "chunks": -int(whole),
     }
     counted = (
         sa.update(batches)
-        .where(batches.c.id == batch["id"], batches.c.status.in_(open))
+        .where(batches.c.id == batch_id, batches.c.status.in_(_OPEN))
         .values({name: batches.c[name] + value for name, value in added.items()})
-        .returning(batches.c.status)
+        .returning(batches.c.status, batches.c.chunks)
     )
-    status: str | None = await connection.scalar(counted)
-    if status is not None and ended:
-        rows = [{"batch_id": batch["id"], **one._asdict()} for one in ended]
+    batch = (await connection.execute(counted)).one_or_none()
+    if batch is None:
+        return None
+    if ended:
+        rows = [{"batch_id": batch_id, **one._asdict()} for one in ended]
         await connection.execute(batch_lines.insert(), rows)
-    return status
-
-
-async def chunk_ended(connection: AsyncConnection, queue: Queue, batch_id: str) -> None:
-    """After the last one its files are written."""
-    ended = (
-        sa.update(batches)
-        .where(batches.c.id == batch_id, batches.c.status == "in_progress")
-        .values(chunks=batches.c.chunks - 1)
-        .returning(batches.c.chunks)
-    )
-    if await connection.scalar(ended) == 0:
+    if whole and batch.status == "in_progress" and batch.chunks == 0:
         await _finalize(connection, queue, batch_id, ("in_progress",), "finalizing", "completed")
+        return "finalizing"
+    status: str = batch.status
+    return status
 
 
 async def cancel(connection: AsyncConnection, queue: Queue, batch_id: str) -> bool:

@@ -45,12 +45,15 @@ MOST_TOGETHER = 2
 MOST_ALONE = 4
 #: Times that a chunk is taken up without coming further, before these count as attempts.
 MOST_TIMES = 50
+#: Batches that are remembered: each has many chunks.
+MOST_KNOWN = 100
 #: Of a batch whose lines run.
 RUNNING = "in_progress"
 
 
 class Places:
-    """For lines of one model in flight in this process, over all chunks and batches. Who comes first goes first."""
+    """For lines of one model in flight in this process, over all chunks and batches. Who comes first goes first, and
+    keeps a place until the chunk has no more lines: so one chunk ends after the other."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -101,11 +104,12 @@ class Lines(BatchHandler):
         self._answering = answering
         self._widths = widths
         self._places: dict[str, Places] = {}
+        self._known: dict[str, states.Batch] = {}
         self._longest = longest
         self.at_once = at_once
 
     async def run(self, task: Task) -> None:
-        batch = await self.batches.find(task.job.subject)
+        batch = await self._batch(task.job)
         if batch is None or batch["status"] != RUNNING or task.cancelled.is_set():
             return await self.end(task.job)
         chunk = _Running(batch, task.job.checkpoint or {}, await self._todo(batch, task.job))
@@ -124,6 +128,18 @@ class Lines(BatchHandler):
                     chunk.cut()
         if failed is not None:
             raise failed
+
+    async def _batch(self, job: Job) -> states.Batch | None:
+        """Of a chunk that was never begun it may be one that was read before: its job would be gone if it did not go
+        on, or soon is."""
+        known = self._known.get(job.subject) if job.attempt == 1 else None
+        if known is None:
+            known = await self.batches.find(job.subject)
+            if known is not None:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[job.subject] = known
+        return known
 
     @contextmanager
     def _places_of(self, chunk: "_Running") -> Iterator[Places]:
@@ -149,13 +165,16 @@ class Lines(BatchHandler):
         """The lines of the chunk that have not ended."""
         place = job.checkpoint or {}
         first, last = place["first"], place["last"]
-        table = batch_lines.c
-        ended = sa.select(table.line).where(table.batch_id == batch["id"], table.line.between(first, last))
-        async with self.database.read() as connection:
-            done = {*(await connection.execute(ended)).scalars()}
+        done = await self._ended(batch, first, last) if job.attempt > 1 or place.get("ended") else set()
         pieces = self.blobs.read(batch["digest"], place["begin"], place["end"])
         async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest, first=first)) as found:
             return [line async for line in found if line.number not in done]
+
+    async def _ended(self, batch: states.Batch, first: int, last: int) -> set[int]:
+        table = batch_lines.c
+        ended = sa.select(table.line).where(table.batch_id == batch["id"], table.line.between(first, last))
+        async with self.database.read() as connection:
+            return {*(await connection.execute(ended)).scalars()}
 
     async def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Answered | None:
         try:
@@ -215,19 +234,19 @@ class Lines(BatchHandler):
         for one in answered:
             tally = tally.plus(one.tally)
         checkpoint = chunk.further(len(answered))
+        whole = over and chunk.committed + len(answered) == chunk.total
         async with self.database.write() as connection:
-            status = await states.took(connection, chunk.batch, tally, [one.ended for one in answered])
+            ended = [one.ended for one in answered]
+            status = await states.took(connection, self.queue, job.subject, tally, ended, whole=whole)
             if not over:
                 await self.queue.hold(connection, job, checkpoint=checkpoint)
-            elif status == RUNNING and chunk.committed + len(answered) < chunk.total:
+            elif status == RUNNING and not whole:
                 await self.queue.later(connection, job, run_in=0, checkpoint=checkpoint)
             else:
-                if status == RUNNING:
-                    await states.chunk_ended(connection, self.queue, chunk.batch["id"])
                 await self.queue.finish(connection, job)
         chunk.place = checkpoint
         chunk.kept(len(answered))
-        if over:
+        if over and (status != RUNNING or not whole):
             self.queue.told()
         return status == RUNNING
 
@@ -265,10 +284,10 @@ class _Running:
             self.over.set()
             return
         self._first = self._todo[min(self.total, width()) - 1].number
-        one = partial(self._one, places, width, ask)
-        together = partial(self._spawn, group, partial(self._while, one), width)
+        work = partial(self._work, places, width, ask)
+        together = partial(self._spawn, group, work, width)
         if self.suspects:
-            self._spawn(group, partial(self._one_by_one, one, together), lambda: 1)
+            self._spawn(group, partial(self._one_by_one, work, together), lambda: 1)
         else:
             together()
 
@@ -299,24 +318,21 @@ class _Running:
             if not self._at_it:
                 self.over.set()
 
-    async def _while(self, one: Callable[[], Awaitable[None]], last: float = inf) -> None:
-        while self._todo and self._todo[0].number <= last and not self.handed_back.is_set():
-            await one()
-
-    async def _one_by_one(self, one: Callable[[], Awaitable[None]], then: Callable[[], None]) -> None:
-        await self._while(one, self.suspects)
-        if not self.handed_back.is_set():
-            then()
-
-    async def _one(self, places: Places, width: Callable[[], int], ask: Ask) -> None:
+    async def _work(self, places: Places, width: Callable[[], int], ask: Ask, last: float = inf) -> None:
+        """One line after the other, in one place. last: not beyond this one."""
         await places.take(width)
         try:
-            if self._todo and not self.handed_back.is_set():
+            while self._todo and self._todo[0].number <= last and not self.handed_back.is_set():
                 answered = await ask(self, self._todo.popleft())
                 if answered is not None:
                     self.answered.append(answered)
         finally:
             places.give_back()
+
+    async def _one_by_one(self, work: Callable[[float], Awaitable[None]], then: Callable[[], None]) -> None:
+        await work(self.suspects)
+        if not self.handed_back.is_set():
+            then()
 
     def kept(self, count: int) -> None:
         """So many of the first of those answered are committed."""

@@ -23,8 +23,8 @@ from homeport.wire.batches import BatchError, BatchRequestError
 log = logging.getLogger("homeport.batch")
 
 PURPOSE = "batch_output"
-#: What is written at once.
-PAGE_LINES = 100
+#: What is read at once: so many lines, or fewer where they are long.
+PAGE_LINES, PAGE_BYTES = 1000, 4 * 2**20
 #: How long lines in flight may take to end once their batch is to end, and how often it is looked.
 GRACE_SECONDS = 5.0
 LOOK_SECONDS = 0.2
@@ -130,18 +130,19 @@ class Finalize(BatchHandler):
 
     async def _rows(self, batch_id: str) -> AsyncGenerator[Any, None]:
         """Lines that have run. Each page is read by itself: nobody waits for a client's disk, or for ours."""
-        after, table = 0, batch_lines.c
+        after, count, table = 0, PAGE_LINES // 10, batch_lines.c
         while True:
             page = (
                 sa.select(table.line, table.succeeded, table.output)
                 .where(table.batch_id == batch_id, table.line > after)
                 .order_by(table.line)
-                .limit(PAGE_LINES)
+                .limit(count)
             )
             async with self.database.read() as connection:
                 rows = (await connection.execute(page)).all()
             for row in rows:
                 yield row
-            if len(rows) < PAGE_LINES:
+            if len(rows) < count:
                 return
             after = rows[-1].line
+            count = max(1, min(PAGE_LINES, PAGE_BYTES * count // sum(len(row.output) for row in rows)))

@@ -15,7 +15,7 @@ Times are the database's: of PostgreSQL's server, or of the one machine that all
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -138,6 +138,37 @@ class Queue:
         if not self.database.sqlite and run_in <= 0:
             await self._notify(connection)
         return made
+
+    async def enqueue_parts(
+        self,
+        connection: AsyncConnection,
+        lane: str,
+        kind: str,
+        subject: str,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        priority: int = 0,
+    ) -> None:
+        """A job for each part of a subject, as enqueue(). priority: of the first; every further one goes a step behind,
+        so that the parts of several subjects take turns."""
+        parts = [
+            {"id": ids.job(), "checkpoint": checkpoint, "priority": priority + place}
+            for place, checkpoint in enumerate(checkpoints)
+        ]
+        of_all = {
+            "lane": lane,
+            "kind": kind,
+            "subject": subject,
+            "status": QUEUED,
+            "run_at": self._now(),
+            "fence": 0,
+            "attempt": 0,
+            "cancel_requested": False,
+        }
+        if parts:
+            await connection.execute(sa.insert(table).values(of_all), parts)
+            if not self.database.sqlite:
+                await self._notify(connection)
 
     async def claim(self, wanted: Mapping[str, int], owner: str) -> list[Job]:
         """Jobs that are due, in their order, each of which nobody else gets for the time of a lease.

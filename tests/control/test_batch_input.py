@@ -53,6 +53,23 @@ def test_long_lines_make_short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(one.first, one.last) for one in found.chunks] == [(1, 2), (3, 4), (5, 5)]
 
 
+def test_a_large_batch_has_larger_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_input, "LEAST_CHUNKS", 5)
+
+    def sizes(count: int) -> list[int]:
+        found = read([line(number) for number in range(1, count + 1)]).chunks
+        assert [one.begin for one in found[1:]] == [one.end for one in found[:-1]]
+        assert [one.first for one in found[1:]] == [one.last + 1 for one in found[:-1]]
+        return [one.last - one.first + 1 for one in found]
+
+    assert sizes(950) == [*[100] * 9, 50]
+    assert sizes(1050) == [*[200] * 5, 50]
+    assert sizes(5000) == [500] * 10
+    monkeypatch.setattr(batch_input, "CHUNK_BYTES", 50_000)
+    assert sizes(1000) == [*[200] * 5]
+    assert sizes(5000) == [*[300] * 16, 200]
+
+
 def test_blank_lines_are_passed_over_and_counted() -> None:
     first, second = (json.dumps(line(number)).encode() for number in (1, 2))
     found = read(b"\n" + first + b"\r\n  \n\n" + second + b"\n\n")

@@ -209,6 +209,30 @@ def test_cancelled_jobs_are_gone_and_running_ones_are_asked_to_end(bench: Bench)
     assert heir.cancel_requested, "whoever takes it over must know, too"
 
 
+def test_the_parts_of_two_subjects_take_turns(bench: Bench) -> None:
+    for subject in ("large", "small"):
+        parts = [{"part": number} for number in range(3)]
+        bench.do("enqueue_parts", "toys", "toy", subject, parts, priority=1)
+    bench.do("enqueue_parts", "toys", "toy", "empty", [])
+    found = [(job.subject, (job.checkpoint or {})["part"]) for job in bench.claim()]
+    assert found == [(subject, part) for part in range(3) for subject in ("large", "small")]
+    assert len({row.id for row in bench.rows()}) == 6
+
+
+def test_what_is_withdrawn_is_gone_for_whoever_runs_it(bench: Bench) -> None:
+    bench.enqueue("a")
+    running = bench.claim_one()
+    bench.enqueue("a")
+    bench.enqueue("a", kind="ball")
+    bench.enqueue("b")
+    assert bench.do("left", "a", "toy") == 2
+    bench.do("withdraw", "a", "toy")
+    assert bench.do("left", "a", "toy") == 0
+    assert [(row.subject, row.kind) for row in bench.rows()] == [("a", "ball"), ("b", "toy")]
+    with pytest.raises(LeaseLost):
+        bench.do("hold", running)
+
+
 def test_of_some_jobs_there_is_one_at_a_time(bench: Bench) -> None:
     assert bench.enqueue("sweep", only=True) == bench.enqueue("sweep", only=True)
     bench.enqueue("other", only=True)

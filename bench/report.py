@@ -9,6 +9,7 @@ from typing import Any
 from bench import gateway
 from bench.cache import Cache
 from bench.engine import Engine, Speed
+from bench.files import PAGE, Files
 from bench.gateway import CHUNKS, Gateway, medians
 from bench.hanging_up import CLIENTS, HangingUp
 from bench.jobs import AT_ONCE, IN_ONE, Queues
@@ -300,6 +301,35 @@ def queue_table(found: Queues) -> str:
         ["of a core, with nothing to do", *cells("idle", ".2%")],
     ]
     return "queue\n" + table(["", *found.by], rows)
+
+
+def files_goals(found: Files) -> list[Goal]:
+    """Megabytes a second are of the machine's disk; memory and the list are ours."""
+    return [
+        Goal("memory that files of any size take", found.peak / 1e6, 50, 30, unit=" MB"),
+        Goal(
+            "a page at the end of a long list, of one at its beginning",
+            ratio(found.last, found.first),
+            1.5,
+            1.1,
+            unit="x",
+        ),
+    ]
+
+
+def files_table(found: Files) -> str:
+    sizes = {**found.megabytes, "content": 0}
+    rows = [
+        [f"{name}, {sizes[name]} MiB" if sizes[name] else f"{name}, of both", f"{statistics.median(rates):.0f} MiB/s"]
+        for name, rates in found.rates.items()
+    ]
+    rows += [
+        ["the server's memory, at most beyond what it held before", f"{found.peak / 1e6:.0f} MB"],
+        [f"a page of {PAGE}, the first ones", f"{found.first:.2f} ms"],
+        [f"a page of {PAGE}, the last ones", f"{found.last:.2f} ms"],
+        ["a page of 10,000", f"{found.whole:.0f} ms"],
+    ]
+    return f"files; a list of {found.listed:,}\n" + table(["", "median"], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

@@ -21,12 +21,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
+from bench import cache, engine, files, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "queue")
+PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "files", "queue")
 
 
 @dataclass
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "engine": _engine,
         "startup": _startup,
         "usage": _usage,
+        "files": _files,
         "queue": _queue,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
@@ -144,6 +145,15 @@ def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
     print(report.usage_table(found) + "\n")
     _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
+
+
+def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    sizes = (
+        {"megabytes": 64, "upload_megabytes": 128} if options.quick else {"megabytes": 512, "upload_megabytes": 1024}
+    )
+    found = files.run(folder, **sizes, listed=20_000 if options.quick else 100_000, rounds=min(options.rounds, 3))
+    print(report.files_table(found) + "\n")
+    _keep(outcome, "files", found.as_dict(), report.files_goals(found))
 
 
 def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

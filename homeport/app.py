@@ -99,11 +99,12 @@ class App:
     async def join(self) -> None:
         """In place of open(), in a process beside one that has opened."""
         await self.books.join()
+        await self.durable.join()
 
     async def enlist(self) -> None:
         """In place of open(), in a process that answers nobody and so makes no key."""
         await self.books.upgrade()
-        await self.join()
+        await self.books.join()
         await self.durable.open()
 
     async def start(self) -> None:
@@ -138,6 +139,7 @@ class App:
             await self.cache.close()
         if self.recorder is not None:
             log.info("%s", self.recorder.told())
+        await self.durable.close()
         await self.books.close()
         if self.tracing is not None:
             await self.tracing.close()
@@ -255,6 +257,8 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
             ),
             *_metrics(settings, keyring, gathering or numbers),
         ],
+        owned=durable.operations(),
+        idempotency=books.idempotency,
         organization=organization,
         largest_body=largest_body,
         watchers=watchers,

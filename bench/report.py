@@ -9,7 +9,9 @@ from typing import Any
 from bench import gateway
 from bench.cache import Cache
 from bench.engine import Engine, Speed
+from bench.files import PAGE, Files
 from bench.gateway import CHUNKS, Gateway, medians
+from bench.hanging_up import CLIENTS, HangingUp
 from bench.soak import STEP, Soak
 from bench.startup import Startup
 from bench.usage import RATE, Usage
@@ -116,16 +118,20 @@ def gateway_tables(found: Gateway) -> str:
 def _scenario_table(name: str, contenders: Figures) -> str:
     """Of a stream every request is CHUNKS chunks; latency is to the first byte there."""
     stream = name.startswith("stream")
-    direct = contenders["direct"]["first_p50" if stream else "whole_p50"]
+    direct = contenders["direct"]
+    direct50, direct99 = (
+        (direct["first_p50"], direct["first_p99"]) if stream else (direct["whole_p50"], direct["whole_p99"])
+    )
     head = ["", "streams/s" if stream else "requests/s", "CPU us/chunk" if stream else "CPU us/request", "per core"]
-    head += ["p50 us", "added us", "p99 us", "measuring core busy", "errors"]
+    head += ["p50 us", "p99 us", "added p50 us", "added p99 us", "measuring core busy", "errors"]
     rows = []
     for contender, one in contenders.items():
         cpu = one["cpu_us"] / (CHUNKS if stream else 1)
         p50, p99 = (one["first_p50"], one["first_p99"]) if stream else (one["whole_p50"], one["whole_p99"])
         own = contender == "direct"
         row = [contender, f"{one['rate']:,.0f}", "" if own else f"{cpu:.1f}", "" if own else f"{per_core(cpu):,.0f}"]
-        row += [f"{p50:,.0f}", "" if own else f"{p50 - direct:,.0f}", f"{p99:,.0f}"]
+        row += [f"{p50:,.0f}", f"{p99:,.0f}"]
+        row += ["", ""] if own else [f"{p50 - direct50:,.0f}", f"{p99 - direct99:,.0f}"]
         rows.append([*row, "" if own else f"{one['busy']:.0%}", f"{one['errors']:.0f}"])
     return f"{name}{' (latency: to the first byte)' if stream else ''}\n{table(head, rows)}"
 
@@ -169,6 +175,22 @@ def soak_goals(found: Soak) -> list[Goal]:
 def soak_table(found: Soak) -> str:
     rows = [[f"{step * STEP:,}", f"{resident / 1e6:.1f}"] for step, resident in enumerate(found.resident)]
     return "soak\n" + table(["requests", "MB resident"], rows)
+
+
+def hanging_up_goals(found: HangingUp) -> list[Goal]:
+    return [
+        Goal("slowest wave: until the upstream is left alone", max(found.seconds), 1.0, unit=" s"),
+        Goal(f"memory that {CLIENTS:,} clients leave behind", found.slope / 1e6, 1.0, 0.1, unit=" MB"),
+    ]
+
+
+def hanging_up_table(found: HangingUp) -> str:
+    rows = [
+        [str(number), f"{seconds:.2f}", f"{resident / 1e6:.1f}"]
+        for number, (seconds, resident) in enumerate(zip(found.seconds, found.resident, strict=True), 1)
+    ]
+    head = ["wave", "seconds until the upstream is left alone", "MB resident"]
+    return f"{CLIENTS:,} clients hang up in the middle of their streams\n{table(head, rows)}"
 
 
 def paired(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:
@@ -258,6 +280,35 @@ def usage_table(found: Usage) -> str:
         *([name, f"{statistics.median(taken) * 1e3:.1f} ms"] for name, taken in found.queries.items()),
     ]
     return f"usage, on top of {found.rows:,} rows\n" + table(["", "median"], rows)
+
+
+def files_goals(found: Files) -> list[Goal]:
+    """Megabytes a second are of the machine's disk; memory and the list are ours."""
+    return [
+        Goal("memory that files of any size take", found.peak / 1e6, 50, 30, unit=" MB"),
+        Goal(
+            "a page at the end of a long list, of one at its beginning",
+            ratio(found.last, found.first),
+            1.5,
+            1.1,
+            unit="x",
+        ),
+    ]
+
+
+def files_table(found: Files) -> str:
+    sizes = {**found.megabytes, "content": 0}
+    rows = [
+        [f"{name}, {sizes[name]} MiB" if sizes[name] else f"{name}, of both", f"{statistics.median(rates):.0f} MiB/s"]
+        for name, rates in found.rates.items()
+    ]
+    rows += [
+        ["the server's memory, at most beyond what it held before", f"{found.peak / 1e6:.0f} MB"],
+        [f"a page of {PAGE}, the first ones", f"{found.first:.2f} ms"],
+        [f"a page of {PAGE}, the last ones", f"{found.last:.2f} ms"],
+        ["a page of 10,000", f"{found.whole:.0f} ms"],
+    ]
+    return f"files; a list of {found.listed:,}\n" + table(["", "median"], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

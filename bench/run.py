@@ -2,6 +2,7 @@
 
 make bench BENCH="--quick"                      a look, two minutes
 make bench BENCH="--only gateway --check"       the gateway alone; status 1 when a floor is missed
+make bench BENCH="--only hanging-up"            1,000 clients that leave in the middle of their streams, ten times
 """
 
 import argparse
@@ -20,12 +21,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, gateway, report, soak, startup, usage  # noqa: E402
+from bench import cache, engine, files, gateway, hanging_up, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "engine", "startup", "usage")
+PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "files")
 
 
 @dataclass
@@ -73,9 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "gateway": _gateway,
         "cache": _cache,
         "soak": _soak,
+        "hanging-up": _hanging_up,
         "engine": _engine,
         "startup": _startup,
         "usage": _usage,
+        "files": _files,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -119,6 +122,12 @@ def _soak(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     _keep(outcome, "soak", found.as_dict(), report.soak_goals(found))
 
 
+def _hanging_up(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = hanging_up.run(folder, waves=5 if options.quick else 10)
+    print(report.hanging_up_table(found) + "\n")
+    _keep(outcome, "hanging-up", found.as_dict(), report.hanging_up_goals(found))
+
+
 def _engine(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = engine.run(folder, _model(options), rounds=options.rounds)
     print(report.engine_table(found) + "\n")
@@ -135,6 +144,15 @@ def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
     print(report.usage_table(found) + "\n")
     _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
+
+
+def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    sizes = (
+        {"megabytes": 64, "upload_megabytes": 128} if options.quick else {"megabytes": 512, "upload_megabytes": 1024}
+    )
+    found = files.run(folder, **sizes, listed=20_000 if options.quick else 100_000, rounds=min(options.rounds, 3))
+    print(report.files_table(found) + "\n")
+    _keep(outcome, "files", found.as_dict(), report.files_goals(found))
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

@@ -16,6 +16,8 @@ sys.path.insert(0, str(HERE.parent))
 from homeport import settings  # noqa: E402
 from homeport.api.admin.routes import operations  # noqa: E402
 from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
+from homeport.api.files import Files  # noqa: E402
+from homeport.api.uploads import Uploads  # noqa: E402
 from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS  # noqa: E402
 from homeport.control.changes import Changes  # noqa: E402
 from homeport.control.usage_pages import PAGES  # noqa: E402
@@ -79,6 +81,7 @@ def compatibility() -> str:
         ),
         "| `GET /v1/models`, `GET /v1/models/{model}` | | |",
         "",
+        *_owned(),
         *_admin(),
         "## Parameters of local models",
         "",
@@ -92,6 +95,21 @@ def compatibility() -> str:
         lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
         lines.append("")
     return "\n".join(lines)
+
+
+def _owned() -> list[str]:
+    nothing: Any = None
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for one in (*Files(nothing, nothing).operations(), *Uploads(nothing, nothing).operations()):
+        found.setdefault(one.path, {})[one.method] = one.query
+    return [
+        "## What projects own",
+        "",
+        "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md).",
+        "",
+        *_table(found),
+        "",
+    ]
 
 
 def _admin() -> list[str]:

@@ -99,6 +99,7 @@ class App:
     async def join(self) -> None:
         """In place of open(), in a process beside one that has opened."""
         await self.books.join()
+        await self.durable.join()
 
     async def start(self) -> None:
         for upstream in self.upstreams:
@@ -132,6 +133,7 @@ class App:
             await self.cache.close()
         if self.recorder is not None:
             log.info("%s", self.recorder.told())
+        await self.durable.close()
         await self.books.close()
         if self.tracing is not None:
             await self.tracing.close()
@@ -249,6 +251,8 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
             ),
             *_metrics(settings, keyring, gathering or numbers),
         ],
+        owned=durable.operations(),
+        idempotency=books.idempotency,
         organization=organization,
         largest_body=largest_body,
         watchers=watchers,

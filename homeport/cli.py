@@ -134,7 +134,7 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     create.add_argument("--project", metavar="PROJECT", help="id or name of its project (default: the first project)")
     create.add_argument("--models", metavar="NAME,NAME", help="the only models that it may use (default: all)")
     create.add_argument(
-        "--scopes", metavar="SCOPE,SCOPE", help="what it may do: model.request, model.read (default: all)"
+        "--scopes", metavar="SCOPE,SCOPE", help="what it may do: model.request, files.read, ... (default: all)"
     )
     create.add_argument("--days", type=int, metavar="N", help="how long it works (default: until it is revoked)")
     create.add_argument("--admin", action="store_true", help="a key of the Admin API, and of nothing else")

@@ -6,14 +6,10 @@
 import asyncio
 import time
 
-
-def now() -> float:
-    """Seconds since 1970, as OpenAI's `created` counts them (callers truncate to int)."""
-    return time.time()
-
-
-#: Seconds of a clock that never goes back: for durations and deadlines only. No function around it: it is asked seven
-#: times a request.
+#: Seconds since 1970, as OpenAI's `created` counts them (callers truncate to int). No function around these two: they
+#: are asked a dozen times a request.
+now = time.time
+#: Seconds of a clock that never goes back: for durations and deadlines only.
 monotonic = time.monotonic
 
 

@@ -1,6 +1,7 @@
 """The part of the composition root for what outlives a request: the queue, the worker, and what they work on.
 
-It has one life: open() makes the tables' first rows, watch() works until drain() and drained(), close() lets go.
+It has one life: open() makes the tables' first rows (join() beside a process that has), watch() works until drain() and
+drained(), close() lets go.
 Whatever is stored and whoever works on it is built here, and a kind of jobs joins by standing among the handlers.
 """
 
@@ -12,17 +13,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from homeport import clock
+from homeport.api.files import Files as FilesOperations
+from homeport.api.multipart import Form
+from homeport.api.resources import Operation
+from homeport.api.uploads import Uploads as UploadsOperations
+from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
+from homeport.control.uploads import Uploads
 from homeport.errors import Unavailable
 from homeport.jobs import housekeeping
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Event, Handler, Worker, check_lanes
 from homeport.settings import Settings
+from homeport.store import blobs
 from homeport.store.database import Database
 from homeport.store.queue import Depth, Queue
+from homeport.wire.uploads import LARGEST_PART
 
 #: Idempotency keys that are older than a day are forgotten this often.
 IDEMPOTENCY_SECONDS = 600.0
+#: Files and uploads that have expired are taken away this often; what killed processes left of files, that often.
+EXPIRY_SECONDS = 30.0
+SWEEP_SECONDS = 600.0
 #: How full the lanes are is asked for this often, for those who watch.
 DEPTH_SECONDS = 5.0
 
@@ -36,8 +48,15 @@ class Durable:
         """watched: somebody wants to know how full the lanes are. Raises SettingsError."""
         jobs = settings.jobs
         self.queue = Queue(database, lease_seconds=jobs.lease_seconds)
+        self.blobs = blobs.chosen(settings, database)
+        self.files = Files(self.blobs, settings.files)
+        self.uploads = Uploads(self.blobs, self.files)
+        self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
+            Chore(self.queue, "files.expire", EXPIRY_SECONDS, self.files.expire),
+            Chore(self.queue, "uploads.expire", EXPIRY_SECONDS, self.uploads.expire),
+            Chore(self.queue, "blobs.sweep", SWEEP_SECONDS, self.blobs.sweep),
         ]
         handlers: Sequence[Handler] = [*self._chores]
         check_lanes(jobs.lanes, handlers)
@@ -55,9 +74,24 @@ class Durable:
         """What this process has done."""
         return self._worker.counts if self._worker is not None else Counter()
 
+    def operations(self) -> Sequence[Operation]:
+        """What projects do with what they own."""
+        hint = "Larger files come by /v1/uploads, in parts."
+        file = Form("file", largest=self._largest_file, staged=self.blobs.staged, hint=hint)
+        part = Form("data", largest=LARGEST_PART, staged=self.blobs.staged)
+        return [
+            *FilesOperations(self.files, file).operations(),
+            *UploadsOperations(self.uploads, part).operations(),
+        ]
+
     async def open(self) -> None:
         """Once the tables are there. Raises Unavailable."""
         await housekeeping.begin(self.queue, self._chores)
+        await self.join()
+
+    async def join(self) -> None:
+        """As one of several processes, of which another has opened. Raises Unavailable."""
+        await self.blobs.start()
 
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -87,3 +121,6 @@ class Durable:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._drained_by - clock.monotonic())):
                     await self._worker.drained()
+
+    async def close(self) -> None:
+        await self.blobs.close()

@@ -16,6 +16,7 @@
     |- Conflict                       409: what is asked for is being done, or was done
     |- BodyTooLarge                   413
     |- UnsupportedMediaType           415
+    |- RangeNotSatisfiable            416: bytes of a file that it does not have
     |- RateLimited                    429 code rate_limit_exceeded
     |- InsufficientQuota              429 code insufficient_quota: a budget is used up, trying again does not help
     |- TooManyHeaders                 431
@@ -149,6 +150,19 @@ class BodyTooLarge(HomeportError):
 class UnsupportedMediaType(HomeportError):
     status = 415
     type = "invalid_request_error"
+
+
+class RangeNotSatisfiable(HomeportError):
+    status = 416
+    type = "invalid_request_error"
+
+    @classmethod
+    def of(cls, size: int) -> "RangeNotSatisfiable":
+        """size: of the file, in bytes."""
+        return cls(
+            f"The file has {size} bytes, and none of them is in the range of the `Range` header.",
+            headers=(("content-range", f"bytes */{size}"),),
+        )
 
 
 class RateLimited(HomeportError):

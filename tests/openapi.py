@@ -24,6 +24,8 @@ OF_2024 = "openapi-2024-12-18.yaml"
 #: Where the description is narrower than the service. Schema -> members that may be null or absent all the same.
 NARROWER = {
     "CreateCompletionResponse": ("finish_reason", "logprobs"),
+    "ListFilesResponse": ("expires_at", "first_id", "last_id", "status_details"),
+    "OpenAIFile": ("expires_at", "status_details"),
 }
 
 

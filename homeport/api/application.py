@@ -1,6 +1,8 @@
 """The routes, as data: which path is answered by which room."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Route, Router
@@ -17,6 +19,10 @@ from homeport.errors import UnknownURL
 from homeport.gateway.endpoints import ENDPOINTS, Endpoint
 from homeport.gateway.watching import Watchers
 
+if TYPE_CHECKING:
+    from homeport.api.resources import Operation
+    from homeport.control.idempotency import Idempotency
+
 
 def lane_routes(dialect: Dialect) -> dict[bytes, InferenceRoute]:
     """The hot paths, as the fast lane looks them up."""
@@ -31,11 +37,15 @@ def application(
     models: Models,
     ops: Ops,
     control: Sequence[BaseRoute],
+    owned: Sequence["Operation"],
+    idempotency: "Idempotency",
     organization: str,
     largest_body: int,
     watchers: Watchers,
 ) -> ASGIApp:
-    """control: routes of the control plane, and of whoever watches."""
+    """control: routes of the control plane, and of whoever watches. owned: what projects do with what they own."""
+    from homeport.api import resources  # with them comes SQLAlchemy: app.py
+
     routes: list[BaseRoute] = [
         Route("/", ops.root, methods=["GET"]),
         Route("/healthz", ops.healthz, methods=["GET"]),
@@ -43,6 +53,8 @@ def application(
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{model:path}", models.retrieve, methods=["GET"]),
         *control,
+        *resources.routes(owned, openai, idempotency),
+        *resources.azure_routes(owned, azure, idempotency, styled=partial(_in_azure_style, azure)),
     ]
     inference = [*_inference(exchange, openai, largest_body), *_azure_inference(exchange, azure, largest_body)]
     unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
@@ -71,6 +83,10 @@ def _azure_inference(exchange: Exchange, azure: AzureDialect, largest_body: int)
         return Route(path, InAzureStyle(inference, azure), methods=["POST"], name=endpoint.name)
 
     return [at(endpoint) for endpoint in ENDPOINTS if endpoint.azure is not None]
+
+
+def _in_azure_style(azure: AzureDialect, route: Route) -> Route:
+    return Route(route.path, InAzureStyle(route.endpoint, azure), methods=list(route.methods or ()))
 
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:

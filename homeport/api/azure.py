@@ -54,6 +54,8 @@ _NO_DEPLOYMENT = (
 
 
 class AzureDialect:
+    verbatim = False
+
     def __init__(self, keyring: Keyring, entra: Entra) -> None:
         self._keyring = keyring
         self._entra = entra

@@ -207,6 +207,8 @@ class Connection(uvicorn_http.HttpToolsProtocol):
         if self._stuck <= now:
             self.transport.abort()
             return
+        if self.flow.read_paused:
+            self._deadline = max(self._deadline, patience)  # it is we who are slow, with a file for the disk
         if self.transport.is_closing():
             self._stuck = min(self._stuck, patience)
         elif self._deadline <= now and (self._refused or self._is_waiting()):

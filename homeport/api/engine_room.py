@@ -5,8 +5,7 @@ it asks for no key. Limits and records are the workers' part. It speaks OpenAI's
 lane that every other request passes: what a model says and refuses is the same bytes as in one process.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +19,7 @@ from homeport.api.lane import LaneProtocol, lane_protocol
 from homeport.api.middleware import Envelope
 from homeport.api.openai import OpenAIObjects
 from homeport.api.ops import Ops
-from homeport.backends.capabilities import Call, Frame
+from homeport.backends.capabilities import Call, Frame, Outlet
 from homeport.backends.engine_room import BATCH, MODEL
 from homeport.backends.held import Held
 from homeport.errors import ModelNotFound
@@ -60,11 +59,8 @@ class _Models:
     async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame:
         return (await endpoint.answer(self._model(call), call)).first
 
-    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
-        answer = await endpoint.answer(self._model(call), call)
-        async with aclosing(answer.frames()) as frames:
-            async for frame in frames:
-                yield frame
+    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call, outlet: Outlet) -> None:
+        await (await endpoint.answer(self._model(call), call)).pour(_nobody, outlet)
 
     def _model(self, call: Call) -> Any:
         """The one that the worker means, whatever its client calls it; and whether it is for a line of a batch."""
@@ -76,6 +72,10 @@ class _Models:
             return self._held[name]
         except KeyError:
             raise ModelNotFound.named(name) from None
+
+
+def _nobody(_: Frame) -> None:
+    """The worker keeps the books."""
 
 
 class _Workers(OpenAIObjects):

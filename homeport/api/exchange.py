@@ -5,16 +5,18 @@ is an error event in the stream. Written once for every server: the fast lane an
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
-from homeport.backends.capabilities import Call, Frame, Header
+from homeport.backends.capabilities import Call, Frame, Header, Outlet
 from homeport.errors import ConnectionCut, HomeportError, InvalidRequest
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -34,8 +36,7 @@ _EVENT_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-contro
 _JSON = http_headers.lines([rendering.JSON])
 
 
-@dataclass(slots=True)
-class Inbound:
+class Inbound(msgspec.Struct):
     """A whole request. headers: names in lower case, in the order of arrival."""
 
     headers: list[Header]
@@ -73,6 +74,11 @@ class Dialect(Protocol):
 
     def error(self, error: HomeportError) -> bytes: ...
 
+    @property
+    def verbatim(self) -> bool:
+        """A frame's bytes are shown as they are."""
+        ...
+
     def prelude(self, call: Call) -> bytes:
         """Events before the first frame of a stream."""
         ...
@@ -87,7 +93,7 @@ class Line(Protocol):
 
     async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame: ...
 
-    def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]: ...
+    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call, outlet: Outlet) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Exchange:
         began = clock.monotonic()
         custom: tuple[Header, ...] = ()
         told: list[bytes] = []
-        started = False
+        outlet: _Outlet | None = None
         principal: Principal | None = None
         untold = True  # until somebody else tells the watchers of this request
         try:
@@ -150,21 +156,11 @@ class Exchange:
                 head = self._head(request_id, began, told, custom) + _JSON
                 reply.send(200, head, route.dialect.render(frame.data, stream=False))
                 return
-            async with aclosing(self._line.stream(route.endpoint, principal, call)) as frames:
-                first = await anext(frames)
-                reply.start(200, self._head(request_id, began, told, custom) + _EVENT_STREAM)
-                started = True
-                reply.write(route.dialect.prelude(call) + route.dialect.render(first.data, stream=True))
-                write, render = reply.write, route.dialect.render
-                with _KeepAlive(reply) as alive:
-                    async for frame in frames:
-                        if frame.data:
-                            write(render(frame.data, stream=True))
-                            alive.quiet = False
-                        if reply.paused:
-                            await reply.drain()
-                reply.write(sse.DONE)
-                reply.finish()
+            outlet = _Outlet(reply, route.dialect, call, partial(self._head, request_id, began, told, custom))
+            with outlet:
+                await self._line.stream(route.endpoint, principal, call, outlet)
+            reply.write(sse.DONE)
+            reply.finish()
         except asyncio.CancelledError as left:
             if untold:
                 self._tell(request_id, route, principal, left, began)
@@ -178,7 +174,7 @@ class Exchange:
             body = route.dialect.error(error)
             if isinstance(error, ConnectionCut):
                 reply.abort()
-            elif started:
+            elif outlet is not None and outlet.begun:
                 reply.write(sse.event(body))
                 reply.finish()
             else:
@@ -250,18 +246,19 @@ def _error_lines(error: HomeportError) -> bytes:
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
     http_headers.check_media_type(seen)
-    model, body, stream, include_usage, max_tokens, choices = open_envelope(inbound.body, model=route.model)
+    envelope = open_envelope(inbound.body, model=route.model)
+    stream = envelope.stream
     if stream and not route.endpoint.writes:
         raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
         route.endpoint.name,
         request_id,
-        model,
-        body,
-        stream=stream,
-        max_tokens=max_tokens,
-        choices=choices,
-        include_usage=include_usage,
+        envelope.model,
+        envelope.body,
+        stream,
+        envelope.max_tokens,
+        envelope.choices,
+        envelope.include_usage,
         headers=seen.custom,
     )
     if seen.cache or seen.cache_control:
@@ -271,26 +268,58 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     return call
 
 
-class _KeepAlive:
-    """Before 15 s have passed without a word a comment is written, so that proxies and clients do not give up a slow
-    stream. quiet: nothing was written since the last look, of which there is one every 7.5 s."""
+class _Outlet:
+    """Frames of a stream as its client gets them. begun: the status line is out.
 
-    __slots__ = ("_loop", "_reply", "_timer", "quiet")
+    Before 15 s have passed without a word a comment is written, so that proxies and clients do not give up a slow
+    stream. quiet: nothing was written since the last look, of which there is one every 7.5 s.
+    """
 
-    def __init__(self, reply: Reply) -> None:
-        self._loop = asyncio.get_running_loop()
+    __slots__ = ("_call", "_dialect", "_head", "_reply", "_timer", "_verbatim", "begun", "quiet")
+
+    def __init__(self, reply: Reply, dialect: Dialect, call: Call, head: Callable[[], bytes]) -> None:
+        """head: the answer's header lines, asked for once the first frame is there."""
         self._reply = reply
-        self.quiet = True
+        self._dialect = dialect
+        self._verbatim = dialect.verbatim
+        self._call: Call | None = call
+        self._head: Callable[[], bytes] | None = head
+        self._timer: asyncio.TimerHandle | None = None
+        self.begun = False
+        self.quiet = False
 
-    def __enter__(self) -> "_KeepAlive":
-        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS / 2, self._tick)
+    def __enter__(self) -> "_Outlet":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _tick(self) -> None:
+    def begin(self, frame: Frame) -> None:
+        assert self._head is not None, "there is one first frame"
+        assert self._call is not None
+        prelude = self._dialect.prelude(self._call)
+        self._reply.start(200, self._head() + _EVENT_STREAM)
+        self.begun = True
+        self._head = self._call = None  # a stream is long
+        self._reply.write(prelude + self._dialect.render(frame.data, stream=True))
+        self._look_again()
+
+    def take(self, frame: Frame) -> bool:
+        reply = self._reply
+        if frame.data:
+            reply.write(frame.data if self._verbatim else self._dialect.render(frame.data, stream=True))
+            self.quiet = False
+        return not reply.paused
+
+    async def drain(self) -> None:
+        await self._reply.drain()
+
+    def _look_again(self) -> None:
+        self.quiet = True
+        self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS / 2, self._look)
+
+    def _look(self) -> None:
         if self.quiet and not self._reply.paused:
             self._reply.write(sse.KEEP_ALIVE)
-        self.quiet = True
-        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS / 2, self._tick)
+        self._look_again()

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+import msgspec
+
 from homeport import clock
 from homeport.backends.capabilities import Header
 from homeport.errors import TooManyHeaders, UnsupportedMediaType
@@ -30,21 +32,23 @@ _SECRET = re.compile(
 )
 
 
-class Seen:
+class Seen(msgspec.Struct):
     """What an inference request says in its headers; what it does not say is empty. custom: at most ten, names in lower
     case."""
 
-    authorization = b""
-    api_key = b""
-    content_type = b""
-    content_encoding = b""
-    idempotency_key = b""
-    cache = b""
-    cache_control = b""
-    fault = b""
-    traceparent = b""
-    tracestate = b""
+    authorization: bytes = b""
+    api_key: bytes = b""
+    content_type: bytes = b""
+    content_encoding: bytes = b""
+    idempotency_key: bytes = b""
+    cache: bytes = b""
+    cache_control: bytes = b""
+    fault: bytes = b""
+    traceparent: bytes = b""
+    tracestate: bytes = b""
     custom: tuple[Header, ...] = ()
+
+    __repr__ = object.__repr__  # a key is not for logs
 
     @property
     def bearer(self) -> bytes | None:

@@ -12,6 +12,8 @@ from homeport.gateway.keyring import Keyring, Principal
 class OpenAIObjects:
     """Errors and answers of the dialect, whoever asks."""
 
+    verbatim = True
+
     def error(self, error: HomeportError) -> bytes:
         return rendering.openai_object(error)
 

@@ -5,8 +5,9 @@ is dropped in silence. The Admin API's rows are in `api/admin`, those of what pr
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from homeport.api import headers
 from homeport.api.asgi import read_body
 from homeport.api.idempotency import once
 from homeport.api.json import json_answer
+from homeport.api.multipart import Filled, Form, FormFile
 from homeport.control.idempotency import Idempotency
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
@@ -47,12 +49,16 @@ class Nothing(fields.Request):
 
 @dataclass(frozen=True)
 class Asked(Generic[Who]):
-    """A request that may be asked, read. body: of the operation's type; values: the query's."""
+    """A request that may be asked, read. body: of the operation's type; values: the query's; headers: names in lower
+    case; file: of a form; head: nothing but the headers of the answer is wanted."""
 
     who: Who
     path: dict[str, str]
     values: dict[str, list[str]]
     body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    file: FormFile | None = None
+    head: bool = False
 
     @property
     def project_id(self) -> str:
@@ -87,8 +93,11 @@ class Asked(Generic[Who]):
             )
         return None if value is None else int(value)
 
-    def window(self, *, default: int = 20, least: int = 1, most: int = 100) -> Window:
-        """limit, after, before, order: as far as the operation has them. Raises InvalidRequest."""
+    def window(self, *, default: int = 20, least: int = 1, most: int = 100, descending: bool = False) -> Window:
+        """limit, after, before, order: as far as the operation has them. descending: unless `order` says otherwise.
+
+        Raises InvalidRequest.
+        """
         limit = self.whole("limit")
         if limit is not None and not least <= limit <= most:
             bound, side = (f">= {least}", "below minimum") if limit < least else (f"<= {most}", "above maximum")
@@ -101,14 +110,15 @@ class Asked(Generic[Who]):
             limit=default if limit is None else limit,
             after=self.text("after"),
             before=self.text("before"),
-            descending=self.choice("order", "asc", "desc") == "desc",
+            descending=self.choice("order", *(("desc", "asc") if descending else ("asc", "desc"))) == "desc",
         )
 
 
 @dataclass(frozen=True)
 class Operation(Generic[Who]):
     """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same. scope: that a key
-    needs, where keys have scopes. answer: an object of the wire, or a Response of its own."""
+    needs, where keys have scopes. answer: an object of the wire, or a Response of its own. form: where the request is
+    no JSON but a form with a file; `body` is of its fields."""
 
     method: str
     path: str
@@ -116,6 +126,20 @@ class Operation(Generic[Who]):
     body: type[fields.Request] = Nothing
     query: Sequence[str] = ()
     scope: str = ""
+    form: Form | None = None
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Of a request. form: that it was read from."""
+
+    raw: bytes
+    form: Filled | None = None
+
+    @property
+    def identity(self) -> bytes:
+        """What an `Idempotency-Key` stands for."""
+        return self.raw if self.form is None else self.form.identity
 
 
 class Endpoint(Generic[Who]):
@@ -136,35 +160,55 @@ class Endpoint(Generic[Who]):
         request = Request(scope)
         operation = self._operations["GET" if request.method == "HEAD" else request.method]
         who = await self._authorize(request, operation.scope)
-        path = _path(request)
-        values = _values(request, operation.query)
+        asked = Asked(
+            who,
+            _path(request),
+            _values(request, operation.query),
+            headers=request.headers,
+            head=request.method == "HEAD",
+        )
+        async with _body(operation, request, receive) as body:
+            if body is None:
+                return
+            response = await self._answer(operation, asked, body, request)
+        await response(scope, receive, send)
 
+    async def _answer(self, operation: Operation[Who], asked: Asked[Who], body: _Body, request: Request) -> Response:
         async def answer() -> Response:
-            body = decode(operation.body, raw) if operation.method == "POST" else None
-            answered = await operation.answer(Asked(who, path, values, body))
+            if operation.method != "POST":
+                answered = await operation.answer(asked)
+            else:
+                decoded = decode(operation.body, body.raw, lax=operation.form is not None)
+                file = None if body.form is None else body.form.file
+                answered = await operation.answer(replace(asked, body=decoded, file=file))
             return answered if isinstance(answered, Response) else json_answer(answered)
 
-        raw, key = b"", b""
-        if operation.method == "POST":
-            seen = headers.read(request.headers.raw)
-            headers.check_media_type(seen)
-            whole = await read_body(receive, LARGEST_BODY)
-            if whole is None:
-                return
-            raw, key = whole, seen.idempotency_key
-        if key:
-            response = await once(
-                self._idempotency,
-                answer,
-                key_id=who.id,
-                path=request.url.path,
-                key=key.decode("latin-1"),
-                body=raw,
-                request_id=scope["homeport.request_id"],
-            )
-        else:
-            response = await answer()
-        await response(scope, receive, send)
+        key = headers.read(request.headers.raw).idempotency_key if operation.method == "POST" else b""
+        if not key:
+            return await answer()
+        return await once(
+            self._idempotency,
+            answer,
+            key_id=asked.who.id,
+            path=request.url.path,
+            key=key.decode("latin-1"),
+            body=body.identity,
+            request_id=request.scope["homeport.request_id"],
+        )
+
+
+@asynccontextmanager
+async def _body(operation: Operation[Any], request: Request, receive: Receive) -> AsyncGenerator[_Body | None, None]:
+    """None when the client left meanwhile. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge, StorageFull."""
+    if operation.method != "POST":
+        yield _Body(b"")
+    elif operation.form is None:
+        headers.check_media_type(headers.read(request.headers.raw))
+        whole = await read_body(receive, LARGEST_BODY)
+        yield None if whole is None else _Body(whole)
+    else:
+        async with operation.form.read(request, receive) as filled:
+            yield None if filled is None else _Body(filled.fields, filled)
 
 
 def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency) -> list[Route]:
@@ -176,15 +220,18 @@ def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], i
     return [Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()]
 
 
-def decode(kind: type[fields.Request], raw: bytes) -> Any:
-    """Nothing at all is an empty object where no member is required. Raises InvalidRequest."""
-    decoder, optional = _decoder(kind)
+def decode(kind: type[fields.Request], raw: bytes, *, lax: bool = False) -> Any:
+    """Nothing at all is an empty object where no member is required. lax: numbers may be texts.
+
+    Raises InvalidRequest.
+    """
+    decoder, optional = _decoder(kind, lax)
     return base.decode(decoder, raw or (b"{}" if optional else b""))
 
 
 @cache
-def _decoder(kind: type[fields.Request]) -> tuple["msgspec.json.Decoder[Any]", bool]:
-    return msgspec.json.Decoder(kind), not any(field.required for field in msgspec.structs.fields(kind))
+def _decoder(kind: type[fields.Request], lax: bool) -> tuple["msgspec.json.Decoder[Any]", bool]:
+    return msgspec.json.Decoder(kind, strict=not lax), not any(field.required for field in msgspec.structs.fields(kind))
 
 
 def _path(request: Request) -> dict[str, str]:

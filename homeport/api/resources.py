@@ -4,6 +4,7 @@ Who asks is told by the dialect; what it may do, by the operation's scope.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -40,7 +41,8 @@ def azure_routes(
     styled: Callable[[Route], BaseRoute],
 ) -> Sequence[BaseRoute]:
     """The same below `/openai`. styled: checks `api-version`, and renders errors Azure's way."""
+    versioned = [replace(operation, query=(*operation.query, "api-version")) for operation in table]
     return [
         styled(Route(route.path.replace("/v1/", "/openai/", 1), route.endpoint, methods=list(route.methods or ())))
-        for route in routes(table, dialect, idempotency)
+        for route in routes(versioned, dialect, idempotency)
     ]

@@ -5,9 +5,9 @@ once it has begun: its first frame exists before any status line is sent, so a r
 broken stream. A plain (not streaming) answer is exactly one frame.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Usage(msgspec.Struct, frozen=True):
     milliseconds: int = 0
 
 
-class Frame:
+class Frame(msgspec.Struct, gc=False):
     """A piece of an answer, ready for the wire.
 
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
@@ -48,16 +48,44 @@ class Frame:
         know it.
     """
 
-    __slots__ = ("data", "kept", "model", "service_tier", "usage")
+    data: bytes
+    usage: Usage | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    kept: Usage | None = None
 
-    def __init__(
-        self, data: bytes, *, usage: Usage | None = None, model: str | None = None, service_tier: str | None = None
-    ) -> None:
-        self.data = data
-        self.usage = usage
-        self.kept: Usage | None = None
-        self.model = model
-        self.service_tier = service_tier
+
+class Outlet(Protocol):
+    """Where the frames of a stream go. Nothing here waits but `drain`."""
+
+    def begin(self, frame: Frame) -> None:
+        """The first."""
+        ...
+
+    def take(self, frame: Frame) -> bool:
+        """One of the others. False: whoever reads is behind, so wait for `drain` before the next."""
+        ...
+
+    async def drain(self) -> None: ...
+
+
+class Rest(Protocol):
+    """Frames after the first. An async generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    async def aclose(self) -> None:
+        """Closing it cancels the work."""
+        ...
+
+
+@runtime_checkable
+class Relayed(Rest, Protocol):
+    """Frames that somebody else's bytes become, the moment that they come."""
+
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """As the loop of `Answer.pour`, without a step of a task and of its generators for each frame."""
+        ...
 
 
 class Answer:
@@ -65,7 +93,7 @@ class Answer:
 
     __slots__ = ("first", "rest")
 
-    def __init__(self, first: Frame, rest: AsyncGenerator[Frame, None] | None = None) -> None:
+    def __init__(self, first: Frame, rest: Rest | None = None) -> None:
         self.first = first
         self.rest = rest
 
@@ -88,12 +116,28 @@ class Answer:
         finally:
             await self.aclose()
 
+    async def pour(self, observe: Callable[[Frame], None], outlet: Outlet) -> None:
+        """All of them into the outlet, each shown to `observe` before. Cancelling it cancels the work."""
+        rest = self.rest
+        try:
+            observe(self.first)
+            outlet.begin(self.first)
+            if isinstance(rest, Relayed):
+                await rest.pour(observe, outlet)
+            elif rest is not None:
+                async for frame in rest:
+                    observe(frame)
+                    if not outlet.take(frame):
+                        await outlet.drain()
+        finally:
+            await self.aclose()
+
     async def aclose(self) -> None:
         if self.rest is not None:
             await self.rest.aclose()
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One inference request on its way to a backend.
 
     body: the request's bytes as they came (but see `ask_for`); fields: the same, decoded one level deep when somebody
@@ -117,67 +161,29 @@ class Call:
         cache).
     """
 
-    __slots__ = (
-        "_fields",
-        "_typed",
-        "batch",
-        "body",
-        "cache",
-        "choices",
-        "endpoint",
-        "fault",
-        "headers",
-        "idempotency_key",
-        "include_usage",
-        "inlined",
-        "max_tokens",
-        "model",
-        "name",
-        "patience",
-        "pieces",
-        "request_id",
-        "stream",
-        "told",
-        "trace",
-    )
+    endpoint: str
+    request_id: str
+    name: str
+    body: bytes
+    stream: bool = False
+    max_tokens: int | None = None
+    choices: int = 1
+    include_usage: bool = False
+    headers: tuple[Header, ...] = ()
+    model: str = ""
+    batch: bool = False
+    idempotency_key: bytes = b""
+    cache: tuple[bytes, bytes] | None = None
+    fault: bytes = b""
+    inlined: msgspec.Raw | None = None
+    patience: float = inf
+    told: list[bytes] = []
+    trace: tuple[Header, ...] = ()
+    pieces: dict[tuple[str, str], dict[int, "Embedded"]] | None = None
+    _fields: dict[str, msgspec.Raw] | None = None
+    _typed: Any = None
 
-    def __init__(
-        self,
-        endpoint: str,
-        request_id: str,
-        name: str,
-        body: bytes,
-        *,
-        stream: bool = False,
-        max_tokens: int | None = None,
-        choices: int = 1,
-        include_usage: bool = False,
-        headers: tuple[Header, ...] = (),
-        model: str = "",
-        batch: bool = False,
-        idempotency_key: bytes = b"",
-    ) -> None:
-        self.endpoint = endpoint
-        self.request_id = request_id
-        self.name = name
-        self.body = body
-        self.stream = stream
-        self.max_tokens = max_tokens
-        self.choices = choices
-        self.include_usage = include_usage
-        self.headers = headers
-        self.model = model
-        self.batch = batch
-        self.idempotency_key = idempotency_key
-        self.cache: tuple[bytes, bytes] | None = None
-        self.fault = b""
-        self.inlined: msgspec.Raw | None = None
-        self.patience = inf
-        self.told: list[bytes] = []
-        self.trace: tuple[Header, ...] = ()
-        self.pieces: dict[tuple[str, str], dict[int, Embedded]] | None = None
-        self._fields: dict[str, msgspec.Raw] | None = None
-        self._typed: object = None
+    __repr__ = object.__repr__  # a prompt is not for logs
 
     def ask_for(self, body: bytes) -> None:
         """Go on with another body: for a part of what the client wants, when the rest is there."""
@@ -201,7 +207,8 @@ class Call:
         """
         if self._typed is None:
             self._typed = decoder.decode(self.body)
-        return self._typed  # type: ignore[return-value]
+        typed: T = self._typed
+        return typed
 
 
 _map = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -9,16 +9,10 @@ from homeport.backends.capabilities import Frame, Usage
 from homeport.wire.embeddings import CreateEmbeddingResponse, Embedding, EmbeddingUsage
 
 
-class Embedded(Frame):
+class Embedded(Frame, kw_only=True):
     """vectors: as they stand in the answer, raw, in the order of the inputs."""
 
-    __slots__ = ("vectors",)
-
-    def __init__(
-        self, data: bytes, vectors: Sequence[msgspec.Raw], *, usage: Usage | None = None, model: str | None = None
-    ) -> None:
-        super().__init__(data, usage=usage, model=model)
-        self.vectors = vectors
+    vectors: Sequence[msgspec.Raw]
 
     @classmethod
     def of(cls, vectors: Sequence[msgspec.Raw], *, tokens: int | None, model: str | None) -> "Embedded":
@@ -26,7 +20,7 @@ class Embedded(Frame):
         data = [Embedding(at, vector) for at, vector in enumerate(vectors)]
         answer = CreateEmbeddingResponse(data, model or "", EmbeddingUsage(tokens or 0, tokens or 0))
         usage = None if tokens is None else Usage(tokens, 0)
-        return cls(msgspec.json.encode(answer), vectors, usage=usage, model=model)
+        return cls(msgspec.json.encode(answer), vectors=vectors, usage=usage, model=model)
 
 
 class _Answer(msgspec.Struct):

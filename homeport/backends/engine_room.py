@@ -5,7 +5,7 @@ alone, and no time is too long: an engine that has much to do says so itself.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.streamed import Streamed
 from homeport.errors import HomeportError, ModelNotReady, UpstreamRefused
 
 #: How often one looks whether the models are there: while one is being loaded, and when all are.
@@ -166,27 +167,16 @@ class Lent:
         try:
             body = relay.body_for(call, ask_usage=True, keep_name=True)
             response = await self._room.request(path, self.name, body, batch=call.batch)
-            if call.stream:
-                events = Events(self.name, hide_usage=not call.include_usage)
-                return await Answer.begun(self._frames(response, events), stream=True)
-            with closing(response):
+            try:
                 if response.status != 200:
                     raise await _refusal(response, self.name)
+                if call.stream:
+                    events = Events(self.name, hide_usage=not call.include_usage)
+                    return await Streamed(response, events, lambda _: self._gone()).begun()
                 return Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))
-        except TransferError:
-            raise self._gone() from None
-
-    async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
-        try:
-            with closing(response):
-                if response.status != 200:
-                    raise await _refusal(response, self.name)
-                while not events.over and (chunk := await response.chunk()):
-                    frame = events.feed(chunk)
-                    if frame is not None:
-                        yield frame
-                events.end()
-                await response.settle()
+            except BaseException:
+                response.close()
+                raise
         except TransferError:
             raise self._gone() from None
 

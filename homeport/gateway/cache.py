@@ -100,6 +100,7 @@ class Cache:
         """Forget everything, here and in Redis. Raises Unavailable: Redis cannot be reached."""
         if self._semantic is not None:
             self._semantic.clear()
+        cache_key.forget()
         await self.store.clear()
 
     def told(self) -> dict[str, int]:
@@ -122,12 +123,11 @@ class Cache:
         rule = self._rule(entry)
         if not rule.on and not (wanted.on and self._policy.by_request):
             return await self._past(entry, wanted, told=wanted.on)
-        asked = cache_key.question(call) if wanted.write and call.endpoint in _KINDS else None
-        if asked is None or asked.get("store"):
-            return await self._past(entry, wanted, told=True)
         headers = call.headers if rule.forwards else ()
-        key = cache_key.key(rule.scope, asked, headers)
-        if key is None:
+        asked = key = None
+        if wanted.write and call.endpoint in _KINDS:
+            asked, key = cache_key.asked(call, rule.scope, headers)
+        if asked is None or key is None or asked.get("store"):
             return await self._past(entry, wanted, told=True)
         asking = _Asking(call.endpoint, key, asked, rule, wanted, headers)
         if call.endpoint == endpoints.EMBEDDINGS.name:

@@ -7,11 +7,12 @@ that is null is one that is absent. What remains is compared whole, names that H
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from homeport.backends.capabilities import Call
+from homeport.backends.capabilities import Call, Header
 from homeport.gateway.keyring import Principal
 from homeport.gateway.routing import Target
 
@@ -27,6 +28,9 @@ _NOT_PART_OF_THE_QUESTION = (
     "prompt_cache_options",
     "prompt_cache_retention",
 )
+#: Bytes of a body whose key is remembered, and how many are: a few megabytes at most.
+_SMALL = 4096
+_MOST_REMEMBERED = 256
 #: Whole numbers above it are not told apart by a float.
 _EXACT = 2**53
 
@@ -42,17 +46,43 @@ _decoder = msgspec.json.Decoder(float_hook=_by_value)
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 
 
+def asked(call: Call, scope: bytes, headers: tuple[Header, ...] = ()) -> tuple[Question | None, bytes | None]:
+    """Its question and key. Who asks again sends the same bytes: what was found for small bodies is remembered, and
+    nobody changes it. A tenth of a hit would be to find it again."""
+    find = _remembered if len(call.body) <= _SMALL else _asked
+    return find(call.body, call.stream, scope, headers)
+
+
+def _asked(
+    body: bytes, stream: bool, scope: bytes, headers: tuple[Header, ...]
+) -> tuple[Question | None, bytes | None]:
+    found = _question(body, stream=stream)
+    return found, None if found is None else key(scope, found, headers)
+
+
+_remembered = lru_cache(maxsize=_MOST_REMEMBERED)(_asked)
+
+
+def forget() -> None:
+    """What is remembered: there are prompts in it."""
+    _remembered.cache_clear()
+
+
 def question(call: Call) -> Question | None:
     """The parameters of a request, by what they mean. None: they cannot be compared."""
+    return _question(call.body, stream=call.stream)
+
+
+def _question(body: bytes, *, stream: bool) -> Question | None:
     try:
-        fields = _decoder.decode(call.body)
+        fields = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError):
         return None
     if not isinstance(fields, dict):
         return None
     for name in _NOT_PART_OF_THE_QUESTION:
         fields.pop(name, None)
-    if not call.stream:
+    if not stream:
         fields.pop("stream", None)
     return {name: value for name, value in fields.items() if value is not None}
 

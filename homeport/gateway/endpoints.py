@@ -118,5 +118,5 @@ EMBEDDINGS = Endpoint(
 
 ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 
-#: What a key may be restricted to: what the endpoints need, and to see which models there are.
-SCOPES = frozenset({"all", "model.read"} | {endpoint.scope for endpoint in ENDPOINTS})
+#: What a key may be restricted to: what the endpoints need, to see which models there are, and what projects own.
+SCOPES = frozenset({"all", "model.read", "files.read", "files.write"} | {endpoint.scope for endpoint in ENDPOINTS})

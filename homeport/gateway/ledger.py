@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 import msgspec
 
@@ -71,58 +70,30 @@ _row = msgspec.msgpack.Decoder(UsageRow)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Entry:
-    """What is known of a request while it runs. Leaving its `with` block closes it. tries: that have failed."""
+class Entry(msgspec.Struct, eq=False):
+    """What is known of a request while it runs. Leaving its `with` block closes it. key_id, name: of the key and of the
+    model, as records have room for them. tries: that have failed."""
 
-    __slots__ = (
-        "_ledger",
-        "_slot",
-        "cache_hit",
-        "call",
-        "endpoint",
-        "first_at",
-        "grant",
-        "kept",
-        "principal",
-        "produced",
-        "ran",
-        "service_tier",
-        "started",
-        "started_at",
-        "target",
-        "targets",
-        "tries",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        ledger: "Ledger",
-        slot: int,
-        endpoint: Endpoint,
-        principal: Principal,
-        call: Call,
-        grant: Grant,
-        targets: Sequence[Target],
-    ) -> None:
-        self._ledger = ledger
-        self._slot = slot
-        self.endpoint = endpoint
-        self.principal = principal
-        self.call = call
-        self.grant = grant
-        self.targets = targets
-        self.started_at = clock.now()
-        self.started = clock.monotonic()
-        self.first_at: float | None = None
-        self.target: Target | None = None
-        self.ran: str | None = None
-        self.service_tier: str | None = None
-        self.usage: Usage | None = None
-        self.cache_hit = False
-        self.kept: Usage | None = None
-        self.tries = 0
-        self.produced = Produced()
+    _ledger: "Ledger"
+    _slot: int
+    endpoint: Endpoint
+    principal: Principal
+    call: Call
+    grant: Grant
+    targets: Sequence[Target]
+    key_id: str
+    name: str
+    started_at: float
+    started: float
+    first_at: float | None = None
+    target: Target | None = None
+    ran: str | None = None
+    service_tier: str | None = None
+    usage: Usage | None = None
+    cache_hit: bool = False
+    kept: Usage | None = None
+    tries: int = 0
+    produced: Produced = msgspec.field(default_factory=Produced)
 
     def __enter__(self) -> "Entry":
         return self
@@ -164,16 +135,17 @@ class Ledger:
         self, endpoint: Endpoint, principal: Principal, call: Call, grant: Grant, targets: Sequence[Target]
     ) -> Entry:
         """Open an entry. Raises Unavailable (503) when it could not be recorded."""
+        key_id, name, now = short(principal.key_id), short(call.name), clock.now()
         opening = Opening(
             call.request_id,
-            clock.now(),
-            short(principal.key_id),
+            now,
+            key_id,
             principal.project,
             principal.user,
             endpoint.name,
             endpoint.page,
-            short(call.name),
-            short(targets[0].model),
+            name,
+            name if targets[0].model == call.name else short(targets[0].model),
             targets[0].local,
             call.stream,
             len(call.body) // 4,
@@ -190,26 +162,28 @@ class Ledger:
                 headers=(("retry-after", "1"),),
             ) from None
         self.watchers.running += 1
-        return Entry(self, slot, endpoint, principal, call, grant, targets)
+        started = clock.monotonic()
+        return Entry(self, slot, endpoint, principal, call, grant, targets, key_id, name, now, started)
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
         ending = Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
         self.watchers.running -= 1
-        unwritten = entry.grant if entry.grant.has_budgets else None
-        usage = entry.usage
+        grant, usage = entry.grant, entry.usage
+        unwritten = grant if grant.has_budgets else None
         if usage is None and not entry.produced:
             usage = _uncounted(entry, outcome)
         if usage is not None:
             row = ending.row(usage, estimated=entry.usage is None and outcome == "completed")
-            entry.grant.settle(used=_generated(entry, usage), cost=nano(row.cost_pico))
-            if row.cost_pico is not None:
-                entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(row.cost_pico).encode())
+            cost = row.cost_pico
+            grant.settle(used=_generated(entry, usage), cost=0 if cost is None else nano(cost))
+            if cost is not None:
+                entry.call.told.append(b"x-homeport-cost: %b\r\n" % dollars(cost).encode())
             self._journal.close(slot, _record(row))
             self._log.put(slot, row, unwritten)
             self.watchers.ended(ending, row)
             return
-        settle, tell = entry.grant.settle_later(), self._told_later(ending)
+        settle, tell = grant.settle_later(), self._told_later(ending)
 
         def counted() -> UsageRow:
             """In the log's thread: what was produced before the client went, or by an upstream that does not count."""
@@ -284,7 +258,7 @@ class Ledger:
         return found
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, eq=False):
     """How an entry ended. ended: of the clock that durations are measured by."""
 
     entry: Entry
@@ -295,22 +269,24 @@ class Ending(NamedTuple):
     ended: float
 
     def row(self, usage: Usage, *, estimated: bool) -> UsageRow:
-        entry, used, tier = self.entry, units(usage), short(self.entry.service_tier or DEFAULT_TIER)
-        call, principal, target = entry.call, entry.principal, entry.target
+        entry, used = self.entry, units(usage)
+        tier = short(entry.service_tier) if entry.service_tier else DEFAULT_TIER
+        call, principal, target, endpoint = entry.call, entry.principal, entry.target, entry.endpoint
         first = entry.first_at if entry.first_at is not None else self.ended
         kept = None if entry.kept is None else units(entry.kept)
+        ran = entry.ran or call.model
         bill = _bill(self.price, used, batch=call.batch, service_tier=tier, cache_hit=entry.cache_hit, kept=kept)
         return UsageRow(
             request_id=call.request_id,
             started_at=entry.started_at,
             ended_at=self.ended_at,
-            key_id=short(principal.key_id),
+            key_id=entry.key_id,
             project_id=principal.project,
             user_id=principal.user,
-            endpoint=entry.endpoint.name,
-            page=entry.endpoint.page,
-            model=short(call.name),
-            ran=short(entry.ran or call.model or call.name),
+            endpoint=endpoint.name,
+            page=endpoint.page,
+            model=entry.name,
+            ran=short(ran) if ran else entry.name,
             backend=target.name if target is not None else "",
             stream=call.stream,
             batch=call.batch,
@@ -340,21 +316,22 @@ class Ending(NamedTuple):
 
 def units(usage: Usage) -> Units:
     """Disjoint classes: what is counted in a part is not counted in its whole."""
+    text = usage.prompt - usage.cached - usage.cache_write - usage.input_audio - usage.input_image
     return Units(
-        input=usage.prompt - usage.cached - usage.cache_write - usage.input_audio - usage.input_image,
-        cached=usage.cached,
-        cache_write=usage.cache_write,
-        input_audio=usage.input_audio,
-        input_image=usage.input_image,
-        output=usage.completion - usage.output_audio,
-        output_audio=usage.output_audio,
+        text,
+        usage.cached,
+        usage.cache_write,
+        usage.input_audio,
+        usage.input_image,
+        usage.completion - usage.output_audio,
+        usage.output_audio,
         images=usage.images,
         characters=usage.characters,
         milliseconds=usage.milliseconds,
     )
 
 
-class _Bill(NamedTuple):
+class _Bill(msgspec.Struct, frozen=True, gc=False):
     pico: int | None
     saved: int | None
     lines: tuple[Line, ...] | None
@@ -375,8 +352,7 @@ def _bill(
     kept: Units | None = None,
 ) -> _Bill:
     """What comes from the cache costs nothing, and what it would have cost is saved: all of a hit, or what was kept."""
-    cost = price.cost(used, batch, service_tier=service_tier) if price is not None else None
-    if price is None or cost is None:
+    if price is None or (cost := price.cost(used, batch, service_tier=service_tier)) is None:
         return _NO_PRICE
     saved = price.cost(kept, batch, service_tier=service_tier) if kept is not None else None
     if cache_hit:
@@ -417,7 +393,7 @@ def nano(pico: int | None) -> int:
 
 def short(name: str) -> str:
     """As much of it as a record has room for, in whole characters."""
-    if len(name) * 4 <= LONGEST_NAME:
+    if len(name) * 4 <= LONGEST_NAME or (len(name) <= LONGEST_NAME and name.isascii()):
         return name
     return name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
 

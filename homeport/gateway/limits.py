@@ -197,12 +197,12 @@ class Plan:
         return lines
 
     def _lines(self, index: int, taken: Taken, amounts: Sequence[float]) -> bytes:
-        limit, period = self.charges[index].limit, self.charges[index].period
-        used = taken.used[index]
-        if taken.refused is None:
+        _, limit, period, _ = self.charges[index]
+        used, refused = taken.used[index], taken.refused
+        if refused is None:
             used += amounts[index]
         remaining = int(limit - used + TOLERANCE)
-        if remaining < 0 or (taken.refused == index and amounts[index] <= limit):
+        if remaining < 0 or (refused == index and amounts[index] <= limit):
             remaining = 0
         reset = used * period / limit if period and limit else 0.0
         return self._headers[index] % (remaining, _go(round(reset * 1000)))
@@ -237,7 +237,7 @@ class Plan:
         )
 
 
-class Grant:
+class Grant(msgspec.Struct, eq=False):
     """What was reserved for one request. Leaving its `with` block settles it, unless that was done before.
 
     used: tokens that it really took; cost: what it really cost in nanodollars. None: as much as was reserved.
@@ -247,36 +247,18 @@ class Grant:
     database on disk, one grant stands for all that count against the same budgets (`join`).
     """
 
-    __slots__ = (
-        "_buckets",
-        "_charges",
-        "_places",
-        "_session",
-        "_shared",
-        "_spent",
-        "_strict",
-        "_unwritten",
-        "cost",
-        "money",
-        "tokens",
-        "used",
-    )
-
-    def __init__(
-        self, shared: Shared, plan: Plan, charges: tuple[Charge, ...], wanted: Wanted, session: int, *, strict: bool
-    ) -> None:
-        self._shared = shared
-        self._charges: tuple[Charge, ...] = charges
-        self._buckets = plan.buckets
-        self._places = plan.places
-        self._session = session
-        self._strict = strict
-        self._unwritten: tuple[Charge, ...] = ()
-        self._spent = 0
-        self.tokens = wanted.tokens
-        self.money = wanted.money
-        self.used: int | None = None
-        self.cost: int | None = None
+    _shared: Shared
+    _charges: tuple[Charge, ...]
+    _buckets: int
+    _places: int
+    _session: int
+    _strict: bool
+    tokens: int
+    money: int
+    _unwritten: tuple[Charge, ...] = ()
+    _spent: int = 0
+    used: int | None = None
+    cost: int | None = None
 
     def __enter__(self) -> "Grant":
         return self
@@ -385,7 +367,7 @@ class Limits:
             charges, settled = plan.with_money(wanted.budgets)
             amounts += [wanted.money] * len(wanted.budgets)
         if not charges:
-            return Grant(self._shared, plan, (), wanted, 0, strict=self._strict)
+            return Grant(self._shared, (), plan.buckets, plan.places, 0, self._strict, wanted.tokens, wanted.money)
         taken = await self._shared.take(charges, amounts)
         if taken.missing and taken.refused is None:
             taken = await self._take_seeded(charges, amounts)
@@ -395,7 +377,16 @@ class Limits:
             told.append(lines)
         if taken.refused is not None:
             raise seen.refusal(taken, amounts, model=model, organization=principal.organization)
-        return Grant(self._shared, plan, settled, wanted, taken.session, strict=self._strict)
+        return Grant(
+            self._shared,
+            settled,
+            plan.buckets,
+            plan.places,
+            taken.session,
+            self._strict,
+            wanted.tokens,
+            wanted.money,
+        )
 
     async def _take_seeded(self, charges: Sequence[Charge], amounts: Sequence[float]) -> Taken:
         """One at a time: whoever waited finds it done."""

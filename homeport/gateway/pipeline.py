@@ -7,11 +7,11 @@ ledger     an entry is opened, and closed exactly once
 steps      cache, recording, attempts: each answers, or asks the next (`Step`)
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from homeport import clock
-from homeport.backends.capabilities import Answer, Call, Frame
+from homeport.backends.capabilities import Answer, Call, Frame, Outlet
 from homeport.errors import HomeportError, Unavailable
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -46,19 +46,10 @@ class StraightLine:
             entry.observe(frame)
             return frame
 
-    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call) -> AsyncGenerator[Frame, None]:
-        """Frames of the answer, as `plain`; errors before the first are the HTTP error. Closing it is cancelling it."""
+    async def stream(self, endpoint: Endpoint, principal: Principal, call: Call, outlet: Outlet) -> None:
+        """Frames of the answer into the outlet, as `plain`: errors before the first are the HTTP error."""
         with await self._admitted(endpoint, principal, call) as entry:
-            answer = await self._answer(entry)
-            try:
-                entry.observe(answer.first)
-                yield answer.first
-                if answer.rest is not None:
-                    async for frame in answer.rest:
-                        entry.observe(frame)
-                        yield frame
-            finally:
-                await answer.aclose()
+            await (await self._answer(entry)).pour(entry.observe, outlet)
 
     async def _admitted(self, endpoint: Endpoint, principal: Principal, call: Call) -> "Entry":
         """Leaving its `with` block settles what was reserved and closes the ledger's entry."""

@@ -14,7 +14,6 @@ import calendar
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -59,8 +58,7 @@ _OTHER_PRICES = ("per_image", "per_minute", "per_million_characters")
 _NEVER_PRIORITY = ("default", "flex", "scale")
 
 
-@dataclass(slots=True)
-class Units:
+class Units(msgspec.Struct, gc=False):
     """What was used, in classes that do not overlap. Numbers below zero count as zero.
 
     Tokens: input and output are text, or whatever the backend did not tell apart; `training` those of a fine-tuning
@@ -99,7 +97,7 @@ class Line(NamedTuple):
     pico: int
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     pico: int
 
@@ -113,14 +111,17 @@ class Rate(NamedTuple):
     dollars: Decimal
 
     def line(self, quantity: int) -> Line:
-        return Line(self.item, quantity, self.unit, self.dollars, quantity * self.atto // _ATTO_PER_PICO)
+        item, unit, atto, dollars = self
+        return Line(item, quantity, unit, dollars, quantity * atto // _ATTO_PER_PICO)
 
 
 class Tariff(NamedTuple):
-    """The rates of prompts longer than `above` tokens. images: by size, `""` for every other."""
+    """The rates of prompts longer than `above` tokens. rates: those of `tokens`, in the order of _TOKENS. images: by
+    size, `""` for every other."""
 
     above: int
     tokens: Mapping[str, Rate]
+    rates: tuple[Rate | None, ...]
     images: Mapping[str, Rate]
     characters: Rate | None
     seconds: Rate | None
@@ -160,13 +161,17 @@ class Price:
         input does not come on top. service_tier: what the answer says it was served in; one that has no price of its
         own costs the standard price.
         """
-        tariff = self._tariff(units.prompt, batch, service_tier)
+        tariffs = self._of_mode(batch, service_tier)
+        tariff = tariffs[0] if len(tariffs) == 1 else _reached(tariffs, units.prompt)
         lines: list[Line] = []
-        for name, quantity in zip(_TOKENS, _tokens(units), strict=True):
+        pico = 0
+        for rate, quantity in zip(tariff.rates, _tokens(units), strict=True):
             if quantity > 0:
-                if (rate := tariff.tokens.get(name)) is None:
+                if rate is None:
                     return None
-                lines.append(rate.line(quantity))
+                line = rate.line(quantity)
+                lines.append(line)
+                pico += line.pico
         if units.images or units.characters or units.milliseconds:
             for quantity, rate in (
                 (units.images, tariff.images.get(units.size) or tariff.images.get("")),
@@ -177,7 +182,8 @@ class Price:
                     if rate is None:
                         return None
                     lines.append(rate.line(quantity))
-        return Cost(tuple(lines), sum([line.pico for line in lines]))
+                    pico += lines[-1].pico
+        return Cost(tuple(lines), pico)
 
     def worst(
         self,
@@ -214,16 +220,8 @@ class Price:
 
     def _of_mode(self, batch: bool, service_tier: str) -> tuple[Tariff, ...]:
         """A batch is what we know to be one; an answer cannot say it of itself."""
-        if service_tier == "batch" and not batch:
-            return self.modes["standard"]
-        return self.modes.get("batch" if batch else service_tier) or self.modes["standard"]
-
-    def _tariff(self, prompt: int, batch: bool, service_tier: str) -> Tariff:
-        tariffs = self._of_mode(batch, service_tier)
-        for tariff in reversed(tariffs):
-            if prompt > tariff.above:
-                return tariff
-        return tariffs[0]
+        mode = "batch" if batch else service_tier
+        return self.modes["standard"] if mode not in self.modes or (mode == "batch" and not batch) else self.modes[mode]
 
     def __repr__(self) -> str:
         return f"<Price {self.rule}>"
@@ -289,6 +287,11 @@ def _worst(tariffs: Sequence[Tariff], prompt_tokens: int, answer_tokens: int) ->
     prompt = max(tariff.dearest(_PROMPT) for tariff in reached)
     answer = max(tariff.dearest(_ANSWER) for tariff in reached)
     return -(-(prompt_tokens * prompt + answer_tokens * answer) // _ATTO_PER_PICO)
+
+
+def _reached(tariffs: Sequence[Tariff], prompt: int) -> Tariff:
+    """The one for a prompt of so many tokens."""
+    return next((tariff for tariff in reversed(tariffs) if prompt > tariff.above), tariffs[0])
 
 
 def _names(model: str) -> Iterator[str]:
@@ -370,6 +373,7 @@ def _tariff(name: str, above: int, row: Mapping[str, Any], where: str) -> Tariff
     return Tariff(
         above,
         tokens,
+        tuple(map(tokens.get, _TOKENS)),
         images,
         rate(characters, "per_million_characters", "{}, characters", "characters", _PER_MILLION)
         if characters is not None

@@ -11,8 +11,9 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from homeport import clock, ids
@@ -22,6 +23,8 @@ log = logging.getLogger("homeport")
 
 #: Bytes that go to the disk at once, in a thread; until then they wait in memory.
 PIECE = 2**20
+#: Bytes that are read at once: little enough that whoever looks at their lines meanwhile does not hold up others.
+_READ_PIECE = 2**16
 #: Seconds. What is younger may be of a process that has not come to lock it, or is about to give it a row.
 OLD = 3600.0
 
@@ -67,6 +70,15 @@ class Staged:
         """All of it is on the disk. Raises StorageFull, Unavailable."""
         await self._put_down()
         await asyncio.to_thread(self._sync)
+
+    async def read(self) -> AsyncGenerator[bytes, None]:
+        """What was written so far, in pieces of 64 kB. Raises StorageFull, Unavailable."""
+        await self._put_down()
+        with disk(self.path.parent):
+            file = await asyncio.to_thread(FileIO, self.path)
+            with file:
+                while piece := await asyncio.to_thread(file.read, _READ_PIECE):
+                    yield piece
 
     async def drop(self) -> None:
         await asyncio.to_thread(self._drop)

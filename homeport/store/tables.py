@@ -260,6 +260,8 @@ files = Table(
     Column("status_details", Text),
     Index("ix_files_project_id", "project_id", "seq"),
     Index("ix_files_purpose", "project_id", "purpose", "seq"),
+    #: What a project keeps is summed up whenever something is added.
+    Index("ix_files_bytes", "project_id", "bytes"),
     Index("ix_files_digest", "digest"),
     Index("ix_files_expires_at", "expires_at"),
     sqlite_autoincrement=True,

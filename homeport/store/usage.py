@@ -17,6 +17,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol
 
+import msgspec
+
 from homeport import clock
 from homeport.errors import Unavailable
 from homeport.store.database import Database
@@ -53,15 +55,12 @@ class Unwritten(Protocol):
         ...
 
 
-class Waiting:
+class Waiting(msgspec.Struct, eq=False):
     """A row that waits. row: or what makes it, called in the thread: counting tokens takes its time."""
 
-    __slots__ = ("row", "slot", "unwritten")
-
-    def __init__(self, slot: int, row: UsageRow | Callable[[], UsageRow], unwritten: Unwritten | None = None) -> None:
-        self.slot = slot
-        self.row = row
-        self.unwritten = unwritten
+    slot: int
+    row: UsageRow | Callable[[], UsageRow]
+    unwritten: Unwritten | None = None
 
     def made(self) -> UsageRow:
         if not isinstance(self.row, UsageRow):

@@ -74,7 +74,11 @@ class Batch:
     def of(cls, rows: Sequence[UsageRow]) -> "Batch":
         ready: list[Ready] = []
         for piece in _pieces(rows, _Turns()):
-            ready += map(_ready, map(harmless, piece) if _odd(piece) else piece)
+            values = [*map(msgspec.structs.astuple, piece)]
+            if _odd(values):
+                piece = [*map(harmless, piece)]
+                values = [*map(msgspec.structs.astuple, piece)]
+            ready += map(_with_lines, map(list, values), map(_lines, piece))
         return cls(ready)
 
     @property
@@ -139,10 +143,6 @@ def _counted(rows: Sequence[Ready]) -> Sequence[int]:
     return [len(rows), *map(sum, counts), sum(known), sum(filter(None, saved)), len(rows) - len(known)]
 
 
-def _ready(row: UsageRow) -> Ready:
-    return _with_lines([*msgspec.structs.astuple(row)], _lines(row))
-
-
 def _with_lines(values: list[Any], lines: Sequence[Line] | None) -> Ready:
     if lines is not None:
         values[_LINES] = msgspec.json.encode(lines).decode()
@@ -158,9 +158,9 @@ def _lines(row: UsageRow) -> Sequence[Line] | None:
     return row.price_lines
 
 
-def _odd(rows: Sequence[UsageRow]) -> bool:
+def _odd(rows: Sequence[tuple[Any, ...]]) -> bool:
     """Some of it came from outside and is what no database takes. One odd row must not hold up those behind it."""
-    columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+    columns = list(zip(*rows, strict=True))
     counts, money = columns[_COUNTS], [pico for pico in (*columns[_COST], *columns[_SAVED]) if pico is not None]
     if min(map(min, counts)) < 0 or max(map(max, counts)) > MOST or max(money, default=0) > MOST_PICO:
         return True

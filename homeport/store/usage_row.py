@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 
-class UsageRow(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
+class UsageRow(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
     """What is kept of a request: the columns of `usage`, in their order; what they mean stands there.
 
     status: 0 when none was sent. price_lines: line item, quantity, unit, dollars a unit, picodollars; together they are

@@ -3,7 +3,7 @@
 This is all that a request to an upstream is decoded: names that Homeport does not know pass, because the upstream may.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ class _Fields(msgspec.Struct):
     best_of: int | None = None
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, gc=False):
     """max_tokens: over all choices of a prompt. choices: how many answers are made of each prompt.
     body: with `model` in it."""
 

@@ -242,6 +242,60 @@ def test_nobody_reads_so_the_upstream_waits() -> None:
     run(work)
 
 
+@LOOPS
+def test_what_is_poured_stops_for_as_long_as_the_sink_wants(loop: Any) -> None:
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        large = b"".join(b"%08d" % number for number in range(2**16))
+        fake.script.append(lambda visit: visit.send(whole(large)))
+        with closing(await client.request("GET", "/models")) as response:
+            poured, pauses = bytearray(), 0
+
+            def sink(chunk: bytes) -> bool:
+                poured.extend(chunk)
+                return len(poured) // 2**17 == (len(poured) - len(chunk)) // 2**17  # a pause in every 128 kB
+
+            while await response.pour(sink):
+                pauses, had = pauses + 1, len(poured)
+                await asyncio.sleep(0.02)
+                assert len(poured) == had
+        assert poured == large
+        assert 1 < pauses <= 4
+        await get(client)
+        assert fake.connections == 1
+
+    run(work, loop=loop)
+
+
+def test_what_a_sink_raises_is_told_and_ends_the_work() -> None:
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        fake.script.append(faults.endless(head(), b"x" * 1024))
+
+        def sink(chunk: bytes) -> bool:
+            raise ZeroDivisionError
+
+        with closing(await client.request("GET", "/models")) as response, pytest.raises(ZeroDivisionError):
+            await response.pour(sink)
+        assert await asyncio.to_thread(fake.received[0].left.wait, 2)
+
+    run(work)
+
+
+def test_what_is_poured_is_cut_with_the_connection() -> None:
+    async def work(client: Client, fake: FakeUpstream) -> None:
+        fake.script.append(faults.cut_after(lambda _: head(content_length="10") + b"abc"))
+        poured = bytearray()
+
+        def sink(chunk: bytes) -> bool:
+            poured.extend(chunk)
+            return True
+
+        with closing(await client.request("GET", "/models")) as response, pytest.raises(Cut):
+            await response.pour(sink)
+        assert poured == b"abc"
+
+    run(work)
+
+
 def test_a_cancelled_request_cuts_the_connection() -> None:
     async def work(client: Client, fake: FakeUpstream) -> None:
         fake.script.append(faults.silence)

@@ -7,10 +7,12 @@ import asyncio
 import copy
 import re
 import ssl
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
 
 from homeport.backends.capabilities import Header
 from homeport.backends.upstreams.connection import Connection, Deadlines, headers_of
@@ -29,17 +31,14 @@ _UNIX = "http+unix"
 _LONGEST_SOCKET = 107
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """An answer whose head is here. Read it to its end, or close it: closing early ends the upstream's work, too."""
 
-    __slots__ = ("_connection", "_headers", "_pool", "_top", "status")
-
-    def __init__(self, pool: Pool, connection: Connection) -> None:
-        self._pool = pool
-        self._connection: Connection | None = connection
-        self.status = connection.status
-        self._top = connection.top
-        self._headers: list[Header] | None = None
+    _pool: Pool
+    _connection: Connection | None
+    status: int
+    _top: bytes
+    _headers: list[Header] | None = None
 
     @property
     def headers(self) -> list[Header]:
@@ -63,6 +62,10 @@ class Response:
     def chunk(self) -> Coroutine[Any, Any, bytes]:
         """The next piece of the body, b"" at the end. Raises TransferError."""
         return self._connection.chunk() if self._connection is not None else _nothing()
+
+    def pour(self, sink: Callable[[bytes], bool]) -> Coroutine[Any, Any, bool]:
+        """As Connection.pour."""
+        return self._connection.pour(sink) if self._connection is not None else _over()
 
     async def read(self, most: int) -> bytes:
         """The whole body, up to `most` bytes. Raises TransferError."""
@@ -151,16 +154,25 @@ class Client:
         return self._pool.load
 
     async def request(
-        self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"", *, batch: bool = False
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        *,
+        lines: bytes = b"",
+        batch: bool = False,
     ) -> Response:
-        """Send, and wait for the head of the answer. Raises TransferError, ValueError for an unsafe header. batch: a
-        line of a batch, which waits for a connection behind everybody else, and not in vain.
+        """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which none but
+        us has a say. batch: a line of a batch, which waits for a connection behind everybody else, and not in vain.
+        Raises TransferError, ValueError for an unsafe header.
 
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
         answer, the request is sent once more over a new one.
         """
         start = self._starts.get((method, path)) or self._start(method, path)
-        head = b"%b%bcontent-length: %d\r\n\r\n" % (start, _lines(headers), len(body))
+        more = _lines(headers) if headers else b""
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (start, lines, more, len(body))
         pool = self._pool
         connection = await pool.take_for_batch() if batch else pool.kept() or await pool.take()
         try:
@@ -171,7 +183,7 @@ class Client:
             if not isinstance(error, Cut) or error.heard or connection.requests < 2:
                 raise
         else:
-            return Response(pool, connection)
+            return Response(pool, connection, connection.status, connection.top)
         pool.close_idle()  # they are as old
         connection = await pool.take_for_batch() if batch else await pool.take()
         try:
@@ -180,7 +192,7 @@ class Client:
         except BaseException:
             pool.give_back(connection)
             raise
-        return Response(pool, connection)
+        return Response(pool, connection, connection.status, connection.top)
 
     async def close(self) -> None:
         """Close every connection, the busy ones as well."""
@@ -197,6 +209,10 @@ class Client:
 
 async def _nothing() -> bytes:
     return b""
+
+
+async def _over() -> bool:
+    return False
 
 
 def _lines(headers: Sequence[Header]) -> bytes:

@@ -46,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
+        self._raised: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look_at = float("inf")
         self._deadline = float("inf")
@@ -103,15 +105,54 @@ class Connection(asyncio.Protocol):
                 raise self.error
             self._waiter = self._loop.create_future()
             await self._waiter
-        body = self._body
-        if not body:
+        if not self._body:
             return b""
-        chunk = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        self._size = 0
+        chunk = self._taken()
         if self._reading_paused:
             self._read_on()
         return chunk
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give what comes of the body to `sink`, in the callback in which it comes: nobody has to wake up for it.
+
+        False: that was all. True: `sink` has returned False and wants nothing for now; nothing is read until somebody
+        asks again. Raises TransferError, and what `sink` raises.
+        """
+        if self._body and not sink(self._taken()):
+            return True
+        self._read_on()
+        self._sink = sink
+        try:
+            while not self.done and self._is_pouring():
+                if self.error is not None:
+                    raise self.error
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            if self._raised is not None:
+                raise self._raised
+            return not self._is_pouring()
+        finally:
+            self._sink = self._raised = None  # they lead here
+
+    def _is_pouring(self) -> bool:
+        """The sink takes more."""
+        return self._sink is not None
+
+    def _taken(self) -> bytes:
+        """What has come of the body since the last time."""
+        body = self._body
+        chunk = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        self._size = 0
+        return chunk
+
+    def _stop_pouring(self) -> None:
+        """The sink takes no more; what it raised is for whoever pours."""
+        self._sink = None
+        if not self.done and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._wake()
 
     async def whole(self, most: int) -> bytes:
         """The whole body. Raises TooLarge when it is more than `most` bytes."""
@@ -127,6 +168,7 @@ class Connection(asyncio.Protocol):
 
     def hurry(self, seconds: float) -> None:
         """The answer must end within so many seconds."""
+        self._read_on()
         now = self._loop.time()
         self._latest = min(self._latest, now + seconds)
         self._patience = seconds
@@ -238,6 +280,15 @@ class Connection(asyncio.Protocol):
             self._fail(Broken("the upstream wants to speak another protocol", heard=True))
         except httptools.HttpParserError:
             self._fail(Broken("the upstream does not speak HTTP/1.1", heard=True))
+        body = self._body
+        if self._sink is not None and body:
+            try:
+                if not self._sink(body[0] if len(body) == 1 else b"".join(body)):
+                    self._stop_pouring()
+            except BaseException as error:
+                self._raised = error
+                self._stop_pouring()
+            body.clear()
         if self._beside_body > LARGEST_HEAD and not self.done:
             self._fail(TooLarge("the upstream's headers are too large", heard=True))
 
@@ -258,6 +309,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._beside_body = 0
         self._body.append(body)
+        if self._sink is not None:
+            return  # it gets all of what is being read at once
         self._size += len(body)
         if self._most:
             self._check_size()

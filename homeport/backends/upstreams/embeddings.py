@@ -80,7 +80,7 @@ def whole(body: bytes, upstream: str, count: int | None) -> Embedded:
     if vectors is None or (count is not None and len(vectors) != count):
         raise malformed(upstream)
     usage = answer.usage.counted() if answer.usage else None
-    return Embedded(body, vectors, usage=usage, model=answer.model)
+    return Embedded(body, vectors=vectors, usage=usage, model=answer.model)
 
 
 def joined(answers: Sequence[Embedded]) -> Embedded:

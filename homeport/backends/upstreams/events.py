@@ -15,6 +15,9 @@ from homeport.errors import HomeportError
 LARGEST_EVENT = 16 * 2**20
 _DONE = (b"data: [DONE]", b"data:[DONE]")
 _NO_USAGE = (b',"usage":null', b', "usage": null')
+#: How an event ends that has none. Of a name that stands there twice the last one holds, so it has none.
+_NO_COUNTS = b',"usage":null}\n\n'
+_UNCOUNTED = len(_NO_COUNTS)
 
 
 class _Event(msgspec.Struct):
@@ -48,24 +51,22 @@ class Events:
         self._first = True
         self._done = False
         self._error: HomeportError | None = None
-
-    @property
-    def over(self) -> bool:
-        return self._done or self._error is not None
+        self.over = False
 
     def feed(self, chunk: bytes) -> Frame | None:
         """What can be passed on now. Raises UpstreamFailed for what is no event stream."""
         if b"\r" in chunk or self._torn_return:
             chunk = self._without_returns(chunk)
         events = chunk if not self._rest and chunk[-2:] == b"\n\n" else self._whole_events(chunk)
-        if events[:7] != b"data: {" or events.find(b"\n") != len(events) - 2:  # not one event of one line, the usual
+        one = events[:7] == b"data: {" and events.find(b"\n") == len(events) - 2  # of one line: the usual
+        if not one:
             if b"[DONE]" in events:
                 events = self._until_done(events)
             if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
                 events = _cleaned(events)
             if b"data:" not in events:
                 return None
-        if not is_text(events):
+        if not events.isascii() and not is_text(events):
             events = self._until_torn(events)
         if b'"error"' in events:
             events = self._until_error(events)
@@ -76,12 +77,16 @@ class Events:
             self._first = False
             first = self._begin(events)
             frame.model, frame.service_tier = first.model, first.service_tier
-        if b'"usage"' in events:
+        if one and self._hide and events[-_UNCOUNTED:] == _NO_COUNTS:  # the usual, from those that are asked for it
+            frame.data = events = events[:-_UNCOUNTED] + b"}\n\n"
+        elif b'"usage"' in events:
             self._take_usage(frame)
-        if frame.data:
-            self._last.append(frame.data)
-            if len(self._last) > _KEPT:
-                del self._last[0]
+            events = frame.data
+        if events:
+            last = self._last
+            last.append(events)
+            if len(last) > _KEPT:
+                del last[0]
         return frame
 
     def end(self) -> None:
@@ -119,14 +124,14 @@ class Events:
     def _until_done(self, events: bytes) -> bytes:
         for event, place in _each(events):
             if any(line.startswith(_DONE) for line in event.split(b"\n")):
-                self._done = True
+                self._done = self.over = True
                 return events[:place]
         return events
 
     def _until_torn(self, events: bytes) -> bytes:
         for event, place in _each(events):
             if not is_text(event):
-                self._error = failures.malformed(self._upstream)
+                self._error, self.over = failures.malformed(self._upstream), True
                 return events[:place]
         return events
 
@@ -135,7 +140,7 @@ class Events:
         for event, place in _each(events):
             read = _read(event) if b'"error"' in event else None
             if read is not None and read.error is not None and not read.choices:
-                self._error = failures.in_stream(read.error)
+                self._error, self.over = failures.in_stream(read.error), True
                 return events[:place]
         return events
 

@@ -1,7 +1,7 @@
 """Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from homeport.backends.upstreams.doors import Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
 from homeport.backends.upstreams.images import Images
+from homeport.backends.upstreams.streamed import Streamed
 from homeport.errors import HomeportError
 from homeport.settings import DEFAULT_BASE_URL, Upstream
 
@@ -200,23 +201,23 @@ class OpenAIUpstream:
         body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
         if call.stream:
             call.forget_fields()
-        path, headers = self._path(path, call), relay.passed_on(call)
+        path, headers, lines = self._path(path, call), relay.passed_on(call), relay.lines(call)
         tried: list[Tried] = []
         while True:
             try:
-                response = await way.door.client.request("POST", path, headers, body, batch=call.batch)
+                response = await way.door.client.request("POST", path, headers, body, lines=lines, batch=call.batch)
                 if response.mentions(_LIMITS):
                     doors.learn(way, response.headers)
-                if call.stream:
-                    events = Events(self.name, hide_usage=ask_usage and not call.include_usage)
-                    answer = await Answer.begun(self._frames(response, events), stream=True)
-                else:
-                    try:
-                        if response.status != 200:
-                            raise await failures.refusal(response, self.name)
+                try:
+                    if response.status != 200:
+                        raise await failures.refusal(response, self.name)
+                    if call.stream:
+                        answer = await self._streamed(response, hide_usage=ask_usage and not call.include_usage)
+                    else:
                         answer = Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))
-                    finally:
-                        response.close()
+                except BaseException:
+                    response.close()
+                    raise
             except TransferError as error:
                 way = doors.another(way, call, self._failure(error), tried)
             except HomeportError as error:
@@ -232,22 +233,12 @@ class OpenAIUpstream:
     def _failure(self, error: TransferError) -> HomeportError:
         return failures.failure(error, self.name, again_unanswered=self._settings.retry_unanswered)
 
-    async def _frames(self, response: Response, events: Events) -> AsyncGenerator[Frame, None]:
-        try:
-            with closing(response):
-                if response.status != 200:
-                    raise await failures.refusal(response, self.name)
-                if not response.header(b"content-type").lower().startswith(b"text/event-stream"):
-                    raise failures.malformed(self.name)
-                response.forget_head()
-                while not events.over and (chunk := await response.chunk()):
-                    frame = events.feed(chunk)
-                    if frame is not None:
-                        yield frame
-                events.end()
-                await response.settle()
-        except TransferError as error:
-            raise self._failure(error) from None
+    def _streamed(self, response: Response, *, hide_usage: bool) -> Coroutine[Any, Any, Answer]:
+        """Once its first frame is there."""
+        if not response.header(b"content-type").lower().startswith(b"text/event-stream"):
+            raise failures.malformed(self.name)
+        response.forget_head()
+        return Streamed(response, Events(self.name, hide_usage=hide_usage), self._failure).begun()
 
 
 def _keys(settings: Upstream) -> tuple[str | None, ...]:

@@ -1,5 +1,7 @@
 """What goes to an upstream, and whole answers back: untouched where nothing changes."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from homeport.backends.capabilities import Call, Frame, Header, Usage
@@ -28,7 +30,8 @@ class Counts(msgspec.Struct):
         read, written = self.prompt_tokens_details, self.completion_tokens_details
         cached = stored = heard = seen = spoken = 0
         if read is not None:
-            cached = min(_sane(read.cached_tokens), prompt)
+            if read.cached_tokens:
+                cached = min(_sane(read.cached_tokens), prompt)
             left = prompt - cached
             if read.cache_write_tokens:
                 left -= (stored := min(_sane(read.cache_write_tokens), left))
@@ -43,7 +46,7 @@ class Counts(msgspec.Struct):
 
 def _sane(count: int | None) -> int:
     """No upstream's nonsense gets into the records."""
-    return min(max(count or 0, 0), _MOST_TOKENS)
+    return count if count is not None and 0 < count < _MOST_TOKENS else min(max(count or 0, 0), _MOST_TOKENS)
 
 
 class Choice(msgspec.Struct):
@@ -97,15 +100,13 @@ def is_text(data: bytes) -> bool:
     return True
 
 
-def passed_on(call: Call) -> list[Header]:
-    """Headers of one request: the client's own, our id for finding it in the upstream's log, what it is known by when
-    it is sent again, and its trace."""
-    headers: list[Header] = [
-        (b"content-type", b"application/json"),
-        (b"x-client-request-id", call.request_id.encode()),
-        *call.headers,
-        *call.trace,
-    ]
-    if call.idempotency_key:
-        headers.append((b"idempotency-key", call.idempotency_key))
-    return headers
+def passed_on(call: Call) -> Sequence[Header]:
+    """Headers of one request that others have a say in: the client's own, and those of its trace."""
+    return (*call.headers, *call.trace) if call.trace else call.headers
+
+
+def lines(call: Call) -> bytes:
+    """Those that are ours, with the id for finding the request in the upstream's log, and what it is known by when it
+    is sent again."""
+    ours = b"content-type: application/json\r\nx-client-request-id: %b\r\n" % call.request_id.encode()
+    return b"%bidempotency-key: %b\r\n" % (ours, call.idempotency_key) if call.idempotency_key else ours

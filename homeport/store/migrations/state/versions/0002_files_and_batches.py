@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_files_id"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_files_bytes", "files", ["project_id", "bytes"], unique=False)
     op.create_index("ix_files_digest", "files", ["digest"], unique=False)
     op.create_index("ix_files_expires_at", "files", ["expires_at"], unique=False)
     op.create_index("ix_files_project_id", "files", ["project_id", "seq"], unique=False)

@@ -55,6 +55,7 @@ from homeport.settings import (
     first_key,
 )
 from homeport.siblings import Gathering, Siblings
+from homeport.store import restoring
 from homeport.telemetry import EngineNumbers, Numbers, Seen
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     from homeport.durable import Durable
 
     organization = settings.server.organization
+    restoring.check(settings.data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"

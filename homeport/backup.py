@@ -8,13 +8,13 @@ along where that is wished: `homeport pull` brings them anew. Rows of usage that
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from homeport import __version__, clock
-from homeport.backends.weights.progress import Progress
+from homeport.backends.weights.progress import Progress, of_long
 from homeport.errors import ContentMissing, HomeportError, SettingsError
 from homeport.settings import Settings
 from homeport.store import archive, blobs, copies, migrations
@@ -93,6 +93,7 @@ async def _can_hold(state: Database) -> bool:
 async def _take_rows(databases: dict[str, Database], taken: _Taken, hold: Hold | None) -> dict[str, int]:
     """Returns the blobs that they refer to: digest -> bytes."""
     wanted: dict[str, int] = {}
+    progress, done = Progress("rows", 0), 0
     async with AsyncExitStack() as stack:
         # All of one moment: on PostgreSQL in one transaction, on SQLite in two that begin at once.
         connections = {one: await stack.enter_async_context(one.read()) for one in {*databases.values()}}
@@ -106,77 +107,69 @@ async def _take_rows(databases: dict[str, Database], taken: _Taken, hold: Hold |
             if history == "state":
                 wanted = {**await copies.wanted_blobs(connection, found[history])}
             for table in copies.copied(found[history]):
-                rows, names = 0, []
+                rows, names = 0, list[str]()
                 async with aclosing(copies.parts(connection, table)) as parts:
                     async for part in parts:
                         names.append(f"{history}/{table.name}-{len(names) + 1:05}.msgpack")
                         taken.parts[names[-1]] = _put(taken.writer, names[-1], part.data)
                         rows += part.rows
+                        done += len(part.data)
+                        progress.at(done)
                         if hold is not None:
                             await hold.beat()
                 sequence = await copies.sequence(connection, table)
                 columns = [str(column.name) for column in table.columns]
                 taken.tables.append(Copy(history, str(table.name), columns, rows, names, sequence))
+    progress.done(done)
     if "state" not in taken.forms:
         raise SettingsError("There is nothing to back up: the database is empty.")
     return wanted
 
 
 async def _take_blobs(kept: Blobs, wanted: dict[str, int], taken: _Taken, hold: Hold | None) -> None:
-    progress, done = Progress("files", sum(wanted.values())), 0
+    progress, done = of_long("files", sum(wanted.values())), 0
     for digest, size in wanted.items():
-        sha256 = hashlib.sha256()
+        sha256, left = hashlib.sha256(), size
         taken.writer.begin(archive.blob_name(digest), size)
-        async with aclosing(_exactly(kept, digest, size)) as pieces:
-            async for piece, is_its in pieces:
-                taken.writer.write(piece)
-                if is_its:
+        with suppress(ContentMissing):
+            async with aclosing(kept.read(digest, 0, size)) as pieces:
+                async for piece in pieces:
+                    taken.writer.write(piece)
                     sha256.update(piece)
-                done += len(piece)
-                progress.at(done)
-                if hold is not None:
-                    await hold.beat()
+                    left -= len(piece)
+                    progress.at(done + size - left)
+                    if hold is not None:
+                        await hold.beat()
+        while left:  # so many were promised, and are not there
+            nothing = bytes(min(left, archive.PIECE))
+            taken.writer.write(nothing)
+            left -= len(nothing)
         taken.writer.end()
         if sha256.hexdigest() != digest:
             taken.damaged.append(digest)
+        done += size
     progress.done(done)
-
-
-async def _exactly(kept: Blobs, digest: str, size: int) -> AsyncGenerator[tuple[bytes, bool], None]:
-    """As many bytes as the backup has been promised, whatever is there; and whether they are those that were there."""
-    left = size
-    try:
-        async with aclosing(kept.read(digest)) as pieces:
-            async for piece in pieces:
-                yield piece[:left], True
-                if len(piece) > left:
-                    yield b"", True
-                    left = 0
-                    break
-                left -= len(piece)
-    except ContentMissing:
-        pass
-    while left:
-        nothing = bytes(min(left, archive.PIECE))
-        yield nothing, False
-        left -= len(nothing)
 
 
 def _take_models(folder: Path, taken: _Taken) -> None:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".partial"]
-    progress, done = Progress("models", sum(path.stat().st_size for path in files)), 0
+    progress, done = of_long("models", sum(path.stat().st_size for path in files)), 0
     for path in files:
         name = path.relative_to(folder).as_posix()
-        sha256, size = hashlib.sha256(), path.stat().st_size
+        sha256, left = hashlib.sha256(), path.stat().st_size
+        size = left
         taken.writer.begin(f"models/{name}", size)
         with path.open("rb") as file:
-            while piece := file.read(archive.PIECE):
+            while left and (piece := file.read(min(left, archive.PIECE))):
                 taken.writer.write(piece)
                 sha256.update(piece)
-                done += len(piece)
-                progress.at(done)
+                left -= len(piece)
+                progress.at(done + size - left)
+        if left:
+            raise SettingsError(f"{path} has become shorter while it was copied. Make the backup anew.")
         taken.writer.end()
         taken.models[name] = Entry(size, sha256.hexdigest())
+        done += size
     progress.done(done)
 
 

@@ -393,7 +393,7 @@ def _names(text: str | None) -> list[str] | None:
 def _doctor(options: argparse.Namespace) -> int:
     from homeport.doctor import examine
 
-    findings = examine(_settings(options))
+    findings = examine(_settings(options), deep=options.deep)
     for finding in findings:
         print(f"{'ok ' if finding.ok else 'no '} {finding.what}" + ("" if finding.ok else f"\n     {finding.mend}"))
     return 0 if all(finding.ok or finding.optional for finding in findings) else 1

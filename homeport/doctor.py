@@ -6,7 +6,7 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from homeport import __version__
@@ -14,8 +14,11 @@ from homeport.backends import models, registry
 from homeport.backing import local_models
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, Settings
+from homeport.store import restoring
 
 _SMALLEST_FREE = 1_000_000_000
+#: Names of a finding that are shown.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,15 @@ class Finding:
     optional: bool = False
 
 
-def examine(settings: Settings) -> list[Finding]:
+def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
+    """deep: every stored file is read, and every page of a database."""
     return [
         *_machine(settings),
         *_tls(settings),
         *_engines(),
         *_models(settings),
-        *_state(settings),
+        *_state(settings, deep),
+        *_stored(settings, deep),
         *_shared(settings),
         *_wiring(settings),
     ]
@@ -100,8 +105,11 @@ def _models(settings: Settings) -> Iterator[Finding]:
         yield Finding(False, problem.what, problem.mend)
 
 
-def _state(settings: Settings) -> Iterator[Finding]:
+def _state(settings: Settings, deep: bool) -> Iterator[Finding]:
     """Databases that are there: readable, whole, of this version's form; how many keys they have."""
+    if restoring.is_cut(settings.data):
+        yield Finding(False, f"a restore into {settings.data} has not come to its end", "homeport restore, again")
+        return
     if settings.database_url is None and not (settings.data / "state.db").exists():
         yield Finding(False, "no API key yet", "homeport keys create", optional=True)
         return
@@ -112,7 +120,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
     async def look(url: str, history: str) -> tuple[str, int]:
         database = Database(url)
         try:
-            problem = await migrations.problem(database, history)
+            problem = await migrations.problem(database, history, deep=deep)
             return problem, await keys.count(database) if history == "state" and not problem else 0
         finally:
             await database.close()
@@ -133,6 +141,66 @@ def _state(settings: Settings) -> Iterator[Finding]:
     for file in sorted(settings.data.glob("*.db")):
         if stat.S_IMODE(file.stat().st_mode) & 0o077:
             yield Finding(False, f"{file} can be read by others", f"chmod 600 {file}")
+
+
+def _stored(settings: Settings, deep: bool) -> Iterator[Finding]:
+    """Files and the rows that know of them; jobs that nobody works on."""
+    if restoring.is_cut(settings.data) or not (settings.database_url or (settings.data / "state.db").exists()):
+        return
+    from homeport.store import health
+    from homeport.store.blobs import chosen
+    from homeport.store.database import Database
+
+    async def look() -> health.Health | None:
+        database = Database(settings.state_url)
+        try:
+            return await health.look(chosen(settings, database), deep=deep)
+        finally:
+            await database.close()
+
+    try:
+        found = asyncio.run(look())
+    except (HomeportError, SettingsError) as error:
+        yield Finding(False, f"stored files: {error}", "check the settings [files], and that the store is there")
+        return
+    if found is None:
+        return  # the database is of another form, which was said
+    yield Finding(
+        not found.missing,
+        f"{found.blobs} stored contents in {found.where}" + _some(found.missing, "without their bytes: those of files"),
+        "bring them from a backup, or delete these files",
+    )
+    if deep:
+        yield Finding(
+            not found.damaged,
+            "every stored content was read" + _some(found.damaged, "damaged: those of files"),
+            "bring them from a backup, or delete these files",
+        )
+    if found.orphans:
+        yield Finding(
+            False,
+            f"{found.orphans} contents that no file refers to, older than an hour",
+            "a Homeport that runs takes them away within the hour",
+            optional=True,
+        )
+    if found.stale_jobs:
+        yield Finding(False, f"{found.stale_jobs} jobs wait for their worker, which has gone", "homeport serve")
+    yield Finding(
+        not found.idle_batches,
+        "every unfinished batch is worked on"
+        if not found.idle_batches
+        else "unfinished batches that nobody works on" + _some(found.idle_batches, ""),
+        "cancel them (POST /v1/batches/ID/cancel), and make them anew",
+    )
+
+
+def _some(names: Sequence[str], what: str) -> str:
+    """`: 5 ..., a, b, c, ...`; nothing of nothing."""
+    if not names:
+        return ""
+    return f": {len(names)} {what} {', '.join(names[:_SHOWN])}".replace("  ", " ") + (
+        ", ..." if len(names) > _SHOWN else ""
+    )
 
 
 def _shared(settings: Settings) -> Iterator[Finding]:

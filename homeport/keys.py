@@ -18,6 +18,7 @@ from homeport.control.changes import COMMAND_LINE, Changes
 from homeport.errors import HomeportError, SettingsError
 from homeport.gateway.endpoints import SCOPES
 from homeport.settings import Settings
+from homeport.store import restoring
 from homeport.store.database import Database
 from homeport.store.migrations import migrate
 from homeport.store.tables import keys, projects
@@ -118,6 +119,7 @@ def _run(settings: Settings, work: Callable[[Changes], Coroutine[Any, Any, T]]) 
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[Changes, None]:
+    restoring.check(settings.data)
     database = Database(settings.state_url)
     try:
         await migrate(database, "state")

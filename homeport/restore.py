@@ -17,15 +17,17 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeport.backends.weights.progress import Progress
+from homeport.backends.weights.progress import of_long
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Settings
 from homeport.store import archive, blobs, copies, journal, migrations, restoring
 from homeport.store.archive import Manifest, Reader
 from homeport.store.database import Database
 from homeport.store.staged import Staged
+from homeport.store.tables import jobs
 
 #: Of a database file while it is made.
 _BESIDE = ".restoring"
@@ -53,7 +55,7 @@ def _check_forms(manifest: Manifest) -> None:
 
 def _check_all(reader: Reader, manifest: Manifest) -> None:
     """Before anything is written."""
-    progress, done = Progress("checking", sum(entry.bytes for _, entry in manifest.entries)), 0
+    progress, done = of_long("checking", sum(entry.bytes for _, entry in manifest.entries)), 0
     for name, entry in manifest.entries:
         sha256, size = hashlib.sha256(), 0
         for piece in archive.pieces(reader, name):
@@ -110,7 +112,7 @@ async def _is_taken(settings: Settings, state: Database | None) -> bool:
 
 async def _files(settings: Settings, reader: Reader, manifest: Manifest) -> None:
     bucket, staging = blobs.place(settings)
-    progress, done = Progress("files", sum(manifest.blobs.values())), 0
+    progress, done = of_long("files", sum(manifest.blobs.values())), 0
     await bucket.start()
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     for digest, size in manifest.blobs.items():
@@ -153,7 +155,7 @@ async def _sqlite(data: Path, reader: Reader, manifest: Manifest) -> None:
         try:
             async with database.write() as connection:
                 await _rows(connection, history, reader, manifest)
-            await migrations.migrate(database, history)
+            await _up_to_date(database, history)
             if problem := await migrations.problem(database, history):
                 raise SettingsError(f"{beside}: {problem}")
         finally:
@@ -184,7 +186,16 @@ async def _postgresql(database: Database, reader: Reader, manifest: Manifest) ->
         for history in manifest.forms:
             await _rows(connection, history, reader, manifest)
     for history in migrations.HEADS:
-        await migrations.migrate(database, history)
+        await _up_to_date(database, history)
+
+
+async def _up_to_date(database: Database, history: str) -> None:
+    """As this Homeport has it; and of the workers that had jobs then nobody works here."""
+    await migrations.migrate(database, history)
+    if history == "state":
+        async with database.write() as connection:
+            had = sa.update(jobs).where(jobs.c.status == "running")
+            await connection.execute(had.values(status="queued", owner=None))
 
 
 async def _drop(connection: AsyncConnection, history: str) -> None:
@@ -202,8 +213,17 @@ async def _rows(connection: AsyncConnection, history: str, reader: Reader, manif
         if copy.history == history:
             if copy.name not in metadata.tables:
                 raise SettingsError(f"The backup is damaged: there was no table {copy.name} then.")
-            table = metadata.tables[copy.name]
-            await copies.load(connection, table, copy, _data(reader, copy.parts))
+            try:
+                await copies.load(connection, metadata.tables[copy.name], copy, _data(reader, copy.parts))
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise
+                raise SettingsError(f"This database does not take the rows of {copy.name}: {_kind(error)}.") from None
+
+
+def _kind(error: DBAPIError) -> str:
+    """Without the values, which belong to somebody."""
+    return "they refer to others that are not there" if isinstance(error, IntegrityError) else type(error).__name__
 
 
 def _data(reader: Reader, names: list[str]) -> Iterator[bytes]:

@@ -12,12 +12,13 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
 
+from homeport import clock
 from homeport.errors import SettingsError
 
 #: Of the manifest and of all that it names.
@@ -193,7 +194,7 @@ class _Tar:
 
     def begin(self, name: str, size: int) -> None:
         info = tarfile.TarInfo(name)
-        info.size, info.mode = size, 0o600
+        info.size, info.mode, info.mtime = size, 0o600, int(clock.now())
         self._size = self._left = size
         with _told(self._path):
             self._file.write(info.tobuf(tarfile.PAX_FORMAT))
@@ -239,8 +240,10 @@ class _TarReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._tar = tarfile.open(path, "r:")
-            self._members = {info.name: info for info in self._tar if info.isreg()}
+            with ExitStack() as stack:
+                self._tar = stack.enter_context(tarfile.open(path, "r:"))
+                self._members = {info.name: info for info in self._tar if info.isreg()}
+                stack.pop_all()
         except (tarfile.TarError, OSError):
             raise SettingsError(f"{path} is no backup, or one that was cut: it is no whole tar file.") from None
 

@@ -198,9 +198,10 @@ class _Collected(Exception):
 
 def unwanted(metadata: sa.MetaData = tables.metadata) -> sa.ColumnElement[bool]:
     """Of a row of `blobs`: nothing in the database refers to it. metadata: of the tables that are there."""
-    blob = metadata.tables["blobs"].c.digest
-    columns = [column for table in metadata.tables.values() for column in table.columns if column.references(blob)]
-    return sa.and_(*(~sa.exists().where(column == blob) for column in columns))
+    blob = metadata.tables["blobs"]
+    columns = [one for table in metadata.tables.values() for one in table.columns if one.references(blob.c.digest)]
+    referring = (sa.select(one).where(one == blob.c.digest).correlate(blob).exists() for one in columns)
+    return sa.and_(*(~exists for exists in referring))
 
 
 class Place(NamedTuple):

@@ -143,13 +143,16 @@ class PostgresServer:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
 
-    def create(self, name: str) -> str:
-        """A new, empty database; its URL. For a test of its own on a server that many share."""
+    def create(self, name: str, *, like: str = "template1") -> str:
+        """A new, empty database; its URL. For a test of its own on a server that many share.
+
+        like: of the name of one to which nobody is connected, and whose copy it is.
+        """
 
         async def create() -> None:
             connection = await _asyncpg().connect(self.url)
             try:
-                await connection.execute(f'CREATE DATABASE "{name}"')
+                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
             finally:
                 await connection.close()
 

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -25,10 +24,11 @@ from homeport.errors import ContentMissing, SettingsError, StorageFull, Unavaila
 from homeport.settings import Files, Settings
 from homeport.store import blobs as module
 from homeport.store import s3, staged, tables
-from homeport.store.blobs import Blobs, Bucket
+from homeport.store.blobs import Bucket
 from homeport.store.database import Database
 from homeport.store.folder import Folder
 from tests.store.fake_s3 import FakeS3, fake_s3
+from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
 
 BUCKETS = ("folder", "copying_folder", "memory", "local", "s3")
@@ -81,71 +81,8 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'state.db'}"
 
 
-class House:
-    """Blobs over a bucket, and a table that refers to them: files of a project."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self.blobs = blobs
-        self._names = count()
-
-    async def add(self, data: bytes) -> str:
-        """The id of a new file of those bytes."""
-        async with self.blobs.staged() as one:
-            await one.write(data)
-            async with self.blobs.keep(one) as connection:
-                return await self.refer(connection, one.digest)
-
-    async def refer(self, connection: Any, digest: str) -> str:
-        id = f"file-{next(self._names)}-{os.getpid()}"
-        values = {"filename": "../../etc/passwd", "purpose": "batch", "bytes": 0, "created_at": 0, "status": "uploaded"}
-        await connection.execute(sa.insert(tables.files).values(id=id, project_id="proj_1", digest=digest, **values))
-        return id
-
-    async def remove(self, *ids: str) -> None:
-        """Files; then the bytes that nobody needs any more."""
-        async with self.blobs.database.write() as connection:
-            gone = await connection.execute(
-                sa.delete(tables.files).where(tables.files.c.id.in_(ids)).returning(tables.files.c.digest)
-            )
-            digests = gone.scalars().all()
-        await self.blobs.release(digests)
-
-    async def rows(self) -> dict[str, int]:
-        async with self.blobs.database.read() as connection:
-            found = await connection.execute(sa.select(tables.blobs.c.digest, tables.blobs.c.bytes))
-            return {row.digest: row.bytes for row in found}
-
-    async def there(self) -> set[str]:
-        return {digest async for digest, _ in self.blobs.bucket.digests()}
-
-
-@asynccontextmanager
-async def house(url: str, bucket: Bucket, staging: Path) -> AsyncIterator[House]:
-    database = Database(url)
-    try:
-        async with database.write() as connection:
-            await connection.run_sync(tables.metadata.create_all)
-            known = await connection.execute(sa.select(tables.projects.c.id))
-            if known.first() is None:
-                await connection.execute(sa.insert(tables.projects).values(id="proj_1", name="one", created_at=0))
-        blobs = Blobs(database, bucket, staging)
-        await blobs.start()
-        yield House(blobs)
-        await blobs.close()
-    finally:
-        await database.close()
-
-
 def of(bucket: Bucket, tmp_path: Path) -> Path:
     return bucket.staging if isinstance(bucket, Folder) else tmp_path / "staging"
-
-
-def digest_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-async def whole(blobs: Blobs, digest: str, begin: int = 0, end: int | None = None) -> bytes:
-    return b"".join([piece async for piece in blobs.read(digest, begin, end)])
 
 
 @pytest.fixture
@@ -500,7 +437,7 @@ class TestFolder:
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.store.test_blobs import house
+from tests.store.filed import house
 from homeport.store import folder
 def dying(function, left=[0]):
     def wrapped(*arguments, **named):

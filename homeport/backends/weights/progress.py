@@ -1,9 +1,18 @@
 """How far a long piece of work is: one moving line on a terminal, a line every tenth elsewhere."""
 
+import io
 import sys
 from typing import TextIO
 
 from homeport import clock
+
+#: Bytes that nobody waits for.
+_SHORT = 2**26
+
+
+def of_long(what: str, total: int) -> "Progress":
+    """One that is only shown where there is much to do."""
+    return Progress(what, total, out=None if total > _SHORT else io.StringIO())
 
 
 class Progress:

@@ -44,13 +44,18 @@ async def form(connection: AsyncConnection, history: str) -> str | None:
     return found
 
 
-async def problem(database: Database, history: str) -> str:
-    """What is wrong with it, in a few words; nothing is changed. Raises Unavailable."""
+async def problem(database: Database, history: str, *, deep: bool = False) -> str:
+    """What is wrong with it, in a few words; nothing is changed. deep: SQLite looks at its indexes, too, which takes
+    longer. Raises Unavailable."""
     async with database.read() as connection:
         if database.sqlite:
-            whole = str((await connection.execute(sa.text("PRAGMA quick_check"))).scalar())
+            check = "integrity_check" if deep else "quick_check"
+            whole = str((await connection.execute(sa.text(f"PRAGMA {check}"))).scalar())
             if whole != "ok":
                 return f"it is damaged: {whole[:200]}"
+            stray = (await connection.execute(sa.text("PRAGMA foreign_key_check"))).first()
+            if stray is not None:
+                return f"it is damaged: a row of {stray[0]} refers to one of {stray[2]} that is not there"
         found = await connection.run_sync(_version, history)
     if found is None or found == HEADS[history]:
         return ""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import gateway
+from bench import batches, gateway
+from bench.batches import Batches
 from bench.cache import Cache
 from bench.engine import Engine, Speed
 from bench.files import PAGE, Files
@@ -283,26 +284,6 @@ def usage_table(found: Usage) -> str:
     return f"usage, on top of {found.rows:,} rows\n" + table(["", "median"], rows)
 
 
-def queue_table(found: Queues) -> str:
-    """Medians of the rounds."""
-
-    def cells(name: str, form: str, factor: float = 1.0) -> list[str]:
-        return [
-            format(statistics.median(getattr(one, name) for one in rounds) * factor, form)
-            for rounds in found.by.values()
-        ]
-
-    rows = [
-        ["enqueued a second, a transaction each", *cells("enqueued", ",.0f")],
-        [f"enqueued a second, {IN_ONE} in a transaction", *cells("enqueued_together", ",.0f")],
-        ["claimed and ended a second, one after the other", *cells("ended", ",.0f")],
-        [f"claimed and ended a second, {AT_ONCE} at once by a worker", *cells("ended_at_once", ",.0f")],
-        ["from commit to the handler's beginning, ms", *cells("begun_ms", ".1f")],
-        ["of a core, with nothing to do", *cells("idle", ".2%")],
-    ]
-    return "queue\n" + table(["", *found.by], rows)
-
-
 def files_goals(found: Files) -> list[Goal]:
     """Megabytes a second are of the machine's disk; memory and the list are ours."""
     return [
@@ -330,6 +311,59 @@ def files_table(found: Files) -> str:
         ["a page of 10,000", f"{found.whole:.0f} ms"],
     ]
     return f"files; a list of {found.listed:,}\n" + table(["", "median"], rows)
+
+
+def queue_table(found: Queues) -> str:
+    """Medians of the rounds."""
+
+    def cells(name: str, form: str, factor: float = 1.0) -> list[str]:
+        return [
+            format(statistics.median(getattr(one, name) for one in rounds) * factor, form)
+            for rounds in found.by.values()
+        ]
+
+    rows = [
+        ["enqueued a second, a transaction each", *cells("enqueued", ",.0f")],
+        [f"enqueued a second, {IN_ONE} in a transaction", *cells("enqueued_together", ",.0f")],
+        ["claimed and ended a second, one after the other", *cells("ended", ",.0f")],
+        [f"claimed and ended a second, {AT_ONCE} at once by a worker", *cells("ended_at_once", ",.0f")],
+        ["from commit to the handler's beginning, ms", *cells("begun_ms", ".1f")],
+        ["of a core, with nothing to do", *cells("idle", ".2%")],
+    ]
+    return "queue\n" + table(["", *found.by], rows)
+
+
+def batches_goals(found: Batches) -> list[Goal]:
+    goals: list[Goal] = []
+    for name in found.rates:
+        batch, by_hand = _batch_rates(found, name)
+        few, best = by_hand[str(batches.CLIENTS[0])], max(by_hand.values())
+        goals += [
+            Goal(f"batch on {name}, of the best by hand", ratio(batch, best), 0.8, 0.9, 1.0, rising=True, unit="x"),
+            Goal(
+                f"batch on {name}, of {batches.CLIENTS[0]} clients", ratio(batch, few), 0.9, 1.0, rising=True, unit="x"
+            ),
+        ]
+    return goals
+
+
+def _batch_rates(found: Batches, name: str) -> tuple[float, dict[str, float]]:
+    """Medians: of the batch, and by clients."""
+    taken = {source: statistics.median(rates) for source, rates in found.rates[name].items()}
+    return taken.pop(batches.BATCH), taken
+
+
+def batches_table(found: Batches) -> str:
+    """Medians of the rounds."""
+    rows: list[list[str]] = []
+    for name, lines in found.lines.items():
+        batch, by_hand = _batch_rates(found, name)
+        rows.append([f"{name}, a batch of {lines:,}", f"{batch:,.0f}"])
+        rows += [
+            [f"{name}, by hand, {clients} clients", f"{rate:,.0f}"]
+            for clients, rate in sorted(by_hand.items(), key=lambda one: int(one[0]))
+        ]
+    return "batches\n" + table(["", "lines a second"], rows)
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

@@ -21,12 +21,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import cache, engine, files, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
+from bench import batches, cache, engine, files, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "files", "queue")
+PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "queue", "files", "batches")
 
 
 @dataclass
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "usage": _usage,
         "files": _files,
         "queue": _queue,
+        "batches": _batches,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -161,6 +162,13 @@ def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = jobs.run(folder, rounds=options.rounds, count=count, seconds=seconds)
     print(report.queue_table(found) + "\n")
     _keep(outcome, "queue", found.as_dict(), [])
+
+
+def _batches(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    sizes = {"lines": 2_000, "model_lines": 64} if options.quick else {"lines": 10_000, "model_lines": 256}
+    found = batches.run(folder, _model(options), **sizes, rounds=min(options.rounds, 3))
+    print(report.batches_table(found) + "\n")
+    _keep(outcome, "batches", found.as_dict(), report.batches_goals(found))
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

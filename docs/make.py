@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from homeport import settings  # noqa: E402
 from homeport.api.admin.routes import operations  # noqa: E402
 from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
+from homeport.api.batches import Batches  # noqa: E402
 from homeport.api.files import Files  # noqa: E402
 from homeport.api.uploads import Uploads  # noqa: E402
 from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS  # noqa: E402
@@ -73,13 +74,14 @@ def compatibility() -> str:
         _NOTE,
         "## Endpoints",
         "",
-        "| path | Azure style | capability |",
-        "| --- | --- | --- |",
+        "| path | Azure style | capability | in batches |",
+        "| --- | --- | --- | --- |",
         *(
-            f"| `POST {one.path}` | `/openai/deployments/{{deployment}}{one.azure}` | {one.capability} |"
+            f"| `POST {one.path}` | `/openai/deployments/{{deployment}}{one.azure}` | {one.capability} | "
+            f"{'yes' if one.batch else 'no'} |"
             for one in ENDPOINTS
         ),
-        "| `GET /v1/models`, `GET /v1/models/{model}` | | |",
+        "| `GET /v1/models`, `GET /v1/models/{model}` | | | |",
         "",
         *_owned(),
         *_admin(),
@@ -100,12 +102,14 @@ def compatibility() -> str:
 def _owned() -> list[str]:
     nothing: Any = None
     found: dict[str, dict[str, Sequence[str]]] = {}
-    for one in (*Files(nothing, nothing).operations(), *Uploads(nothing, nothing).operations()):
+    owned = Files(nothing, nothing), Uploads(nothing, nothing), Batches(nothing)
+    for one in (operation for those in owned for operation in those.operations()):
         found.setdefault(one.path, {})[one.method] = one.query
     return [
         "## What projects own",
         "",
-        "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md).",
+        "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md),",
+        "[batches](batches.md): of the endpoints above those that are marked so.",
         "",
         *_table(found),
         "",

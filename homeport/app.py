@@ -4,7 +4,7 @@
     database -> accounts -> keyring ------------------ StraightLine -> Exchange -> lane and routes
     journal -> ledger -> usage log; shared -> limits -/
     database -> changes -> the control plane ----------> the Admin API's routes
-    database -> queue -> worker: durable.py
+    database -> queue -> worker -> StraightLine: durable.py
 """
 
 import asyncio
@@ -203,6 +203,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     Raises SettingsError. Touches no network and loads no model.
     """
     from homeport.api import control  # with them comes SQLAlchemy, which `homeport --version` must not wait for
+    from homeport.batching import Gateway
     from homeport.books import Books, TiersShown
     from homeport.durable import Durable
 
@@ -211,7 +212,6 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    durable = Durable(settings, books.database, idempotency=books.idempotency, watched=watched)
     held, upstreams, router, engines = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
@@ -228,6 +228,13 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         limits=books.limits,
         ledger=books.ledger,
         answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
+    )
+    durable = Durable(
+        settings,
+        books.database,
+        idempotency=books.idempotency,
+        gateway=Gateway(line, router, books.limits, books.accounts.current),
+        watched=watched,
     )
     exchange = Exchange(line, books.idempotency, organization=organization, watchers=watchers, tracing=tracing)
     keyring = Keyring(books.accounts.current)

@@ -12,15 +12,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from homeport import clock
+from homeport import batching, clock
+from homeport.api.batches import Batches as BatchesOperations
 from homeport.api.files import Files as FilesOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.uploads import Uploads as UploadsOperations
+from homeport.batching import Gateway
+from homeport.control.batches import Batches
 from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
 from homeport.control.uploads import Uploads
 from homeport.errors import Unavailable
+from homeport.gateway.endpoints import ENDPOINTS
 from homeport.jobs import housekeeping
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Event, Handler, Worker, check_lanes
@@ -43,14 +47,24 @@ class Durable:
     """lanes: that this process works on. depths: how full all lanes were a moment ago, where somebody wants to know."""
 
     def __init__(
-        self, settings: Settings, database: Database, *, idempotency: Idempotency, watched: bool = False
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        idempotency: Idempotency,
+        gateway: Gateway,
+        watched: bool = False,
     ) -> None:
-        """watched: somebody wants to know how full the lanes are. Raises SettingsError."""
+        """gateway: what answers the lines of batches. watched: somebody wants to know how full the lanes are.
+
+        Raises SettingsError.
+        """
         jobs = settings.jobs
         self.queue = Queue(database, lease_seconds=jobs.lease_seconds)
         self.blobs = blobs.chosen(settings, database)
         self.files = Files(self.blobs, settings.files)
         self.uploads = Uploads(self.blobs, self.files)
+        self.batches = Batches(database, self.queue, {one.path for one in ENDPOINTS if one.batch})
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
@@ -58,7 +72,10 @@ class Durable:
             Chore(self.queue, "uploads.expire", EXPIRY_SECONDS, self.uploads.expire),
             Chore(self.queue, "blobs.sweep", SWEEP_SECONDS, self.blobs.sweep),
         ]
-        handlers: Sequence[Handler] = [*self._chores]
+        handlers: Sequence[Handler] = [
+            *self._chores,
+            *batching.handlers(settings, self.queue, self.blobs, self.batches, gateway),
+        ]
         check_lanes(jobs.lanes, handlers)
         self.lanes = sorted(set(jobs.lanes or (one.lane for one in handlers)))
         self._worker: Worker | None = None
@@ -84,6 +101,7 @@ class Durable:
         return [
             *FilesOperations(self.files, file).operations(),
             *UploadsOperations(self.uploads, part).operations(),
+            *BatchesOperations(self.batches).operations(),
         ]
 
     async def open(self) -> None:

@@ -21,8 +21,15 @@ from referencing.jsonschema import DRAFT202012
 NEWEST = "openapi-2026-08-21.yaml"
 OF_2024 = "openapi-2024-12-18.yaml"
 
+#: Of a batch, what has not come, or is not there: null in the description's own examples.
+_OF_BATCHES = (
+    *("errors", "output_file_id", "error_file_id", "in_progress_at", "finalizing_at", "completed_at", "failed_at"),
+    *("expired_at", "cancelling_at", "cancelled_at"),
+)
 #: Where the description is narrower than the service. Schema -> members that may be null or absent all the same.
 NARROWER = {
+    "Batch": _OF_BATCHES,
+    "ListBatchesResponse": (*_OF_BATCHES, "first_id", "last_id"),
     "CreateCompletionResponse": ("finish_reason", "logprobs"),
     "ListFilesResponse": ("expires_at", "first_id", "last_id", "status_details"),
     "OpenAIFile": ("expires_at", "status_details"),

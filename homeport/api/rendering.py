@@ -2,15 +2,15 @@
 
 import logging
 
-import msgspec
-
 from homeport.backends.capabilities import Header
-from homeport.errors import HomeportError, RateLimited, UpstreamRefused
+from homeport.errors import HomeportError, UpstreamRefused
 from homeport.logs import trail
-from homeport.wire.base import ErrorObject, ErrorResponse
+from homeport.wire.base import error_body
 
 log = logging.getLogger("homeport.api")
 JSON = (b"content-type", b"application/json")
+#: An error as OpenAI writes it.
+openai_object = error_body
 
 
 def status_of(error: HomeportError) -> int:
@@ -19,14 +19,6 @@ def status_of(error: HomeportError) -> int:
 
 def headers_of(error: HomeportError) -> list[Header]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers]
-
-
-def openai_object(error: HomeportError) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`."""
-    if isinstance(error, UpstreamRefused):
-        return msgspec.json.encode({"error": error.body})
-    kind = error.kind if isinstance(error, RateLimited) else error.type
-    return msgspec.json.encode(ErrorResponse(ErrorObject(error.message, kind, error.param, error.code)))
 
 
 def unexpected(error: BaseException, request_id: str) -> HomeportError:

@@ -22,7 +22,8 @@ class Endpoint:
     operation: OpenTelemetry's word for what it does. page: of OpenAI's usage, on which it is counted. scope: what a key
     needs to be allowed to call it. writes: a model writes its answers, which have a length therefore and may be
     streamed. tokens: what the limits charge at admission. most_prompt, most_answer: tokens that the prompt and the
-    answer cannot exceed, for budgets; an answer of None is as long as the model lets it be.
+    answer cannot exceed, for budgets; an answer of None is as long as the model lets it be. batch: OpenAI takes it in
+    batches, too.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Endpoint:
     most_prompt: Callable[[Call], int]
     most_answer: Callable[[Call], int | None]
     writes: bool = True
+    batch: bool = False
 
     def answer(self, backend: Any, call: Call) -> Awaitable[Answer]:
         answer: Awaitable[Answer] = getattr(backend, self.capability)(call)
@@ -87,6 +89,7 @@ CHAT = Endpoint(
     tokens=tokens_at_admission,
     most_prompt=most_prompt_tokens,
     most_answer=most_chat_tokens,
+    batch=True,
 )
 COMPLETIONS = Endpoint(
     "completions",
@@ -100,6 +103,7 @@ COMPLETIONS = Endpoint(
     tokens=tokens_at_admission,
     most_prompt=most_prompt_tokens,
     most_answer=most_completion_tokens,
+    batch=True,
 )
 EMBEDDINGS = Endpoint(
     "embeddings",
@@ -114,9 +118,13 @@ EMBEDDINGS = Endpoint(
     most_prompt=lambda call: len(call.body),
     most_answer=lambda _: 0,
     writes=False,
+    batch=True,
 )
 
 ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 #: What a key may be restricted to: what the endpoints need, to see which models there are, and what projects own.
-SCOPES = frozenset({"all", "model.read", "files.read", "files.write"} | {endpoint.scope for endpoint in ENDPOINTS})
+SCOPES = frozenset(
+    {"all", "model.read", "files.read", "files.write", "batch.read", "batch.write"}
+    | {endpoint.scope for endpoint in ENDPOINTS}
+)

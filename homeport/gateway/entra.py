@@ -14,6 +14,8 @@ from homeport.gateway.keyring import Principal
 from homeport.settings import Entra as EntraSettings
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384")
+#: Of the names of callers who have no key of ours.
+PREFIX = "entra:"
 #: Key sets are read again at most this often when a token names a key that is not known.
 REFRESH_SECONDS = 60.0
 LARGEST_KEY_SET = 1_000_000
@@ -58,7 +60,7 @@ class Entra:
         caller = claims.get("oid") or claims.get("appid") or claims.get("azp") or claims.get("sub")
         if not caller:
             raise InvalidKey("The Entra token names no caller (oid, appid or sub).")
-        return self._caller(f"entra:{caller}")
+        return self._caller(f"{PREFIX}{caller}")
 
     async def _key(self, key_id: str) -> Any:
         if key_id not in self._keys and clock.monotonic() - self._read_at > REFRESH_SECONDS:

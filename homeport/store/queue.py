@@ -253,6 +253,16 @@ class Queue:
         await connection.execute(sa.delete(table).where(table.c.seq.in_(theirs), table.c.status == QUEUED))
         await connection.execute(sa.update(table).where(*of).values(cancel_requested=True))
 
+    async def left(self, connection: AsyncConnection, subject: str, kind: str) -> int:
+        """How many jobs of a kind a subject has, queued or running."""
+        of = table.c.subject == subject, table.c.kind == kind
+        return await connection.scalar(sa.select(sa.func.count()).where(*of)) or 0
+
+    async def withdraw(self, connection: AsyncConnection, subject: str, kind: str) -> None:
+        """They are gone. Whoever runs one has lost it: nothing that they could still write counts."""
+        theirs = self._locked(sa.and_(table.c.subject == subject, table.c.kind == kind))
+        await connection.execute(sa.delete(table).where(table.c.seq.in_(theirs)))
+
     def _locked(self, which: sa.ColumnElement[bool]) -> sa.Select[tuple[int]]:
         """Of several rows, taken in one order by everybody: who waits for whom is then no circle."""
         return sa.select(table.c.seq).where(which).order_by(table.c.seq).with_for_update()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from homeport.errors import InvalidRequest
+from homeport.errors import HomeportError, InvalidRequest, RateLimited, UpstreamRefused
 
 T = TypeVar("T")
 
@@ -30,6 +30,14 @@ class ErrorObject(msgspec.Struct):
 
 class ErrorResponse(msgspec.Struct):
     error: ErrorObject
+
+
+def error_body(error: HomeportError) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`; what an upstream said, as it said it."""
+    if isinstance(error, UpstreamRefused):
+        return msgspec.json.encode({"error": error.body})
+    kind = error.kind if isinstance(error, RateLimited) else error.type
+    return msgspec.json.encode(ErrorResponse(ErrorObject(error.message, kind, error.param, error.code)))
 
 
 def invalid_json() -> InvalidRequest:

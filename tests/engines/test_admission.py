@@ -36,6 +36,26 @@ def test_who_fits_enters_at_once() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_several_who_wait_may_leave_in_one_moment(batch: bool) -> None:
+    """The first to go passes over the turns of the others."""
+
+    async def run() -> None:
+        admission = Admission(places=1, tokens=100, queue=9)
+        await admission.enter(1)
+        waiting = [asyncio.ensure_future(admission.enter(1, batch=batch)) for _ in range(3)]
+        await settled()
+        admission.leave(1)
+        for one in waiting:
+            one.cancel()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(one) for one in ended] == [asyncio.CancelledError] * 3
+        assert admission.occupancy("any").waiting == 0
+        await admission.enter(100)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("places", "tokens"), [(1, 100), (9, 10)])
 def test_who_does_not_fit_waits_in_order(places: int, tokens: int) -> None:
     """A small request does not pass a large one that came before it."""

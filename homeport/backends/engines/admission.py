@@ -60,7 +60,8 @@ class Admission:
             if entry.turn.done() and not entry.turn.cancelled():
                 self.leave(tokens, batch=batch)  # the turn had come in the same moment
             else:
-                waiting.remove(entry)
+                if entry in waiting:  # or its turn was passed over: others were cancelled in the same moment
+                    waiting.remove(entry)
                 self._admit()
             raise
 

@@ -1,0 +1,56 @@
+"""The part of the composition root that works on batches."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from homeport.control.batches import Batches
+from homeport.gateway.accounts import Snapshot
+from homeport.gateway.entra import PREFIX
+from homeport.gateway.keyring import Principal
+from homeport.gateway.limits import Limits
+from homeport.gateway.pipeline import StraightLine
+from homeport.gateway.routing import Router
+from homeport.gateway.widths import Widths
+from homeport.jobs.batch import Expire, Sweep, Validate
+from homeport.jobs.batch_chunk import Lines
+from homeport.jobs.batch_files import Finalize
+from homeport.jobs.batch_lines import Answering, Callers
+from homeport.jobs.worker import Handler
+from homeport.settings import Settings
+from homeport.store.blobs import Blobs
+from homeport.store.queue import Queue
+
+#: Chunks that a process has in hand: enough to keep a model busy while one comes to its end and the next begins.
+CHUNKS = 4
+#: Lines of a chunk that may be relied on to be there.
+_LINES = 50
+
+
+class Gateway(NamedTuple):
+    """What answers the lines of batches. snapshot: of keys, the newest; raises Unavailable when it cannot be relied
+    on."""
+
+    line: StraightLine
+    router: Router
+    limits: Limits
+    snapshot: Callable[[], Snapshot]
+
+
+def handlers(settings: Settings, queue: Queue, blobs: Blobs, batches: Batches, gateway: Gateway) -> Sequence[Handler]:
+    def by_id(key_id: str) -> Principal | None:
+        found = gateway.snapshot()
+        return found.caller(key_id) if key_id.startswith(PREFIX) else found.by_id.get(key_id)
+
+    callers = Callers(queue.database, by_id)
+    longest = settings.server.max_body_mb * 2**20
+    chosen = settings.batches.lines_at_once
+    at_once = max(CHUNKS, -(-chosen // _LINES)) if chosen is not None else CHUNKS
+    router, widths = gateway.router, Widths(gateway.router, chosen)
+    answering = Answering(gateway.line, callers)
+    return [
+        Validate(batches, queue, blobs, router=router, callers=callers, limits=gateway.limits, longest=longest),
+        Lines(batches, queue, blobs, answering=answering, widths=widths, longest=longest, at_once=at_once),
+        Finalize(batches, queue, blobs, longest=longest),
+        Expire(batches, queue, blobs),
+        Sweep(batches, queue, blobs),
+    ]

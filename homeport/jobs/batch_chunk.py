@@ -1,0 +1,335 @@
+"""A chunk of a batch: some of its lines run, as many at once as their model takes, and what comes out is committed.
+
+Lines, their count in the batch, and how far the chunk has come are one transaction, which holds only while the job is
+still ours. So a line that has ended has ended once, and only lines in flight run again after a kill.
+
+A process may die of a line. When one has died while lines of a chunk ran and nothing had come out, the next one writes
+down that it begins, and how far the first lines go; when that has happened twice, these run one by one, each written
+down before. The one that never comes back is told so, and the others go on. To be in hand while a process dies is no
+fault of a chunk, however often.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
+from math import inf
+from typing import Any
+
+import sqlalchemy as sa
+
+from homeport import clock
+from homeport.control import batch_states as states
+from homeport.control.batch_input import Line, lines
+from homeport.control.batch_states import Tally
+from homeport.control.batches import Batches
+from homeport.errors import ModelNotFound, Unavailable
+from homeport.gateway.widths import Widths
+from homeport.jobs.batch import BatchHandler, endpoint_of
+from homeport.jobs.batch_lines import Answered, Answering, deadly
+from homeport.jobs.worker import Task
+from homeport.store.blobs import Blobs
+from homeport.store.queue import Job, LeaseLost, Queue
+from homeport.store.tables import batch_lines
+
+#: What has come out is committed this often.
+GROUP_SECONDS = 0.1
+#: How often it is looked whether the batch goes on, while nothing comes out.
+LOOK_SECONDS = 0.5
+#: Until it is tried again to commit, while the database is away.
+AGAIN_SECONDS = 0.5
+#: Times that a chunk is begun with nothing coming out of it, before its first lines run one by one.
+MOST_TOGETHER = 2
+#: Times that a line runs alone and does not come back, before it is told so.
+MOST_ALONE = 4
+#: Times that a chunk is taken up without coming further, before these count as attempts.
+MOST_TIMES = 50
+#: Of a batch whose lines run.
+RUNNING = "in_progress"
+
+
+class Places:
+    """For lines of one model in flight in this process, over all chunks and batches. Who comes first goes first."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.users = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, width: Callable[[], int]) -> None:
+        """width: how many there are now."""
+        while self.taken >= width():
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+        self.taken += 1
+
+    def give_back(self) -> None:
+        self.taken -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+
+class Lines(BatchHandler):
+    kind = states.LINES
+
+    def __init__(
+        self,
+        batches: Batches,
+        queue: Queue,
+        blobs: Blobs,
+        *,
+        answering: Answering,
+        widths: Widths,
+        longest: int,
+        at_once: int,
+    ) -> None:
+        """longest: bytes of a line. at_once: chunks."""
+        super().__init__(batches, queue, blobs)
+        self._answering = answering
+        self._widths = widths
+        self._places: dict[str, Places] = {}
+        self._longest = longest
+        self.at_once = at_once
+
+    async def run(self, task: Task) -> None:
+        batch = await self.batches.find(task.job.subject)
+        if batch is None or batch["status"] != RUNNING or task.cancelled.is_set():
+            return await self.end(task.job)
+        chunk = _Running(batch, task.job.checkpoint or {}, await self._todo(batch, task.job))
+        watched = task.job.attempt > 1
+        if watched and chunk.place.get("times", 0) < MOST_TIMES:
+            await self._write_down(task.job, chunk)
+        failed: LeaseLost | Unavailable | None = None
+        with self._places_of(chunk) as places:
+            async with asyncio.TaskGroup() as group:
+                chunk.begin(group, places, partial(self._width, chunk), partial(self._ask, task.job, watched=watched))
+                try:
+                    await self._keep(task, chunk)
+                except (LeaseLost, Unavailable) as error:
+                    failed = error  # as it is: a group of tasks would wrap it
+                finally:
+                    chunk.cut()
+        if failed is not None:
+            raise failed
+
+    @contextmanager
+    def _places_of(self, chunk: "_Running") -> Iterator[Places]:
+        """They are forgotten when nobody uses them: names come from clients."""
+        model = chunk.batch["model"]
+        places = self._places.setdefault(model, Places())
+        places.users += 1
+        try:
+            yield places
+        finally:
+            places.users -= 1
+            if not places.users:
+                del self._places[model]
+
+    def _width(self, chunk: "_Running") -> int:
+        """Of a model that is gone: what its lines are told then, they are told soon."""
+        try:
+            return max(1, self._widths.lines_at_once(chunk.endpoint, chunk.batch["model"]))
+        except ModelNotFound:
+            return 1
+
+    async def _todo(self, batch: states.Batch, job: Job) -> Sequence[Line]:
+        """The lines of the chunk that have not ended."""
+        place = job.checkpoint or {}
+        first, last = place["first"], place["last"]
+        table = batch_lines.c
+        ended = sa.select(table.line).where(table.batch_id == batch["id"], table.line.between(first, last))
+        async with self.database.read() as connection:
+            done = {*(await connection.execute(ended)).scalars()}
+        pieces = self.blobs.read(batch["digest"], place["begin"], place["end"])
+        async with aclosing(pieces), aclosing(lines(pieces, longest=self._longest, first=first)) as found:
+            return [line async for line in found if line.number not in done]
+
+    async def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Answered | None:
+        try:
+            if line.number <= chunk.suspects:
+                if (tries := chunk.tries(line)) >= MOST_ALONE:
+                    return deadly(chunk.batch, line)
+                await self._write_down(job, chunk, alone={"line": line.number, "tries": tries + 1})
+            elif watched:
+                async with chunk.beginning:
+                    if not chunk.begun:
+                        await self._write_down(job, chunk, **chunk.begins())
+        except (LeaseLost, Unavailable):
+            chunk.handed_back.set()  # whoever commits next is told the same
+            return None
+        return await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
+
+    async def _write_down(self, job: Job, chunk: "_Running", **more: Any) -> None:
+        """In the chunk's place. Raises LeaseLost, Unavailable."""
+        chunk.place = {**chunk.place, "times": chunk.place.get("times", 0) + 1, **more}
+        async with self.database.write() as connection:
+            await self.queue.hold(connection, job, checkpoint=chunk.place)
+
+    async def _keep(self, task: Task, chunk: "_Running") -> None:
+        """Commit what comes out, until all has come, or it is to end. Raises LeaseLost, Unavailable."""
+        looked = clock.monotonic()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GROUP_SECONDS):
+                    await chunk.over.wait()
+            if task.stopping.is_set():
+                chunk.handed_back.set()
+            if task.cancelled.is_set():
+                await chunk.stop()
+            over, now = chunk.over.is_set(), clock.monotonic()
+            if not over and not chunk.answered and now - looked < LOOK_SECONDS:
+                continue
+            looked = now
+            try:
+                goes_on = await self._commit(task.job, chunk, over=over)
+            except Unavailable:
+                if task.cancelled.is_set():
+                    raise
+                await clock.sleep(AGAIN_SECONDS)
+                continue
+            if over:
+                return
+            if not goes_on:
+                await chunk.stop()
+
+    async def _commit(self, job: Job, chunk: "_Running", *, over: bool) -> bool:
+        """Whether the batch goes on. over: the job ends, or goes back to the queue. Raises LeaseLost, Unavailable."""
+        answered = list(chunk.answered)
+        if not answered and not over:
+            batch = await self.batches.find(job.subject)
+            return batch is not None and batch["status"] == RUNNING
+        tally = Tally()
+        for one in answered:
+            tally = tally.plus(one.tally)
+        checkpoint = chunk.further(len(answered))
+        async with self.database.write() as connection:
+            status = await states.took(connection, chunk.batch, tally, [one.ended for one in answered])
+            if not over:
+                await self.queue.hold(connection, job, checkpoint=checkpoint)
+            elif status == RUNNING and chunk.committed + len(answered) < chunk.total:
+                await self.queue.later(connection, job, run_in=0, checkpoint=checkpoint)
+            else:
+                if status == RUNNING:
+                    await states.chunk_ended(connection, self.queue, chunk.batch["id"])
+                await self.queue.finish(connection, job)
+        chunk.place = checkpoint
+        chunk.kept(len(answered))
+        if over:
+            self.queue.told()
+        return status == RUNNING
+
+
+#: Has a line of a chunk answered. None: it has no answer yet.
+Ask = Callable[["_Running", Line], Awaitable[Answered | None]]
+
+
+class _Running:
+    """The lines of a chunk under way. place: its checkpoint. answered: and not yet committed. over: nobody is at it any
+    more. handed_back: no more lines are begun, and none is waited with. suspects: up to this line they run one by one.
+    begun: that it has is written down."""
+
+    def __init__(self, batch: states.Batch, place: Mapping[str, Any], todo: Iterable[Line]) -> None:
+        self.batch = batch
+        self.endpoint = endpoint_of(batch["endpoint"])
+        self.place = place
+        self.suspects: int = place["suspects"] if place.get("begun", 0) >= MOST_TOGETHER else 0
+        self._last_alone: Mapping[str, int] = place.get("alone") or {}
+        self._todo = deque(todo)
+        self._first = 0
+        self._runners: list[asyncio.Task[None]] = []
+        self._at_it = 0
+        self.total = len(self._todo)
+        self.committed = 0
+        self.answered: list[Answered] = []
+        self.over = asyncio.Event()
+        self.handed_back = asyncio.Event()
+        self.beginning = asyncio.Lock()
+        self.begun = False
+
+    def begin(self, group: asyncio.TaskGroup, places: Places, width: Callable[[], int], ask: Ask) -> None:
+        """width: how many places there are, which may change."""
+        if not self._todo:
+            self.over.set()
+            return
+        self._first = self._todo[min(self.total, width()) - 1].number
+        one = partial(self._one, places, width, ask)
+        together = partial(self._spawn, group, partial(self._while, one), width)
+        if self.suspects:
+            self._spawn(group, partial(self._one_by_one, one, together), lambda: 1)
+        else:
+            together()
+
+    def begins(self) -> Mapping[str, Any]:
+        """What is written down of it: again without having come further, and with which lines at first."""
+        self.begun = True
+        return {"begun": self.place.get("begun", 0) + 1, "suspects": self._first}
+
+    def tries(self, line: Line) -> int:
+        """Times that it has run alone, and nobody has come back."""
+        return self._last_alone["tries"] if self._last_alone.get("line") == line.number else 0
+
+    def further(self, count: int) -> dict[str, Any]:
+        """The checkpoint once so many more have ended."""
+        ended = {**self.place, "ended": self.place.get("ended", 0) + count}
+        return {**ended, "times": 0, "begun": 0} if count else ended
+
+    def _spawn(self, group: asyncio.TaskGroup, work: Callable[[], Awaitable[None]], width: Callable[[], int]) -> None:
+        count = min(len(self._todo), width())
+        self._at_it += count
+        self._runners += [group.create_task(self._counted(work)) for _ in range(count)]
+
+    async def _counted(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        finally:
+            self._at_it -= 1
+            if not self._at_it:
+                self.over.set()
+
+    async def _while(self, one: Callable[[], Awaitable[None]], last: float = inf) -> None:
+        while self._todo and self._todo[0].number <= last and not self.handed_back.is_set():
+            await one()
+
+    async def _one_by_one(self, one: Callable[[], Awaitable[None]], then: Callable[[], None]) -> None:
+        await self._while(one, self.suspects)
+        if not self.handed_back.is_set():
+            then()
+
+    async def _one(self, places: Places, width: Callable[[], int], ask: Ask) -> None:
+        await places.take(width)
+        try:
+            if self._todo and not self.handed_back.is_set():
+                answered = await ask(self, self._todo.popleft())
+                if answered is not None:
+                    self.answered.append(answered)
+        finally:
+            places.give_back()
+
+    def kept(self, count: int) -> None:
+        """So many of the first of those answered are committed."""
+        del self.answered[:count]
+        self.committed += count
+
+    def cut(self) -> None:
+        for runner in self._runners:
+            runner.cancel()
+
+    async def stop(self) -> None:
+        """Lines in flight are ended, and none is begun."""
+        self.cut()
+        if self._runners:
+            await asyncio.wait(self._runners)
+        self.over.set()

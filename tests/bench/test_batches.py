@@ -1,0 +1,25 @@
+"""The part of the bench that runs batches: that it runs, and what follows from its figures."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import batches, report
+from bench.batches import Batches
+from bench.build import NotBuilt
+
+
+def test_everything_is_measured(tmp_path: Path) -> None:
+    try:
+        found = batches.run(tmp_path, None, lines=50, model_lines=0, rounds=1)
+    except NotBuilt as error:
+        pytest.skip(str(error))
+    assert found.rates["echo"].keys() == {batches.BATCH, *map(str, batches.CLIENTS)}
+    assert all(rate > 0 for (rate,) in found.rates["echo"].values())
+    assert "echo, a batch of 50" in report.batches_table(found)
+
+
+def test_a_batch_is_held_against_the_best_by_hand() -> None:
+    rates = {"batch": [90.0, 95.0, 200.0], "16": [50.0, 80.0, 90.0], "8": [40.0], "32": [100.0], "64": [99.0]}
+    goals = report.batches_goals(Batches({"echo": 3}, {"echo": rates}))
+    assert [(goal.value, goal.verdict) for goal in goals] == [(0.95, "target"), (95 / 80, "target")]

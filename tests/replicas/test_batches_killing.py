@@ -1,0 +1,241 @@
+"""kill -9 at random in the middle of batches: each line is in a file once, none is lost, and the database is whole."""
+
+import asyncio
+import importlib
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import openai
+import pytest
+from openai.types import Batch
+
+from tests.batches import OVER, chat, content, counts, create, custom_ids, wait_for
+from tests.fake_upstream import until
+from tests.replicas.conftest import stores
+from tests.replicas.house import House, housed
+from tests.replicas.processes import KEY, ROOT, Replica
+from tests.store.servers import PostgresServer, RedisServer
+
+#: What tests/replicas/poisoned.py does not survive.
+POISON = "poison"
+LINES, BAD = 2_000, range(0, 2_000, 400)
+KILLS = 6
+PATIENCE = 60.0
+#: A worker that was killed is missed soon, and lines take their time.
+SETTINGS = """
+[models.slow]
+engine = "echo"
+delay = {delay}
+[jobs]
+lease_seconds = 1.5
+poll_seconds = 0.2
+"""
+
+
+def lines() -> list[dict[str, Any]]:
+    """Some of them are answered with an error."""
+    return [chat(number, model="slow", text="hi", **({"n": "x"} if number in BAD else {})) for number in range(LINES)]
+
+
+@contextmanager
+def client_of(replica: Replica) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{replica.url}/v1", api_key=KEY, max_retries=0) as made:
+        yield made
+
+
+def settings(folder: Path, delay: float) -> str:
+    """delay: seconds that a line takes, of which 32 run at once in a process."""
+    return SETTINGS.format(delay=delay) + f'[files]\nfolder = "{folder}"'
+
+
+class Killable(Protocol):
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+@dataclass
+class Worker:
+    """A `homeport worker` beside a server, with the server's settings."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """And wait until it works."""
+        said = self.folder / "worker.stdout"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+        with said.open("wb") as out, (self.folder / "worker.stderr").open("ab") as error:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "homeport", "worker", "--lanes", "batch", "--data", str(self.folder / "worker")],
+                stdout=out,
+                stderr=error,
+                cwd=self.folder,
+                env={**inherited, "PYTHONPATH": str(ROOT)},
+            )
+        assert until(lambda: b"works on batch" in said.read_bytes(), PATIENCE)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def kill_at_random(victims: Sequence[Killable], asker: Replica, batch: str, chance: random.Random) -> int:
+    """Each time a little after it has come further; how often. asker: is there, whoever is killed."""
+    for kills in range(KILLS):
+        before = counts(status(asker, batch))[1]
+
+        def goes_on(before: int = before) -> bool:
+            seen = status(asker, batch)
+            return counts(seen)[1] > before or seen.status in ("finalizing", *OVER)
+
+        assert until(goes_on, PATIENCE), status(asker, batch)
+        if status(asker, batch).status != "in_progress":
+            return kills
+        time.sleep(chance.uniform(0.0, 0.3))
+        victim = chance.choice(victims)
+        victim.kill()
+        victim.start()
+    return KILLS
+
+
+def status(replica: Replica, batch: str) -> Batch:
+    with client_of(replica) as client:
+        return client.batches.retrieve(batch)
+
+
+def check_files(replica: Replica, batch_id: str) -> None:
+    with client_of(replica) as client:
+        batch = wait_for(client, batch_id, lambda one: one.status in OVER, PATIENCE)
+        assert (batch.status, counts(batch)) == ("completed", (LINES, LINES - len(BAD), len(BAD)))
+        output, wrong = content(client, batch.output_file_id), content(client, batch.error_file_id)
+        assert {one.filename for one in client.files.list(purpose="batch_output")} == {
+            f"{batch_id}_output.jsonl",
+            f"{batch_id}_error.jsonl",
+        }
+    found = Counter(custom_ids([*output, *wrong]))
+    assert found == Counter(f"request-{number}" for number in range(LINES))
+    assert custom_ids(wrong) == [f"request-{number}" for number in BAD]
+    assert len({one["id"] for one in (*output, *wrong)}) == LINES
+    assert {one["response"]["body"]["choices"][0]["message"]["content"] for one in output} == {"hi"}
+    assert batch.usage is not None
+    assert batch.usage.total_tokens == sum(one["response"]["body"]["usage"]["total_tokens"] for one in output)
+
+
+@pytest.mark.timeout(180)
+def test_on_sqlite(tmp_path: Path) -> None:
+    with housed(tmp_path, settings=settings(tmp_path / "blobs", delay=0.1)) as house:
+        with client_of(house.first) as client:
+            batch = create(client, lines()).id
+        assert kill_at_random(house.replicas, house.first, batch, random.Random(5)) > KILLS // 2
+        check_files(house.first, batch)
+        house.first.stop()
+        check_sqlite(house.first.data / "state.db")
+        house.first.start()
+
+
+@pytest.mark.timeout(180)
+def test_a_line_that_takes_the_server_down_is_told_so_and_the_others_are_answered(tmp_path: Path) -> None:
+    made = [chat(number, model="slow", text=POISON if number == 57 else "hi") for number in range(100)]
+    folder = settings(tmp_path / "blobs", delay=0.01)
+    with housed(tmp_path, settings=folder, program="tests.replicas.poisoned") as house:
+        with client_of(house.first) as client:
+            batch_id = create(client, made).id
+        lives = 1
+        while (batch := last_seen(house.first, batch_id)) is None or batch.status not in OVER:
+            assert house.first.process is not None
+            if house.first.process.poll() is not None:
+                lives += 1
+                assert lives < 20
+                house.first.launch()
+                with suppress(AssertionError):  # it may be gone before it is seen to be ready
+                    house.first.wait()
+        assert (batch.status, counts(batch)) == ("completed", (100, 99, 1))
+        with client_of(house.first) as client:
+            (wrong,) = content(client, batch.error_file_id)
+            assert len(content(client, batch.output_file_id)) == 99
+    assert (wrong["custom_id"], wrong["response"], wrong["error"]["code"]) == ("request-57", None, "server_error")
+
+
+def last_seen(replica: Replica, batch_id: str) -> Batch | None:
+    with suppress(openai.APIConnectionError):
+        return status(replica, batch_id)
+    return None
+
+
+def check_sqlite(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert database.execute("SELECT count(*) FROM jobs WHERE lane = 'batch'").fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM batch_lines").fetchone() == (0,)
+
+
+@pytest.mark.timeout(180)
+def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:
+    """Two servers and a worker on the same database."""
+    where = stores(postgres, redis)
+    with housed(tmp_path, replicas=2, settings=settings(tmp_path / "blobs", delay=1.0), **where) as house:
+        worker = Worker(house.first.folder)
+        worker.start()
+        try:
+            with client_of(house.first) as client:
+                batch = create(client, lines()).id
+            assert kill_at_random([*house.replicas, worker], house.first, batch, random.Random(7)) > KILLS // 2
+            check_files(house.first, batch)
+        finally:
+            worker.kill()
+        asyncio.run(check_postgresql(house))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seconds", [0.5, 4.0], ids=["shorter than a lease", "longer"])
+def test_the_database_is_away_in_the_middle(mortal: PostgresServer, tmp_path: Path, seconds: float) -> None:
+    url = mortal.create("batches")
+    with housed(tmp_path, settings=settings(tmp_path / "blobs", delay=0.1), database_url=url) as house:
+        with client_of(house.first) as client:
+            batch = create(client, lines()).id
+            wait_for(client, batch, lambda one: counts(one)[1] > 100, PATIENCE)
+        mortal.kill()
+        time.sleep(seconds)
+        mortal.start()
+
+        def answers() -> bool:
+            with suppress(openai.APIStatusError):
+                status(house.first, batch)
+                return True
+            return False
+
+        assert until(answers, PATIENCE)
+        check_files(house.first, batch)
+        asyncio.run(check_postgresql(house))
+
+
+async def check_postgresql(house: House) -> None:
+    """Its own check of tables and indexes."""
+    assert house.database_url is not None
+    connection = await importlib.import_module("asyncpg").connect(house.database_url)
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
+        for table in ("batches", "batch_lines", "jobs", "files", "blobs"):
+            assert await connection.fetch("SELECT * FROM verify_heapam($1::text::regclass)", table) == []
+            await connection.fetch(
+                "SELECT bt_index_parent_check(indexrelid::regclass, true) FROM pg_index "
+                "WHERE indrelid = $1::text::regclass",
+                table,
+            )
+        assert await connection.fetchval("SELECT count(*) FROM jobs WHERE lane = 'batch'") == 0
+        assert await connection.fetchval("SELECT count(*) FROM batch_lines") == 0
+    finally:
+        await connection.close()

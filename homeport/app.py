@@ -105,7 +105,7 @@ class App:
     async def enlist(self) -> None:
         """In place of open(), in a process that answers nobody and so makes no key."""
         await self.books.upgrade()
-        await self.join()
+        await self.books.join()
         await self.durable.open()
 
     async def start(self) -> None:

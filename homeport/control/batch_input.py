@@ -16,7 +16,6 @@ from homeport.wire import base
 from homeport.wire.batches import BatchError, BatchRequestInput
 
 MOST_LINES = 50_000
-MOST_BYTES = 200 * 2**20
 MOST_INPUTS = 50_000
 MOST_ERRORS = 100
 #: A part of the input that is run as one job: so many lines, and not many more bytes than these. In a large batch it is

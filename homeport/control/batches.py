@@ -116,7 +116,9 @@ class Batches:
         self._queue.told()
         batch = await self.retrieve(owner, batch_id)
         if not cancelled and batch.status != "cancelling":
-            raise Conflict(f"Cannot cancel a batch with status '{batch.status}'.")
+            raise Conflict(
+                f"Cannot cancel a batch with status '{batch.status}'.", headers=(("x-should-retry", "false"),)
+            )
         return batch
 
     async def find(self, batch_id: str) -> states.Batch | None:

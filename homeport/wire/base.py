@@ -167,7 +167,7 @@ def _out_of_range(path: str, kind: str, sign: str, bound: float, value: Any) -> 
     if isinstance(value, dict):
         value = next((one for one in value.values() if isinstance(one, int | float) and abs(one) > abs(bound)), None)
     above = sign[0] == "<"
-    shown = f"{bound:g}"
+    shown = str(int(bound)) if bound == int(bound) else f"{bound:g}"
     return InvalidRequest(
         f"Invalid '{path}': {name} {'above maximum' if above else 'below minimum'} value. "
         f"Expected a value {sign} {shown}, but got {_quoted(value)} instead.",

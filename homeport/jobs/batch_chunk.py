@@ -5,8 +5,8 @@ still ours. So a line that has ended has ended once, and only lines in flight ru
 
 A process may die of a line. When one has died while lines of a chunk ran and nothing had come out, the next one writes
 down that it begins, and how far the first lines go; when that has happened twice, these run one by one, each written
-down before. The one that never comes back is told so, and the others go on. To be in hand while a process dies is no
-fault of a chunk, however often.
+down before, and committed before the next. The one that never comes back is told so, and the others go on. To be in
+hand while a process dies is no fault of a chunk, however often.
 """
 
 import asyncio
@@ -105,6 +105,7 @@ class Lines(BatchHandler):
         self._widths = widths
         self._places: dict[str, Places] = {}
         self._known: dict[str, states.Batch] = {}
+        self._alone = asyncio.Lock()
         self._longest = longest
         self.at_once = at_once
 
@@ -179,10 +180,8 @@ class Lines(BatchHandler):
     async def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Answered | None:
         try:
             if line.number <= chunk.suspects:
-                if (tries := chunk.tries(line)) >= MOST_ALONE:
-                    return deadly(chunk.batch, line)
-                await self._write_down(job, chunk, alone={"line": line.number, "tries": tries + 1})
-            elif watched:
+                return await self._ask_alone(job, chunk, line)
+            if watched:
                 async with chunk.beginning:
                     if not chunk.begun:
                         await self._write_down(job, chunk, **chunk.begins())
@@ -190,6 +189,18 @@ class Lines(BatchHandler):
             chunk.handed_back.set()  # whoever commits next is told the same
             return None
         return await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
+
+    async def _ask_alone(self, job: Job, chunk: "_Running", line: Line) -> Answered | None:
+        """Nothing else that is suspected runs in this process until what it has answered is committed: if the process
+        dies meanwhile, it has died of this line. Raises LeaseLost, Unavailable."""
+        if (tries := chunk.tries(line)) >= MOST_ALONE:
+            return deadly(chunk.batch, line)
+        async with self._alone:
+            await self._write_down(job, chunk, alone={"line": line.number, "tries": tries + 1})
+            answered = await self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
+            if answered is not None:
+                await chunk.commits(answered)
+        return None
 
     async def _write_down(self, job: Job, chunk: "_Running", **more: Any) -> None:
         """In the chunk's place. Raises LeaseLost, Unavailable."""
@@ -273,6 +284,7 @@ class _Running:
         self.total = len(self._todo)
         self.committed = 0
         self.answered: list[Answered] = []
+        self._committed = asyncio.Event()
         self.over = asyncio.Event()
         self.handed_back = asyncio.Event()
         self.beginning = asyncio.Lock()
@@ -338,6 +350,14 @@ class _Running:
         """So many of the first of those answered are committed."""
         del self.answered[:count]
         self.committed += count
+        self._committed.set()
+
+    async def commits(self, one: Answered) -> None:
+        """One that nothing else may be answered beside. Returns once it is."""
+        self.answered.append(one)
+        while self.answered:
+            self._committed.clear()
+            await self._committed.wait()
 
     def cut(self) -> None:
         for runner in self._runners:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import openai
@@ -17,6 +18,7 @@ from tests.store.servers import PostgresServer, postgres_server
 assert openai.__version__.partition(".")[0] == os.environ.get("OPENAI_SDK", "3"), openai.__version__
 
 ECHO_MODEL = {"engine": "echo"}
+_numbers = count()
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +61,7 @@ def owning(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     url = None
     if request.param == "postgresql":
         postgres: PostgresServer = request.getfixturevalue("postgres")
-        url = postgres.create("owning")
+        url = postgres.create(f"owning_{next(_numbers)}")  # it may be asked for more than once
     with running(tmp_path_factory.mktemp("owning"), {"database_url": url} if url else {}) as server:
         yield server
 

@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?= $(HOME)/.homeport
-# A file of tests stays in one process: what it has started is started once.
-PARALLEL ?= -n 2 --dist loadfile
+# A file of tests stays in one process: what it has started is started once. In the order of tests/conftest.py.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test check bench docs clean
 

@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8000
 DATA ?= $(HOME)/.homeport
-# A file of tests stays in one process: what it has started is started once. In the order of tests/conftest.py.
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+# A file of tests stays in one process: what it has started is started once. In the order of tests/conftest.py. More
+# processes than cores: half of what tests do is wait.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test check bench docs clean
 
@@ -16,7 +17,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(PARALLEL)
-	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest $(PARALLEL) tests/api -k "not postgresql"
+	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest $(PARALLEL) -k "not postgresql" $$(grep -rl --include='test_*.py' openai tests/api)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(PARALLEL)
-	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest $(PARALLEL) -k "not postgresql" $$(grep -rl --include='test_*.py' openai tests/api)
+	OPENAI_SDK=2 $(VENV)-sdk2/bin/pytest $(PARALLEL) -k "not postgresql and not asgi" $$(grep -rl --include='test_*.py' openai tests/api)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

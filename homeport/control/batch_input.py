@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from homeport.control.jsonl import Lines, LineTooLong
 from homeport.errors import InvalidRequest
 from homeport.wire import base
 from homeport.wire.batches import BatchError, BatchRequestInput
+from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 
 MOST_LINES = 50_000
 MOST_INPUTS = 50_000
@@ -25,19 +27,9 @@ CHUNK_BYTES = 2**20
 #: Chunks that a batch has at least, where it has the lines: several processes share them.
 LEAST_CHUNKS = 30
 EMBEDDINGS = "/v1/embeddings"
-#: Characters of a request that make one token, when nobody has counted: OpenAI's own rule of thumb.
-CHARACTERS_PER_TOKEN = 4
 
 _NOT_JSON = "This line is not parseable as valid JSON."
 _input = msgspec.json.Decoder(BatchRequestInput)
-
-
-class LineTooLong(Exception):
-    """number: of the line."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Line(NamedTuple):
@@ -63,33 +55,22 @@ async def lines(pieces: AsyncIterable[bytes], *, longest: int, first: int = 1) -
 
     first: number of the first line; the bytes are counted from it. longest: bytes. Raises LineTooLong.
     """
-    number, begin = first, 0
-    held: list[bytes] = []
-    size = 0
+    cut, begin = Lines(longest, first=first), 0
 
-    def whole(last: bytes, newline: int) -> Line:
-        raw = b"".join((*held, last)) if held else last
+    def line(raw: bytes, newline: int) -> Line:
         end = begin + len(raw) + newline
-        return Line(number, begin, end, raw.removeprefix(BOM_UTF8) if number == 1 else raw)
+        return Line(cut.number, begin, end, raw.removeprefix(BOM_UTF8) if cut.number == 1 else raw)
 
     async for piece in pieces:
-        *ended, rest = piece.split(b"\n")
-        for part in ended:
-            line = whole(part, newline=1)
-            held.clear()
-            size = 0
-            if len(line.raw) > longest:
-                raise LineTooLong(number)
-            if line.raw.strip():
-                yield line
-            number, begin = number + 1, line.end
-        size += len(rest)
-        if size > longest:
-            raise LineTooLong(number)
-        if rest:
-            held.append(rest)
-    if held and (line := whole(b"", newline=0)).raw.strip():
-        yield line
+        for raw in cut.feed(piece):
+            found = line(raw, newline=1)
+            begin = found.end
+            if found.raw.strip():
+                yield found
+    for raw in cut.end():
+        found = line(raw, newline=0)
+        if found.raw.strip():
+            yield found
 
 
 def request_of(raw: bytes) -> BatchRequestInput:

@@ -46,17 +46,26 @@ SHAPES: Mapping[str, Sequence[type[msgspec.Struct]]] = {
 Shapes = Sequence["msgspec.json.Decoder[Any]"]
 
 
-class Lines:
-    """Pieces in, whole lines out. number: of the line that came last, from 1."""
+class LineTooLong(Exception):
+    """number: of the line."""
 
-    def __init__(self, longest: int = LONGEST_LINE) -> None:
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Lines:
+    """Pieces in, whole lines out. number: of the line that came last."""
+
+    def __init__(self, longest: int = LONGEST_LINE, *, first: int = 1) -> None:
+        """longest: bytes. first: number of the first line."""
         self._longest = longest
         self._begun: list[bytes] = []
         self._bytes = 0
-        self.number = 0
+        self.number = first - 1
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Raises InvalidRequest: a line is too long."""
+        """Raises LineTooLong."""
         *ended, rest = piece.split(b"\n")
         for line in ended:
             yield self._whole(line)
@@ -72,11 +81,7 @@ class Lines:
             self._begun.append(part)
             self._bytes += len(part)
             if self._bytes > self._longest:
-                raise InvalidRequest(
-                    f"The file's line {self.number + 1} is longer than {self._longest} bytes.",
-                    param="file",
-                    code="invalid_json_line",
-                )
+                raise LineTooLong(self.number + 1)
 
     def _whole(self, part: bytes) -> bytes:
         self._begin(part)
@@ -88,7 +93,18 @@ class Lines:
 
 async def check(pieces: AsyncIterable[bytes], purpose: str) -> None:
     """Every line is what the purpose wants. Raises InvalidRequest, which names the first line that is not."""
-    shapes = [msgspec.json.Decoder(shape) for shape in SHAPES[purpose]]
+    try:
+        await _check(pieces, [msgspec.json.Decoder(shape) for shape in SHAPES[purpose]])
+    except LineTooLong as error:
+        raise InvalidRequest(
+            f"The file's line {error.number} is longer than {LONGEST_LINE} bytes.",
+            param="file",
+            code="invalid_json_line",
+        ) from None
+
+
+async def _check(pieces: AsyncIterable[bytes], shapes: Shapes) -> None:
+    """Raises InvalidRequest, LineTooLong."""
     lines = Lines()
     found = False
     async for piece in pieces:

@@ -13,7 +13,7 @@ import msgspec
 
 from homeport.backends import openai_tokens
 from homeport.backends.openai_tokens import CL100K, O200K, encoding_for
-from homeport.gateway.endpoints import CHARACTERS_PER_TOKEN
+from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 
 #: Longer runs of white space than 999,999 make tiktoken panic. A cut costs a token at most.
 _PIECE = 100_000

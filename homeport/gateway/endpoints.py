@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call
+from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 
-#: Characters of a request that make one token, when nobody has counted yet: OpenAI's own rule of thumb.
-CHARACTERS_PER_TOKEN = 4
 #: The most tokens that an image part of a message is counted as (gpt-4o-mini, high detail).
 TOKENS_OF_AN_IMAGE = 50_000
 

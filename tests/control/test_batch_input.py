@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeport.control import batch_input
-from homeport.control.batch_input import Input, LineTooLong, lines
+from homeport.control.batch_input import Input, lines
+from homeport.control.jsonl import LineTooLong
 
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"

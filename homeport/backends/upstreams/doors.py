@@ -21,6 +21,7 @@ from homeport.backends.upstreams.client import Client
 from homeport.backends.upstreams.pacing import Room
 from homeport.errors import HomeportError, UpstreamFailed, UpstreamRefused
 from homeport.settings import Upstream
+from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 from homeport.wire.models import family
 
 log = logging.getLogger("homeport.upstreams")
@@ -33,7 +34,6 @@ AVOID_SECONDS = 1.0
 SOONEST_LOOK, LATEST_LOOK = 0.1, 5.0
 #: Tokens that an answer is reckoned as where the request does not limit it, as OpenAI's limits do.
 _DEFAULT_ANSWER = 16
-_CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
@@ -317,7 +317,7 @@ class Doors:
 
 def _tokens(call: Call) -> int:
     """What the limits of an upstream charge at admission, as OpenAI's do."""
-    return max(call.max_tokens or _DEFAULT_ANSWER, len(call.body) // _CHARACTERS_PER_TOKEN)
+    return max(call.max_tokens or _DEFAULT_ANSWER, len(call.body) // CHARACTERS_PER_TOKEN)
 
 
 def _spare(call: Call) -> float:

@@ -7,13 +7,13 @@ set is read.
 
 import asyncio
 import os
-import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import processes
 from bench.processes import KEY
+from bench.soak import growth
 from tests.replicas.hanging_up import SETTINGS, Endless, wave
 
 CLIENTS = 1000
@@ -32,9 +32,8 @@ class HangingUp:
 
     @property
     def slope(self) -> float:
-        """Bytes a wave, by the least squares over what came after the warm ones."""
-        after = self.resident[WARM:]
-        return statistics.linear_regression(range(len(after)), after).slope
+        """Bytes a wave."""
+        return growth(self.resident[WARM:])
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"slope": self.slope}

@@ -1,6 +1,7 @@
 """What stays in memory: 10,000 plain requests at a time, and the resident set after each."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ STEP = 10_000
 WARM = 2
 
 
+def growth(resident: Sequence[int]) -> float:
+    """Bytes from one to the next, by the least squares."""
+    return statistics.linear_regression(range(len(resident)), resident).slope
+
+
 @dataclass(frozen=True)
 class Soak:
     """resident: bytes before the first step and after each. errors: of all steps."""
@@ -23,9 +29,8 @@ class Soak:
 
     @property
     def slope(self) -> float:
-        """Bytes a step, by the least squares over what came after the warm steps."""
-        after = self.resident[WARM:]
-        return statistics.linear_regression(range(len(after)), after).slope
+        """Bytes a step."""
+        return growth(self.resident[WARM:])
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"slope": self.slope}

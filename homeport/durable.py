@@ -1,8 +1,8 @@
 """The part of the composition root for what outlives a request: the queue, the worker, and what they work on.
 
 It has one life: open() makes the tables' first rows (join() beside a process that has), watch() works until drain() and
-drained(), close() lets go.
-Whatever is stored and whoever works on it is built here, and a kind of jobs joins by standing among the handlers.
+drained(), close() lets go. Whatever is stored and whoever works on it is built here, and a kind of jobs joins by
+standing among the handlers.
 """
 
 import asyncio

@@ -12,7 +12,6 @@ database says: a row of `blobs` for each, and a foreign key to it in every row t
 Whoever is killed leaves a temporary file, or bytes without a row: `sweep` finds both. A row without bytes cannot be:
 bytes go only under the lock of their row, and rows come only under the same lock and after a look at the bytes.
 While a backup runs (holds.py) nothing that had a row goes.
-
 """
 
 import asyncio

@@ -41,12 +41,12 @@ $(VENV)/.pip:
 	touch $@
 
 $(VENV)/.run: $(VENV)/.pip pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[local,count]'
+	$(BIN)/pip install --quiet --editable '.[local,images,documents,count]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[local,entra,otel,openvino,postgres,redis,s3,count]' --group check --group test
+	$(BIN)/pip install --quiet --editable '.[local,audio,images,entra,otel,openvino,postgres,redis,s3,documents,count]' --group check --group test
 	$(PYTHON) -m venv $(VENV)-sdk2
 	$(VENV)-sdk2/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV)-sdk2/bin/pip install --quiet --editable '.[local,entra,otel,postgres,redis,s3,count]' --group test 'openai>=2,<3'
+	$(VENV)-sdk2/bin/pip install --quiet --editable '.[local,audio,images,entra,otel,postgres,redis,s3,documents,count]' --group test 'openai>=2,<3'
 	touch $@

@@ -141,7 +141,7 @@ async def _one(engine: llama_cpp.LlamaCpp, plan: Plan) -> tuple[int, float]:
 
 def _bare(engine: llama_cpp.LlamaCpp, plan: Plan, streams: int, tokens: int) -> Speed:
     """The library's own call in as many threads, with the engine's own request and no look at the text."""
-    library: Any = engine._server
+    library: Any = engine._loaded.library
     firsts: list[float] = []
 
     def one() -> None:

@@ -36,11 +36,11 @@ class Sample:
     busy: float
 
 
-def request_file(folder: Path, body: Mapping[str, Any], *, key: str = KEY) -> Path:
+def request_file(folder: Path, body: Mapping[str, Any], *, key: str = KEY, path: str = PATH) -> Path:
     """A whole HTTP request in a file, with headers as an SDK sends them."""
     data = json.dumps(body, separators=(",", ":")).encode()
     lines = [
-        f"POST {PATH} HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "host: 127.0.0.1",
         "content-type: application/json",
         "accept: application/json",

@@ -86,12 +86,17 @@ class Served:
     stream_port: int
 
     def cpu(self) -> float:
-        """CPU seconds, user and system, of the process and its children since they began."""
+        """CPU seconds, user and system, of the process and its children since they began, of ended ones, too."""
         return sum(_cpu(pid) for pid in tree(self.pid))
 
     def rss(self) -> int:
         """Resident bytes of the process and its children."""
         return sum(_rss(pid) for pid in tree(self.pid))
+
+    def peak(self) -> int:
+        """The most resident bytes that the process has held."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:")) * 1024
 
 
 def cores() -> tuple[int, int]:
@@ -137,7 +142,7 @@ def tree(pid: int) -> list[int]:
 
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11:15])) / _TICKS
 
 
 def _rss(pid: int) -> int:

@@ -6,15 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import batches, gateway
+from bench import batches, embeddings, gateway, ingestion
 from bench.batches import Batches
 from bench.cache import Cache
+from bench.diffusion import Diffusion
+from bench.documents import Documents
+from bench.embeddings import Embeddings
 from bench.engine import Engine, Speed
 from bench.files import PAGE, Files
 from bench.gateway import CHUNKS, Gateway, medians
 from bench.hanging_up import CLIENTS, HangingUp
+from bench.hearing import LONG, TOGETHER, Hearing
+from bench.ingestion import Ingestion
 from bench.jobs import AT_ONCE, IN_ONE, Queues
+from bench.retrieval import Retrieval
+from bench.scene import LARGEST, Scenes
+from bench.search import Found
 from bench.soak import STEP, Soak
+from bench.speaking import TOGETHER as SPOKEN_TOGETHER
+from bench.speaking import Speaking, median_ratio
 from bench.startup import Startup
 from bench.usage import RATE, Usage
 
@@ -195,14 +205,15 @@ def hanging_up_table(found: HangingUp) -> str:
     return f"{CLIENTS:,} clients hang up in the middle of their streams\n{table(head, rows)}"
 
 
-def paired(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:
-    """The median over the rounds of ours / theirs in tokens per second: what slows a whole round down cancels out."""
-    ratios = [
-        found
-        for one, other in zip(ours, theirs, strict=True)
-        if (found := ratio(one.tokens_per_second, other.tokens_per_second)) is not None
-    ]
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """The median over the rounds of ours / theirs: what slows a whole round down cancels out."""
+    ratios = [found for one, other in zip(ours, theirs, strict=True) if (found := ratio(one, other)) is not None]
     return statistics.median(ratios) if ratios else None
+
+
+def _paired_tokens(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:
+    """Of tokens a second."""
+    return paired([one.tokens_per_second for one in ours], [one.tokens_per_second for one in theirs])
 
 
 def engine_goals(found: Engine) -> list[Goal]:
@@ -215,7 +226,7 @@ def engine_goals(found: Engine) -> list[Goal]:
             unit="%",
         )
         for streams, sources in found.rounds.items()
-        for value in [paired(sources["http"], sources["direct"])]
+        for value in [_paired_tokens(sources["http"], sources["direct"])]
     ]
 
 
@@ -225,7 +236,7 @@ def engine_table(found: Engine) -> str:
     for streams, sources in found.rounds.items():
         for name, speeds in sources.items():
             each = [one.tokens_per_second for one in speeds]
-            share = paired(speeds, sources["direct"])
+            share = _paired_tokens(speeds, sources["direct"])
             row = [name, str(streams), f"{statistics.median(each):.1f}", "" if share is None else f"{share:.1%}"]
             row += [
                 f"{min(each):.1f} to {max(each):.1f}",
@@ -313,6 +324,137 @@ def files_table(found: Files) -> str:
     return f"files; a list of {found.listed:,}\n" + table(["", "median"], rows)
 
 
+def hearing_goals(found: Hearing) -> list[Goal]:
+    """The language that is not told Homeport finds out by the way, faster-whisper by listening twice."""
+    return [
+        Goal(f"CPU of a transcription, of faster-whisper's{what}", _beside(found, what), 1.05, 1.0, unit="x")
+        for what in ("", ", told")
+    ] + [
+        Goal("words of English that are wrong", _english(found), 5, 2, unit=" %"),
+        Goal(f"memory that {LONG} minutes take", found.peak / 1e6, 100, 50, unit=" MB"),
+    ]
+
+
+def _beside(found: Hearing, what: str) -> float | None:
+    pairs = zip(found.cpu[f"http{what}"], found.cpu[f"direct{what}"], strict=True)
+    ratios = [one for one in (ratio(ours, theirs) for ours, theirs in pairs) if one is not None]
+    return statistics.median(ratios) if ratios else None
+
+
+def _english(found: Hearing) -> float | None:
+    first = next(iter(found.errors), None)
+    return None if first is None else 100 * first.wrong / first.words
+
+
+def hearing_table(found: Hearing) -> str:
+    wrong = [
+        [f"{one.language}, {one.model}", str(one.recordings), str(one.words), f"{100 * one.wrong / one.words:.1f} %"]
+        for one in found.errors
+    ]
+    speeds = [
+        [
+            f"{name}, {found.seconds:.0f} s",
+            f"{statistics.median(cpu):.2f}",
+            f"{statistics.median(cpu) / found.seconds:.3f}",
+        ]
+        for name, cpu in found.cpu.items()
+    ]
+    (at_once, one_by_one), (alone, beside) = found.together, found.chat
+    rows = [
+        [f"{TOGETHER} at once", f"{at_once:.1f} s"],
+        [f"{TOGETHER} one by one", f"{one_by_one:.1f} s"],
+        ["an answer of echo, alone", f"{alone:.1f} ms"],
+        ["an answer of echo, beside them", f"{beside:.1f} ms"],
+        [f"{LONG} minutes, the server's memory beyond what it held before", f"{found.peak / 1e6:.0f} MB"],
+    ]
+    return "\n\n".join(
+        [
+            "hearing\n" + table(["language", "recordings", "words", "wrong"], wrong),
+            table(["", "CPU seconds", "of real time"], speeds),
+            table(["", "median"], rows),
+        ]
+    )
+
+
+def diffusion_goals(found: Diffusion) -> list[Goal]:
+    """All that a picture takes, its prompt read and its file written, is laid on its steps."""
+    ratio = statistics.median(found.cpu["http"]) / statistics.median(found.cpu["direct"])
+    return [Goal("CPU of a diffusion step, of ONNX Runtime's alone", ratio, 1.25, 1.05, unit="x")]
+
+
+def diffusion_table(found: Diffusion) -> str:
+    rows = [
+        ["seconds of a step", *(f"{statistics.median(found.wall[name]):.3f}" for name in ("http", "direct"))],
+        ["CPU seconds of a step", *(f"{statistics.median(found.cpu[name]):.3f}" for name in ("http", "direct"))],
+        ["peak beyond rest", f"{found.peak / 1e6:.0f} MB", ""],
+        ["of it kept after a picture", f"{found.kept / 1e6:.0f} MB", ""],
+    ]
+    head = [f"{found.network / 1e6:.0f} MB of weights, 512x512, {found.steps} steps", "http", "ONNX Runtime alone"]
+    return "diffusion\n" + table(head, rows)
+
+
+def speaking_goals(found: Speaking) -> list[Goal]:
+    goals: list[Goal] = []
+    for name in found.cpu:
+        goals += [
+            Goal(f"CPU of speech by {name}, of the engine's", median_ratio(found.cpu[name]), 1.25, 1.05, unit="x"),
+            Goal(f"words of {name} that are heard wrong", 100 * found.wrong[name] / found.words, 5, 2, unit=" %"),
+        ]
+    return goals
+
+
+def speaking_table(found: Speaking) -> str:
+    rows = [
+        [
+            name,
+            f"{1000 * statistics.median(found.first[name]):.0f} ms",
+            f"{statistics.median(cpu['http']) / found.seconds[name]:.3f}",
+            f"{statistics.median(cpu['direct']) / found.seconds[name]:.3f}",
+            f"{found.wrong[name]} of {found.words}",
+            f"{found.together[name][0]:.2f} / {found.together[name][1]:.2f} s",
+            f"{found.peak[name] / 1e6:.0f} MB",
+        ]
+        for name, cpu in found.cpu.items()
+    ]
+    head = ["", "first byte", "CPU, of real time", "the engine alone", "words wrong"]
+    return "speaking\n" + table(
+        [*head, f"{SPOKEN_TOGETHER} at once / one by one", f"peak of {found.characters} characters"], rows
+    )
+
+
+def images_goals(found: Scenes) -> list[Goal]:
+    return [
+        Goal(f"CPU of a drawing of {side} pixels, of the engine's", found.ratio(side), 2.0, 1.4, unit="x")
+        for side in found.cpu
+    ] + [
+        Goal(f"CPU seconds of a drawing of {side} pixels", 1 / found.per_second(side), 0.15, 0.1, unit=" s")
+        for side in found.cpu
+    ]
+
+
+def images_table(found: Scenes) -> str:
+    rows = [
+        [
+            f"{side} x {side}",
+            f"{found.per_second(side):.1f}",
+            f"{statistics.median(found.wall[side]):.2f} s",
+            f"{found.ratio(side):.2f}",
+            f"{statistics.median(found.waits[side]):.0f} ms",
+        ]
+        for side in found.cpu
+    ]
+    head = [
+        "scene-1",
+        "pictures a CPU second",
+        "one, of the wall",
+        "CPU, of the engine alone",
+        "longest that others waited",
+    ]
+    return (
+        f"images\n{table(head, rows)}\n\n{LARGEST} x {LARGEST}: {found.peak / 1e6:.0f} MB beyond what was held before"
+    )
+
+
 def queue_table(found: Queues) -> str:
     """Medians of the rounds."""
 
@@ -331,6 +473,33 @@ def queue_table(found: Queues) -> str:
         ["of a core, with nothing to do", *cells("idle", ".2%")],
     ]
     return "queue\n" + table(["", *found.by], rows)
+
+
+def search_table(found: Found) -> str:
+    """A row for each size of each database."""
+    rows = [
+        [
+            f"{name}, {one.chunks:,} chunks",
+            *(f"{one.by[way].p50_ms:.1f} / {one.by[way].p99_ms:.1f}" for way in one.by),
+            f"{one.first_ms:,.0f}",
+            f"{one.memory / 1e6:,.0f}",
+            f"{one.chunks / one.filling:,.0f}",
+        ]
+        for name, sizes in found.by.items()
+        for one in sizes
+    ]
+    ways = [f"{way}, p50 / p99 ms" for sizes in found.by.values() for way in sizes[0].by][: len(rows[0]) - 4]
+    return "search\n" + table(["", *ways, "first ms", "memory MB", "chunks put in a second"], rows)
+
+
+def retrieval_table(found: Retrieval) -> str:
+    rows = [
+        [f"{name}, {way}", f"{one.recall:.3f}", f"{one.mrr:.3f}"]
+        for name, ways in found.by.items()
+        for way, one in ways.items()
+    ]
+    title = f"retrieval: {found.queries:,} queries, {found.documents:,} documents\n"
+    return title + table(["", "recall@10", "MRR@10"], rows)
 
 
 def batches_goals(found: Batches) -> list[Goal]:
@@ -364,6 +533,77 @@ def batches_table(found: Batches) -> str:
             for clients, rate in sorted(by_hand.items(), key=lambda one: int(one[0]))
         ]
     return "batches\n" + table(["", "lines a second"], rows)
+
+
+def embeddings_goals(found: Embeddings) -> list[Goal]:
+    goals: list[Goal] = []
+    for engine, shapes in found.rounds.items():
+        for shape, sources in shapes.items():
+            rates = {source: [one.sentences for one in rounds] for source, rounds in sources.items()}
+            ours = rates[embeddings.HTTP]
+            bare = paired(ours, rates[embeddings.BARE])
+            name = f"embeddings on {engine}, {shape}: sentences/s, of"
+            goals.append(Goal(f"{name} the bare engine's", bare and bare * 100, 90, 95, rising=True, unit="%"))
+            if embeddings.PEER in rates:
+                peer = paired(ours, rates[embeddings.PEER])
+                goals.append(Goal(f"{name} {embeddings.PEER}'s", peer, 0.9, 1.0, rising=True, unit="x"))
+    return goals
+
+
+def embeddings_table(found: Embeddings) -> str:
+    """Medians of the rounds."""
+    rows = []
+    for engine, shapes in found.rounds.items():
+        for shape, sources in shapes.items():
+            bare = [one.sentences for one in sources[embeddings.BARE]]
+            for name, rounds in sources.items():
+                each = [one.sentences for one in rounds]
+                share = paired(each, bare)
+                row = [f"{engine}, {name}", shape, f"{statistics.median(each):,.0f}"]
+                row += ["" if share is None else f"{share:.1%}", f"{min(each):,.0f} to {max(each):,.0f}"]
+                rows.append([*row, f"{statistics.median(one.cpu_ms for one in rounds):.2f}"])
+    head = ["", "at once x sentences", "sentences/s", "of bare", "lowest to highest round", "CPU ms/sentence"]
+    tokens = ", ".join(f"{average:.1f} on {engine}" for engine, average in found.tokens.items())
+    return f"embeddings; tokens of a sentence: {tokens}\n" + table(head, rows)
+
+
+def documents_table(found: Documents) -> str:
+    """Of a second of a core."""
+    rows = [
+        [one.kind, f"{one.pages_a_second:,.0f}", f"{one.megabytes_a_second:.1f}", f"{one.start_ms:.0f}"]
+        for one in found.reading
+    ]
+    read = table(["", "pages/s", "MB/s of text", "ms for a file of a page"], rows)
+    rows = [[one.text, f"{one.tokens:,}", f"{one.tokens_a_second:,.0f}"] for one in found.cutting]
+    cut = table(["into chunks", "tokens", "tokens/s"], rows)
+    return f"documents: files of {found.pages:,} pages, of a core\n{read}\n\n{cut}"
+
+
+def ingestion_goals(found: Ingestion) -> list[Goal]:
+    """What goes beyond the vectors is ours; where the model is fast enough, it is what there is."""
+    value = _share(found, ingestion.VECTORS)
+    name = "ingestion: pages/s, of what the bare engine's vectors would allow"
+    return [Goal(name, value and value * 100, 80, 90, rising=True, unit="%")]
+
+
+def _share(found: Ingestion, name: str) -> float | None:
+    """Of the seconds of the whole, what this alone takes."""
+    whole = [one.seconds for one in found.rounds[ingestion.INGESTION]]
+    return paired([one.seconds for one in found.rounds[name]], whole)
+
+
+def ingestion_table(found: Ingestion) -> str:
+    """Medians of the rounds."""
+    rows = []
+    for name, rounds in found.rounds.items():
+        seconds = statistics.median(one.seconds for one in rounds)
+        cpu = statistics.median(one.cpu for one in rounds)
+        share = _share(found, name)
+        row = [name, f"{found.pages / seconds:,.1f}", f"{seconds:.2f}", "" if share is None else f"{share:.0%}"]
+        rows.append([*row, f"{cpu / found.pages * 1e3:.1f}"])
+    title = f"ingestion: {found.files} files, {found.pages} pages, {found.chunks:,} chunks, {found.windows:,} windows"
+    head = ["", "pages/s", "seconds", "of the whole", "CPU ms/page"]
+    return f"{title}, {found.tokens:,} tokens\n{table(head, rows)}"
 
 
 def goals_table(goals: Iterable[Goal]) -> str:

@@ -15,18 +15,63 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this file is run as a script
 
-from bench import batches, cache, engine, files, gateway, hanging_up, jobs, report, soak, startup, usage  # noqa: E402
+from bench import (  # noqa: E402
+    batches,
+    cache,
+    diffusion,
+    documents,
+    embeddings,
+    engine,
+    files,
+    gateway,
+    hanging_up,
+    hearing,
+    ingestion,
+    jobs,
+    report,
+    retrieval,
+    scene,
+    search,
+    soak,
+    speaking,
+    startup,
+    tuning,
+    tuning_report,
+    usage,
+)
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
 from bench.report import Goal  # noqa: E402
 
-PARTS = ("gateway", "cache", "soak", "hanging-up", "engine", "startup", "usage", "queue", "files", "batches")
+PARTS = (
+    "gateway",
+    "cache",
+    "soak",
+    "hanging-up",
+    "engine",
+    "startup",
+    "usage",
+    "queue",
+    "files",
+    "batches",
+    "embeddings",
+    "documents",
+    "ingestion",
+    "search",
+    "retrieval",
+    "hearing",
+    "speaking",
+    "images",
+    "diffusion",
+    "tuning",
+)
 
 
 @dataclass
@@ -55,6 +100,11 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--litellm", metavar="FILE", help="LiteLLM's executable, to compare with (default: on the PATH)"
     )
+    parser.add_argument(
+        "--trl",
+        metavar="PYTHON",
+        help="an interpreter that has TRL and PEFT (default: this one, after `pip install --group bench`)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where figures go (default bench/results/DATE.json)")
     parser.add_argument("--check", action="store_true", help="status 1 when a floor is missed or a part fails")
     options = parser.parse_args(arguments)
@@ -62,6 +112,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown := [part for part in options.parts if part not in PARTS]:
         parser.error(f"--only knows {', '.join(PARTS)}, not {unknown[0]!r}")
     options.litellm = options.litellm or shutil.which("litellm")
+    options.trl = options.trl or (sys.executable if find_spec("trl") is not None else None)
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     return options
@@ -81,6 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "files": _files,
         "queue": _queue,
         "batches": _batches,
+        "embeddings": _embeddings,
+        "documents": _documents,
+        "ingestion": _ingestion,
+        "search": _search,
+        "retrieval": _retrieval,
+        "hearing": _hearing,
+        "speaking": _speaking,
+        "images": _images,
+        "diffusion": _diffusion,
+        "tuning": _tuning,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -171,6 +232,77 @@ def _batches(folder: Path, options: argparse.Namespace, outcome: Outcome) -> Non
     _keep(outcome, "batches", found.as_dict(), report.batches_goals(found))
 
 
+def _embeddings(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = embeddings.run(
+        folder, _embedding_models(), sentences=128 if options.quick else 2048, rounds=min(options.rounds, 3)
+    )
+    print(report.embeddings_table(found) + "\n")
+    _keep(outcome, "embeddings", found.as_dict(), report.embeddings_goals(found))
+
+
+def _documents(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    pages, share = (100, 0.1) if options.quick else (documents.PAGES, 1.0)
+    found = documents.run(folder, rounds=min(options.rounds, 3), pages=pages, share=share)
+    print(report.documents_table(found) + "\n")
+    _keep(outcome, "documents", found.as_dict(), [])
+
+
+def _ingestion(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    pages = 3 if options.quick else 25
+    model = _embedding_models()["onnx"]
+    found = ingestion.run(folder, model, files=2, pages=pages, rounds=min(options.rounds, 3))
+    print(report.ingestion_table(found) + "\n")
+    _keep(outcome, "ingestion", found.as_dict(), report.ingestion_goals(found))
+
+
+def _search(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    sizes = search.SIZES[:2] if options.quick else search.SIZES
+    found = search.run(folder, sizes=sizes, count=50 if options.quick else 200)
+    print(report.search_table(found) + "\n")
+    _keep(outcome, "search", found.as_dict(), [])
+
+
+def _retrieval(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    from tests.model_files import minilm
+
+    most = 300 if options.quick else 2000
+    found = retrieval.run(folder, minilm(), most=most, queries=min(most, 500))
+    print(report.retrieval_table(found) + "\n")
+    _keep(outcome, "retrieval", found.as_dict(), [])
+
+
+def _hearing(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    each, rounds = (4, 1) if options.quick else (16, min(options.rounds, 3))
+    found = hearing.run(folder, rounds=rounds, each=each)
+    print(report.hearing_table(found) + "\n")
+    _keep(outcome, "hearing", found.as_dict(), report.hearing_goals(found))
+
+
+def _diffusion(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = diffusion.run(folder, rounds=min(options.rounds, 3), steps=5 if options.quick else 20)
+    print(report.diffusion_table(found) + "\n")
+    _keep(outcome, "diffusion", found.as_dict(), report.diffusion_goals(found))
+
+
+def _speaking(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    rounds, characters = (1, 1000) if options.quick else (min(options.rounds, 3), 4096)
+    found = speaking.run(folder, rounds=rounds, characters=characters)
+    print(report.speaking_table(found) + "\n")
+    _keep(outcome, "speaking", found.as_dict(), report.speaking_goals(found))
+
+
+def _images(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = scene.run(folder, rounds=1 if options.quick else min(options.rounds, 3))
+    print(report.images_table(found) + "\n")
+    _keep(outcome, "images", found.as_dict(), report.images_goals(found))
+
+
+def _tuning(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = tuning.run(folder, _model(options), rounds=1 if options.quick else min(options.rounds, 3), trl=options.trl)
+    print(tuning_report.tuning_table(found) + "\n")
+    _keep(outcome, "tuning", found.as_dict(), tuning_report.tuning_goals(found))
+
+
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:
     outcome.figures[part] = figures
     outcome.goals += goals
@@ -186,6 +318,17 @@ def _model(options: argparse.Namespace) -> Path:
 
     try:
         return smollm2()
+    except PullError as error:
+        raise NotStarted(str(error)) from None
+
+
+def _embedding_models() -> dict[str, Path]:
+    """The default one as each engine runs it. Raises NotStarted where it cannot be had."""
+    from homeport.backends.models import PullError
+    from tests import model_files
+
+    try:
+        return {"onnx": model_files.minilm(), "llama_cpp": model_files.minilm_gguf()}
     except PullError as error:
         raise NotStarted(str(error)) from None
 

@@ -26,6 +26,7 @@ from homeport.store.database import Database
 from homeport.store.usage import BATCH_ROWS
 from homeport.store.usage_rows import UsageRow, UsageRows
 from homeport.store.usage_sums import UsageSums
+from homeport.store.vector_store_usage import VectorStoreUsage
 from homeport.wire.admin_usage import CompletionsParameters, CostsParameters
 
 START = 1_730_419_200
@@ -151,7 +152,7 @@ async def _written(file: Path, found: Usage, count: int) -> None:
 async def _asked(file: Path, found: Usage, rounds: int) -> None:
     """The first round warms up and does not count."""
     database = _opened(file)
-    for name, ask in _questions(Pages(UsageSums(database)), UsageRows(database)).items():
+    for name, ask in _questions(Pages(UsageSums(database), VectorStoreUsage(database)), UsageRows(database)).items():
         taken = []
         for _ in range(rounds + 1):
             began = time.perf_counter()

@@ -18,11 +18,14 @@ from homeport.api.admin.routes import operations  # noqa: E402
 from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
 from homeport.api.batches import Batches  # noqa: E402
 from homeport.api.files import Files  # noqa: E402
+from homeport.api.fine_tuning import FineTuning  # noqa: E402
 from homeport.api.uploads import Uploads  # noqa: E402
-from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS  # noqa: E402
+from homeport.api.vector_store_search import VectorStoreSearch  # noqa: E402
+from homeport.api.vector_stores import VectorStores  # noqa: E402
+from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS  # noqa: E402
 from homeport.control.changes import Changes  # noqa: E402
 from homeport.control.usage_pages import PAGES  # noqa: E402
-from homeport.gateway.endpoints import ENDPOINTS, SCOPES  # noqa: E402
+from homeport.gateway.endpoints import ENDPOINTS, SCOPES, Endpoint  # noqa: E402
 from homeport.gateway.tiers import Tiers  # noqa: E402
 from homeport.wire.admin_usage import CostsParameters, ModelParameters  # noqa: E402
 
@@ -77,11 +80,10 @@ def compatibility() -> str:
         "| path | Azure style | capability | in batches |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `POST {one.path}` | `/openai/deployments/{{deployment}}{one.azure}` | {one.capability} | "
-            f"{'yes' if one.batch else 'no'} |"
+            f"| `POST {one.path}` | {_azure(one)} | {one.capability} | {'yes' if one.batch else 'no'} |"
             for one in ENDPOINTS
         ),
-        "| `GET /v1/models`, `GET /v1/models/{model}` | | | |",
+        "| `GET /v1/models`, `GET /v1/models/{model}` | `/openai/models`, `/openai/models/{model}` | | |",
         "",
         *_owned(),
         *_admin(),
@@ -91,7 +93,12 @@ def compatibility() -> str:
         "names it.",
         "",
     ]
-    tables = {"chat completions": CHAT, "completions": COMPLETIONS, "embeddings": EMBEDDINGS}
+    tables = {
+        "chat completions": CHAT,
+        "completions": COMPLETIONS,
+        "embeddings": EMBEDDINGS,
+        "moderations": MODERATIONS,
+    }
     for endpoint, parameters in tables.items():
         lines += [f"### {endpoint.capitalize()}", "", "| parameter | here | how |", "| --- | --- | --- |"]
         lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
@@ -99,17 +106,26 @@ def compatibility() -> str:
     return "\n".join(lines)
 
 
+def _azure(endpoint: Endpoint) -> str:
+    return f"`/openai/deployments/{{deployment}}{endpoint.azure}`" if endpoint.azure is not None else ""
+
+
 def _owned() -> list[str]:
     nothing: Any = None
     found: dict[str, dict[str, Sequence[str]]] = {}
-    owned = Files(nothing, nothing), Uploads(nothing, nothing), Batches(nothing)
+    owned = (
+        *(Files(nothing, nothing), Uploads(nothing, nothing), Batches(nothing)),
+        *(VectorStores(nothing, nothing, nothing), VectorStoreSearch(nothing)),
+        FineTuning(nothing, nothing, nothing),
+    )
     for one in (operation for those in owned for operation in those.operations()):
         found.setdefault(one.path, {})[one.method] = one.query
     return [
         "## What projects own",
         "",
         "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md),",
-        "[batches](batches.md): of the endpoints above those that are marked so.",
+        "[batches](batches.md): of the endpoints above those that are marked so; [vector stores](vector-stores.md) and",
+        "[their search](file-search.md); [fine-tuning](fine-tuning.md), whose checkpoints the Admin API shares.",
         "",
         *_table(found),
         "",

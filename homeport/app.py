@@ -23,6 +23,7 @@ from homeport.api import engine_room, metrics
 from homeport.api.application import application, lane_routes
 from homeport.api.azure import AzureDialect
 from homeport.api.exchange import Exchange
+from homeport.api.images import MadeImages
 from homeport.api.lane import LaneProtocol, lane_protocol
 from homeport.api.models import Models
 from homeport.api.openai import OpenAIDialect
@@ -36,7 +37,9 @@ from homeport.gateway.access_log import AccessLog
 from homeport.gateway.cache import Cache
 from homeport.gateway.cache_policy import Policy
 from homeport.gateway.configurations import Configurations
+from homeport.gateway.content_filter import ContentFilter
 from homeport.gateway.entra import Entra
+from homeport.gateway.image_addresses import Beginnings, ImageAddresses
 from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
 from homeport.gateway.meters import Meters
@@ -61,6 +64,7 @@ from homeport.telemetry import EngineNumbers, Numbers, Seen
 if TYPE_CHECKING:
     from homeport.books import Books
     from homeport.durable import Durable
+    from homeport.gateway.tuned import TunedModels
 
 log = logging.getLogger("homeport")
 
@@ -85,6 +89,7 @@ class App:
     tracing: Tracing | None
     room: EngineRoom | None
     gathering: Gathering | None
+    tuned: "TunedModels"
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -117,6 +122,7 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.books.watch())
             group.create_task(self.durable.watch())
+            group.create_task(self.tuned.watch())
             if self.numbers is not None:
                 group.create_task(self.numbers.watch())
             if self.room is not None:
@@ -184,6 +190,8 @@ async def _load_one(name: str, held: Local) -> None:
     await held.start()
     if held.state == "ready":
         log.info("%s is ready after %.1f s", name, clock.monotonic() - began)
+    elif held.state == "missing":
+        log.info("%s", held.reason)  # whoever needs it is told so, and how to bring it
     else:
         log.warning("%s", held.reason)
 
@@ -191,7 +199,9 @@ async def _load_one(name: str, held: Local) -> None:
 def build_engines(settings: Settings, names: Iterable[str], siblings: Siblings | None = None) -> Engines:
     """names: of the models. Raises SettingsError."""
     models = local_models(settings)
-    held = {name: local(name, models[name], settings.data / "models") for name in names}
+    held: dict[str, Held] = {}
+    for name in names:
+        held[name] = local(name, models[name], settings, held)
     http = engine_room.lane(held, largest_body=settings.server.max_body_mb * 2**20)
     gathering = Gathering(EngineNumbers(held), siblings) if siblings is not None else None
     return Engines(engine_room.application(held), http, held, gathering)
@@ -206,13 +216,15 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     from homeport.batching import Gateway
     from homeport.books import Books, TiersShown
     from homeport.durable import Durable
+    from homeport.gateway.tuned import TunedModels
+    from homeport.store.adapters import Adapters
 
     organization = settings.server.organization
     restoring.check(settings.data)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    held, upstreams, router, engines = backing(settings, room)
+    held, upstreams, router, fetcher, engines, voices, descriptions = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
@@ -221,21 +233,35 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
     watching: list[Watcher] = [one for one in (meters, access_log, tracing) if one is not None]
     watchers = books.ledger.watchers = Watchers(watching)
-    answer = cache.answer if cache is not None else ask
+    addresses = ImageAddresses(cache.answer if cache is not None else ask, Beginnings(settings.server))
+    content_filter = ContentFilter(addresses.answer)
     line = StraightLine(
         router=router,
         budgets=books.budgets,
         limits=books.limits,
         ledger=books.ledger,
-        answer=Rehearsal(answer, allowed=settings.faults.allowed).answer,
+        answer=Rehearsal(content_filter.answer, allowed=settings.faults.allowed).answer,
     )
+    content_filter.line = line
     durable = Durable(
         settings,
         books.database,
         idempotency=books.idempotency,
-        gateway=Gateway(line, router, books.limits, books.accounts.current),
+        gateway=Gateway(line, router, books.limits, books.accounts.current, books.training_bills, upstreams),
+        fetcher=fetcher,
         watched=watched,
     )
+    addresses.images = durable.images
+    tuned = TunedModels(
+        books.accounts.current,
+        Adapters(durable.blobs, settings.data / "adapters"),
+        books.accounts.load,
+        held=held,
+        through=router.through,
+        organization=organization,
+    )
+    if held:  # in replay nobody answers but the recordings
+        router.tuned = tuned
     exchange = Exchange(line, books.idempotency, organization=organization, watchers=watchers, tracing=tracing)
     keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
@@ -251,7 +277,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         exchange=exchange,
         openai=openai,
         azure=AzureDialect(keyring, entra),
-        models=Models(router, keyring, created=int(clock.now())),
+        models=Models(router, openai, created=int(clock.now()), voices=voices, descriptions=descriptions),
         ops=ops,
         control=[
             *control.routes(
@@ -263,13 +289,18 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
                 find=books.find,
                 organization=organization,
                 kept=cache,
+                moderation=settings.moderation,
             ),
             *_metrics(settings, keyring, gathering or numbers),
+            *MadeImages(durable.images).routes(),
         ],
         owned=durable.operations(),
         idempotency=books.idempotency,
         organization=organization,
         largest_body=largest_body,
+        staged=durable.blobs.staged,
+        largest_file=lambda one: (settings.images if one.draws else settings.audio).max_file_mb * 2**20,
+        references=durable.references,
         watchers=watchers,
     )
     http = lane_protocol(
@@ -295,6 +326,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         tracing=tracing,
         room=engines,
         gathering=gathering,
+        tuned=tuned,
     )
 
 

@@ -1,15 +1,17 @@
 """The part of the composition root that works on batches."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from homeport.control.batches import Batches
+from homeport.control.image_references import ImageReferences
 from homeport.gateway.accounts import Snapshot
 from homeport.gateway.entra import PREFIX
 from homeport.gateway.keyring import Principal
 from homeport.gateway.limits import Limits
 from homeport.gateway.pipeline import StraightLine
 from homeport.gateway.routing import Router
+from homeport.gateway.training_bills import TrainingBills
 from homeport.gateway.widths import Widths
 from homeport.jobs.batch import Expire, Sweep, Validate
 from homeport.jobs.batch_chunk import Lines
@@ -18,6 +20,7 @@ from homeport.jobs.batch_lines import Answering, Callers
 from homeport.jobs.worker import Handler
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
+from homeport.store.database import Database
 from homeport.store.queue import Queue
 
 #: Chunks that a process has in hand: enough to keep a model busy while one comes to its end and the next begins.
@@ -27,26 +30,34 @@ _LINES = 50
 
 
 class Gateway(NamedTuple):
-    """What answers the lines of batches. snapshot: of keys, the newest; raises Unavailable when it cannot be relied
-    on."""
+    """What answers whom nobody waits for. snapshot: of keys, the newest; raises Unavailable when it cannot be relied
+    on. training_bills: what those who train cost. upstreams: by their names in the settings."""
 
     line: StraightLine
     router: Router
     limits: Limits
     snapshot: Callable[[], Snapshot]
+    training_bills: TrainingBills
+    upstreams: Mapping[str, Any] = {}
 
-
-def handlers(settings: Settings, queue: Queue, blobs: Blobs, batches: Batches, gateway: Gateway) -> Sequence[Handler]:
-    def by_id(key_id: str) -> Principal | None:
-        found = gateway.snapshot()
+    def caller(self, key_id: str) -> Principal | None:
+        """None: the key is gone. Raises Unavailable."""
+        found = self.snapshot()
         return found.caller(key_id) if key_id.startswith(PREFIX) else found.by_id.get(key_id)
 
-    callers = Callers(queue.database, by_id)
+    def callers(self, database: Database) -> Callers:
+        return Callers(database, self.caller)
+
+
+def handlers(
+    settings: Settings, queue: Queue, blobs: Blobs, batches: Batches, gateway: Gateway, references: ImageReferences
+) -> Sequence[Handler]:
+    callers = gateway.callers(queue.database)
     longest = settings.server.max_body_mb * 2**20
     chosen = settings.batches.lines_at_once
     at_once = max(CHUNKS, -(-chosen // _LINES)) if chosen is not None else CHUNKS
     router, widths = gateway.router, Widths(gateway.router, chosen)
-    answering = Answering(gateway.line, callers)
+    answering = Answering(gateway.line, callers, references)
     return [
         Validate(batches, queue, blobs, router=router, callers=callers, limits=gateway.limits, longest=longest),
         Lines(batches, queue, blobs, answering=answering, widths=widths, longest=longest, at_once=at_once),

@@ -22,15 +22,16 @@ from homeport.control.mail import Mail
 from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
 from homeport.gateway.accounts import NANO_PER_CENT, Accounts
-from homeport.gateway.budgets import Budgets, spent_on
+from homeport.gateway.budgets import Budgets, counters, spent_on
 from homeport.gateway.graduation import Graduation
-from homeport.gateway.keyring import Budget, month
+from homeport.gateway.keyring import Budget, Screening
 from homeport.gateway.ledger import Ledger
 from homeport.gateway.limits import Limits
 from homeport.gateway.pricing import Prices
 from homeport.gateway.routing import Router
 from homeport.gateway.tiers import DEFAULT, HOME, LADDER, NAMES, Tiers, pool
-from homeport.settings import Settings
+from homeport.gateway.training_bills import TrainingBills
+from homeport.settings import Moderation, Settings
 from homeport.store import shared
 from homeport.store.database import Database
 from homeport.store.journal import Journal
@@ -40,6 +41,7 @@ from homeport.store.usage import BATCH_ROWS, UsageLog
 from homeport.store.usage_row import UsageRow
 from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_sums import UsageSums
+from homeport.store.vector_store_usage import VectorStoreUsage
 
 log = logging.getLogger("homeport")
 
@@ -64,7 +66,7 @@ class Books:
         self.database = Database(settings.state_url)
         self.usage_database = self.database if settings.database_url else self._usage_database()
         self.rows = UsageRows(self.usage_database)
-        self.usage = Usage(UsageSums(self.usage_database))
+        self.usage = Usage(UsageSums(self.usage_database), VectorStoreUsage(self.database))
         self.prices = Prices.load({name: msgspec.structs.asdict(price) for name, price in settings.prices.items()})
         tiers = Tiers(_overrides(settings))
         if settings.limits.tier not in tiers.names:
@@ -77,6 +79,7 @@ class Books:
             tier=_first_tier(settings),
             last_used=lambda: self._log.take_last_used(),
             max_age=settings.server.keys_max_age_seconds,
+            screening=_screening(settings.moderation),
         )
         self._graduation = Graduation(self.accounts, tiers, self.rows) if settings.limits.graduate else None
         mail = Mail(settings.alerts.smtp_url, settings.alerts.sender) if settings.alerts.smtp_url else None
@@ -95,6 +98,7 @@ class Books:
             lines_count=settings.batches.count_against_rate_limits,
         )
         self.budgets = Budgets(self.prices)
+        self.training_bills = TrainingBills(self.prices, self.limits, self.rows)
         self._spills = settings.data / "spill"
         self._log = UsageLog(self._usage_database, self._journal, Spill(self._spills, self._journal.name))
         self.ledger = Ledger(self._log, self._journal, self.prices)
@@ -141,7 +145,7 @@ class Books:
     async def _recover(self) -> None:
         """What a killed process left becomes rows, and its money is counted anew from them."""
         killed = self._journal.killed
-        counters: set[str] = set()
+        spent: set[str] = set()
         spilled = 0
         for name in killed:  # before the journal's: of a request that is in both, the spill knows what it really took
             spill = Spill(self._spills, name)
@@ -151,7 +155,7 @@ class Books:
                 await self.rows.write(rows)
                 spill.taken(len(rows))
                 spilled += len(rows)
-                counters |= _counters(rows)
+                spent |= counters(rows)
             spill.close()
         left = self.ledger.recover()
         await self.rows.write(left)
@@ -160,7 +164,7 @@ class Books:
         if left:
             log.warning("%d requests of a process that was killed are in the ledger now", len(left))
         if killed:
-            await self.shared.forget(counters | _counters(left), killed)
+            await self.shared.forget(spent | counters(left), killed)
         self._journal.forget_left()
 
     async def _changed(self) -> None:
@@ -257,17 +261,6 @@ def _first_tier(settings: Settings) -> str:
     return LADDER[0]
 
 
-def _counters(rows: Iterable[UsageRow]) -> set[str]:
-    """Of every budget that they may count against."""
-    whose = {(row.project_id, row.key_id, month(row.started_at)): row for row in rows}
-    return {
-        Budget(scope, subject, interval, 0).counter(row.started_at)
-        for row in whose.values()
-        for scope, subject in (("organization", ""), ("project", row.project_id), ("key", row.key_id))
-        for interval in ("month", "total")
-    }
-
-
 def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
     """tier -> family -> limit -> number, of what the settings say."""
     return {
@@ -277,6 +270,10 @@ def _overrides(settings: Settings) -> Mapping[str, Mapping[str, Mapping[str, int
         }
         for tier, families in settings.tiers.items()
     }
+
+
+def _screening(settings: Moderation) -> Screening:
+    return Screening(settings.model, settings.input, settings.output, settings.threshold)
 
 
 class TiersShown:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from homeport import app, logs, serving
 from homeport.api import server
-from homeport.backends.engine_room import Kind
+from homeport.backends.held import Kind
 from homeport.backing import Room
 from homeport.errors import HomeportError, SettingsError
 from homeport.settings import Server, Settings

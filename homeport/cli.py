@@ -86,11 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     worker = _command(
         commands,
         "worker",
-        "work on batches and the like, on another machine than the server",
+        "work on batches, fine-tuning and the like, on another machine than the server",
         """\
-        Work on what outlives a request (batches, housekeeping) until SIGTERM or Ctrl-C, beside servers that share a
-        PostgreSQL and a Redis; nobody connects to it. `homeport serve` does this work itself, so this is for more
-        hands, or for other machines: set jobs.in_server = false for servers that shall only serve. Give it the
+        Work on what outlives a request (batches, fine-tuning, housekeeping) until SIGTERM or Ctrl-C, beside servers
+        that share a PostgreSQL and a Redis; nobody connects to it. `homeport serve` does this work itself, so this is
+        for more hands, or for other machines: set jobs.in_server = false for servers that shall only serve. Give it the
         settings of the servers: database_url and redis_url, models and upstreams (it loads and asks its own), and
         files.store or files.folder, so that it reaches the files. On SIGTERM it takes no more work; what is in hand
         comes to a stop within server.drain_seconds, or is handed back and goes on elsewhere. Killed, it is missed
@@ -107,11 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         """\
         Download a model, verify its digest, and keep it. An interrupted download goes on where it stopped, and what is
         here already is never fetched again. MODEL is a name of the catalogue (see `homeport models`), or a GGUF of
-        yours: hf:OWNER/REPO/FILE.gguf, an https URL, or a path.
+        yours: hf:OWNER/REPO/FILE.gguf, an https URL, or a path; or a diffusion model in ONNX: hf:OWNER/REPO, or the
+        path of its folder.
         """,
     )
     pull.add_argument(
-        "model", nargs="*", metavar="MODEL", help="default: the default models, for chat and for embeddings"
+        "model", nargs="*", metavar="MODEL", help="default: the default models, for chat, embeddings and drawings"
     )
     pull.set_defaults(run=_pull)
 
@@ -122,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_recordings(commands)
 
     _add_backups(commands)
+
+    _add_fine_tune(commands)
 
     doctor = _command(
         commands,
@@ -222,14 +225,65 @@ def _add_backups(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     restore.set_defaults(run=_restore)
 
 
+def _add_fine_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    fine_tune = _command(
+        commands,
+        "fine-tune",
+        "watch and list fine-tuning jobs",
+        """\
+        What fine-tuning jobs are doing, in the terminal. It asks a server as any program does, this machine's or
+        another's, with a key of the project whose jobs they are; OpenAI's own works, too.
+        """,
+        local=False,
+    )
+    actions = fine_tune.add_subparsers(title="actions", metavar="ACTION", required=True)
+    watch = _command(
+        actions,
+        "watch",
+        "draw a job's loss and accuracy until it has ended",
+        """\
+        Follow a job until it has ended: its state, how far it is and how long it will take, its loss and accuracy as
+        curves (training cyan, validation yellow), and what was told last. Where the output is no terminal, or with
+        NO_COLOR set, each thing that happens is a line. A connection that breaks is made again. Ctrl-C ends the
+        watching and not the job. Ends with 0 when the job has succeeded, with 1 when it has failed or was cancelled.
+        """,
+        local=False,
+    )
+    watch.add_argument("id", metavar="ID", help="the job's id, ftjob-..., as `homeport fine-tune list` shows it")
+    watch.set_defaults(run=_fine_tune_watch)
+    listed = _command(
+        actions,
+        "list",
+        "list the jobs, the newest first",
+        "A line for each job: its id, its state, when it was made, and the model: the new one, once there is one.",
+        local=False,
+    )
+    listed.add_argument("--limit", type=_positive, default=20, metavar="N", help="how many (default 20, at most 100)")
+    listed.set_defaults(run=_fine_tune_list)
+    for action in (watch, listed):
+        action.add_argument(
+            "--base-url", metavar="URL", help="of the server (default OPENAI_BASE_URL, or http://127.0.0.1:8000/v1)"
+        )
+        action.add_argument("--api-key", metavar="KEY", help="better in the environment, as OPENAI_API_KEY")
+
+
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, description: str
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    description: str,
+    *,
+    local: bool = True,
 ) -> argparse.ArgumentParser:
+    """local: it works with this machine's settings, and not with a server."""
     parser = commands.add_parser(
         name, help=summary, description=" ".join(description.split()) or f"{summary[0].upper()}{summary[1:]}."
     )
-    parser.add_argument("--data", metavar="DIR", help="folder for keys, models and records (default ~/.homeport)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings (default ./homeport.toml if it is there)")
+    if local:
+        parser.add_argument("--data", metavar="DIR", help="folder for keys, models and records (default ~/.homeport)")
+        parser.add_argument(
+            "--config", metavar="FILE", type=Path, help="settings (default ./homeport.toml if it is there)"
+        )
     return parser
 
 
@@ -284,12 +338,12 @@ def _worker(options: argparse.Namespace) -> int:
 
 def _pull(options: argparse.Namespace) -> int:
     from homeport.backends import models
-    from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, hub
+    from homeport.settings import DEFAULT_DRAWING_MODEL, DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, hub
 
     settings = _settings(options)
     hub_url, token = hub()
     try:
-        for name in options.model or [DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL]:
+        for name in options.model or [DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL, DEFAULT_DRAWING_MODEL]:
             pulled = models.pull(name, settings.data / "models", hub_url=hub_url, token=token)
             print(f"{pulled.name}: {pulled.path}")
     except models.PullError as error:
@@ -304,10 +358,10 @@ def _models(options: argparse.Namespace) -> int:
     folder = _settings(options).data / "models"
     for name, entry in models.catalogue().items():
         here = models.find(name, folder)
-        print(f"{name:28} {entry.kind:10} {'here: ' + str(here) if here else f'homeport pull {name}'}")
+        print(f"{name:28} {entry.kind:13} {'here: ' + str(here) if here else f'homeport pull {name}'}")
     for name in models.installed(folder):
         if name not in models.catalogue():
-            print(f"{name:28} {'yours':10} here: {models.find(name, folder)}")
+            print(f"{name:28} {'yours':13} here: {models.find(name, folder)}")
     return 0
 
 
@@ -384,6 +438,26 @@ def _restore(options: argparse.Namespace) -> int:
 
     print(f"restored: {restore.put_back(_settings(options), options.source, force=options.force)}")
     return 0
+
+
+def _fine_tune_watch(options: argparse.Namespace) -> int:
+    from homeport.fine_tune import command
+
+    return command.watch(*_server(options), options.id)
+
+
+def _fine_tune_list(options: argparse.Namespace) -> int:
+    from homeport.fine_tune import command
+
+    return command.list_jobs(*_server(options), limit=options.limit)
+
+
+def _server(options: argparse.Namespace) -> tuple[str, str | None]:
+    """Address and key of the server that is asked."""
+    from homeport import settings
+
+    base_url, key = settings.client()
+    return options.base_url or base_url, options.api_key or key
 
 
 def _names(text: str | None) -> list[str] | None:

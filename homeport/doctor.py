@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from homeport import __version__
 from homeport.backends import models, registry
@@ -17,6 +18,8 @@ from homeport.settings import DEFAULT_EMBEDDING_MODEL, DEFAULT_MODEL, Settings
 from homeport.store import restoring
 
 _SMALLEST_FREE = 1_000_000_000
+#: Models that `homeport pull` brings unless it is told others.
+_PULLED = (DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL)
 #: Names of a finding that are shown.
 _SHOWN = 5
 
@@ -37,9 +40,11 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         *_machine(settings),
         *_tls(settings),
         *_engines(),
+        *_trainer(settings),
         *_models(settings),
         *_state(settings, deep),
         *_stored(settings, deep),
+        *_vectors(settings),
         *_shared(settings),
         *_wiring(settings),
     ]
@@ -89,17 +94,29 @@ def _engines() -> Iterator[Finding]:
         )
 
 
+def _trainer(settings: Settings) -> Iterator[Finding]:
+    works = settings.jobs.in_server and (not settings.jobs.lanes or "fine_tuning" in settings.jobs.lanes)
+    if works:
+        here = find_spec("torch") is not None
+        yield Finding(
+            here,
+            "trainer for fine-tuning" + ("" if here else ": PyTorch is not installed"),
+            "pip install 'homeport[train]' (docs/fine-tuning.md says which build of PyTorch)",
+            optional=True,
+        )
+
+
 def _models(settings: Settings) -> Iterator[Finding]:
     folder = settings.data / "models"
     for name, model in local_models(settings).items():
-        if model.engine == "echo" or model.path is not None:
+        if model.engine == "echo" or model.engine in registry.BUILT_IN or model.path is not None:
             continue
         here = models.find(name, folder)
         yield Finding(
             here is not None,
             f"model {name}" + (f": {here}" if here else " is not on this machine"),
             f"homeport pull {name}",
-            optional=name in (DEFAULT_MODEL, DEFAULT_EMBEDDING_MODEL) and bool(settings.upstreams),
+            optional=name not in settings.models and (bool(settings.upstreams) or name not in _PULLED),
         )
     for problem in models.verify(folder):
         yield Finding(False, problem.what, problem.mend)
@@ -191,6 +208,38 @@ def _stored(settings: Settings, deep: bool) -> Iterator[Finding]:
         if not found.idle_batches
         else "unfinished batches that nobody works on" + _some(found.idle_batches, ""),
         "cancel them (POST /v1/batches/ID/cancel), and make them anew",
+    )
+    if found.idle_tunings:
+        yield Finding(
+            False,
+            "fine-tuning jobs that nobody works on" + _some(found.idle_tunings, ""),
+            "cancel them (POST /v1/fine_tuning/jobs/ID/cancel), and make them anew",
+        )
+
+
+def _vectors(settings: Settings) -> Iterator[Finding]:
+    """What compares the vectors of vector stores, where a database could."""
+    if settings.database_url is None or not settings.vector_stores.pgvector:
+        return
+    from homeport.store import pgvector
+    from homeport.store.database import Database
+
+    async def look() -> bool:
+        database = Database(settings.state_url)
+        try:
+            return await pgvector.missing(database)
+        finally:
+            await database.close()
+
+    try:
+        missing = asyncio.run(look())
+    except HomeportError:
+        return  # which was said
+    yield Finding(
+        not missing,
+        "PostgreSQL's extension `vector`" + (" is not there: vectors are compared in memory" if missing else ""),
+        "install pgvector on the database's machine, or set vector_stores.pgvector = false",
+        optional=True,
     )
 
 

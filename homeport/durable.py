@@ -12,26 +12,32 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from homeport import batching, clock
+from homeport import batching, clock, ingesting
 from homeport.api.batches import Batches as BatchesOperations
 from homeport.api.files import Files as FilesOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.uploads import Uploads as UploadsOperations
+from homeport.backends.fetcher import Fetcher
 from homeport.batching import Gateway
 from homeport.control.batches import Batches
 from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
+from homeport.control.image_references import ImageReferences
 from homeport.control.uploads import Uploads
 from homeport.errors import Unavailable
 from homeport.gateway.endpoints import ENDPOINTS
 from homeport.jobs import housekeeping
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Event, Handler, Worker, check_lanes
+from homeport.searching import Searching
 from homeport.settings import Settings
 from homeport.store import blobs
 from homeport.store.database import Database
+from homeport.store.images import Images
 from homeport.store.queue import Depth, Queue
+from homeport.store.vector_store_usage import VectorStoreUsage
+from homeport.tuning import Tuning
 from homeport.wire.uploads import LARGEST_PART
 
 #: Idempotency keys that are older than a day are forgotten this often.
@@ -39,6 +45,8 @@ IDEMPOTENCY_SECONDS = 600.0
 #: Files and uploads that have expired are taken away this often; what killed processes left of files, that often.
 EXPIRY_SECONDS = 30.0
 SWEEP_SECONDS = 600.0
+#: How much vector stores have is looked at this often: the last time in an hour is what stays of it.
+USAGE_SECONDS = 600.0
 #: How full the lanes are is asked for this often, for those who watch.
 DEPTH_SECONDS = 5.0
 
@@ -53,9 +61,11 @@ class Durable:
         *,
         idempotency: Idempotency,
         gateway: Gateway,
+        fetcher: Fetcher,
         watched: bool = False,
     ) -> None:
-        """gateway: what answers the lines of batches. watched: somebody wants to know how full the lanes are.
+        """gateway: what answers the lines of batches. fetcher: of pictures that requests give by URL. watched: somebody
+        wants to know how full the lanes are.
 
         Raises SettingsError.
         """
@@ -64,17 +74,33 @@ class Durable:
         self.blobs = blobs.chosen(settings, database)
         self.files = Files(self.blobs, settings.files)
         self.uploads = Uploads(self.blobs, self.files)
+        self.references = ImageReferences(
+            fetcher,
+            self.files,
+            self.blobs,
+            largest=settings.images.max_file_mb * 2**20,
+            most_fetched=settings.fetch.max_total_mb * 2**20,
+        )
+        self.images = Images(self.blobs, seconds=settings.images.url_minutes * 60)
         self.batches = Batches(database, self.queue, {one.path for one in ENDPOINTS if one.batch})
+        self._ingesting = ingesting.Ingesting(settings, self.queue, self.blobs, gateway)
+        self._searching = Searching(settings, database, self._ingesting.stores, gateway)
+        self._tuning = Tuning(settings, self.queue, self.blobs, gateway)
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
             Chore(self.queue, "files.expire", EXPIRY_SECONDS, self.files.expire),
             Chore(self.queue, "uploads.expire", EXPIRY_SECONDS, self.uploads.expire),
+            Chore(self.queue, "images.expire", EXPIRY_SECONDS, self.images.expire),
+            Chore(self.queue, "vector_stores.expire", EXPIRY_SECONDS, self._ingesting.stores.expire),
+            Chore(self.queue, "vector_stores.usage", USAGE_SECONDS, VectorStoreUsage(database).look),
             Chore(self.queue, "blobs.sweep", SWEEP_SECONDS, self.blobs.sweep),
         ]
         handlers: Sequence[Handler] = [
             *self._chores,
-            *batching.handlers(settings, self.queue, self.blobs, self.batches, gateway),
+            *batching.handlers(settings, self.queue, self.blobs, self.batches, gateway, self.references),
+            *self._ingesting.handlers(),
+            *self._tuning.handlers(),
         ]
         check_lanes(jobs.lanes, handlers)
         self.lanes = sorted(set(jobs.lanes or (one.lane for one in handlers)))
@@ -102,6 +128,9 @@ class Durable:
             *FilesOperations(self.files, file).operations(),
             *UploadsOperations(self.uploads, part).operations(),
             *BatchesOperations(self.batches).operations(),
+            *self._ingesting.operations(),
+            *self._searching.operations(),
+            *self._tuning.operations(),
         ]
 
     async def open(self) -> None:
@@ -112,6 +141,8 @@ class Durable:
     async def join(self) -> None:
         """As one of several processes, of which another has opened. Raises Unavailable."""
         await self.blobs.start()
+        await self._searching.open()
+        await self._tuning.open()
 
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -130,6 +161,7 @@ class Durable:
         """No more jobs are begun, and those in hand come to a stop. From any thread, and from a handler of signals."""
         if self._drained_by is None:
             self._drained_by = clock.monotonic() + self._patience
+        self._tuning.drain()
         if self._worker is not None:
             self._worker.drain()
 
@@ -143,4 +175,6 @@ class Durable:
                     await self._worker.drained()
 
     async def close(self) -> None:
+        await self._ingesting.close()
+        await self._tuning.close()
         await self.blobs.close()

@@ -4,6 +4,7 @@
     |- InvalidRequest                 400 invalid_request_error, `param` points into the body
     |  |- UnsupportedParameter        400 code unsupported_parameter: a backend cannot honour it
     |  |- ContextLengthExceeded       400 code context_length_exceeded, with the numbers
+    |  |- ContentFiltered             400 code content_policy_violation: a project has its requests moderated
     |- InvalidKey                     401 code invalid_api_key
     |  |- MissingKey                  401, code null
     |- PermissionDenied               403
@@ -74,6 +75,22 @@ class UnsupportedParameter(InvalidRequest):
 
 class ContextLengthExceeded(InvalidRequest):
     default_code = "context_length_exceeded"
+
+
+class ContentFiltered(InvalidRequest):
+    """What was asked is flagged. Azure has another code for it (api/azure.py)."""
+
+    default_code = "content_policy_violation"
+
+    def __init__(self, categories: Sequence[str], *, param: str) -> None:
+        """categories: what it is flagged for."""
+        super().__init__(
+            "Your request was rejected, because this project has its requests moderated, and it was flagged for: "
+            f"{', '.join(categories)}.",
+            param=param,
+            headers=(("x-should-retry", "false"),),
+        )
+        self.categories = tuple(categories)
 
 
 class InvalidKey(HomeportError):

@@ -142,6 +142,45 @@ def batch_request() -> str:
     return "batch_req_" + random_text(24)
 
 
+def vector_store() -> str:
+    return "vs_" + random_text(24)
+
+
+def vector_store_file_batch() -> str:
+    return "vsfb_" + random_text(24)
+
+
+def image() -> str:
+    """Of a picture's address, which is all that is asked of who wants to see it: 256 bits."""
+    return random_text(43)
+
+
+def fine_tuning_job() -> str:
+    return "ftjob-" + random_text(24)
+
+
+def fine_tuning_event() -> str:
+    return "ftevent-" + random_text(24)
+
+
+def fine_tuning_checkpoint() -> str:
+    return "ftckpt_" + random_text(24)
+
+
+def fine_tuned_model(model: str, organization: str, suffix: str | None, job_id: str) -> str:
+    """The name that requests call it: `ft:MODEL:ORGANIZATION:SUFFIX:ID`. A job makes one: its id is the end of the
+    job's, the same whoever asks."""
+    return f"ft:{model}:{organization}:{suffix or ''}:{job_id[-8:]}"
+
+
+def checkpoint_permission() -> str:
+    return "cp_" + random_text(24)
+
+
+def moderation() -> str:
+    return "modr-" + random_text(24)
+
+
 def job() -> str:
     """Of the durable queue; no client sees it."""
     return "job_" + random_text(24)

@@ -1,5 +1,7 @@
 """`homeport recordings`: what is in a folder of recordings, in lines for a person."""
 
+import re
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,7 @@ from homeport.errors import SettingsError
 from homeport.gateway.recordings import Recorded, Recording, Recordings, Unreadable
 
 _LONGEST = 60
+_PICTURE = re.compile(r'("b64_json": ?")([A-Za-z0-9+/=]{256,})"')
 
 
 class Line(NamedTuple):
@@ -56,16 +59,28 @@ def _about(answer: Recorded) -> str:
 
 
 def _text(answer: Recorded) -> str:
+    if answer.events is not None and answer.media:
+        return "\n".join(f"{at:>8} ms  {len(b64decode(text))} bytes of {answer.media}" for at, text in answer.events)
+    if answer.media:
+        return answer.body or ""
     if answer.events is not None:
-        return "\n".join(f"{at:>8} ms  {line}" for at, text in answer.events for line in text.splitlines() if line)
+        lines = ((at, line) for at, text in answer.events for line in text.splitlines() if line)
+        return "\n".join(f"{at:>8} ms  {_without_pictures(line)}" for at, line in lines)
     body = msgspec.json.encode(answer.error) if answer.error is not None else (answer.body or "").encode()
-    return msgspec.json.format(body, indent=2).decode()
+    return _without_pictures(msgspec.json.format(body, indent=2).decode())
+
+
+def _without_pictures(text: str) -> str:
+    """How large they are is enough for whoever reads it."""
+    return _PICTURE.sub(lambda found: f'{found[1]}({len(found[2])} characters of base64)"', text)
 
 
 def _beginning(recording: Recording) -> str:
     """Of the last message or the prompt."""
     messages = recording.request.get("messages")
-    said = messages[-1].get("content") if isinstance(messages, list) and messages else recording.request.get("prompt")
+    asked = recording.request
+    said = messages[-1].get("content") if isinstance(messages, list) and messages else asked.get("prompt")
+    said = said or asked.get("input") or asked.get("file") or asked.get("image")
     text = said if isinstance(said, str) else msgspec.json.encode(said).decode()
     flat = " ".join(text.split())
     return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 3] + "..."

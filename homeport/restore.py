@@ -201,6 +201,8 @@ async def _up_to_date(database: Database, history: str) -> None:
 async def _drop(connection: AsyncConnection, history: str) -> None:
     metadata = await copies.there(connection, history)
     everything = [*metadata.sorted_tables, sa.Table(f"{history}_version", metadata)]
+    for name in migrations.FOLLOWING[history]:
+        await connection.execute(sa.text(f"DROP TABLE IF EXISTS {name}"))
     await connection.run_sync(metadata.drop_all, everything)
 
 

@@ -153,5 +153,6 @@ def _recording_lines(built: app.App) -> list[str]:
 
 
 def _answers(listed: Listed, built: app.App) -> bool:
+    """Chats: what the command does."""
     held = built.held.get(listed.alias_of or listed.id)
-    return held is None or held.state != "missing"
+    return held is None or (held.state != "missing" and held.can("chat"))

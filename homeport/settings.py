@@ -20,6 +20,10 @@ from homeport.errors import SettingsError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_EMBEDDING_MODEL = "all-minilm-l6-v2"
+DEFAULT_HEARING_MODEL = "whisper-base"
+DEFAULT_SPEAKING_MODEL = "hibari"
+DEFAULT_HD_SPEAKING_MODEL = "kokoro"
+DEFAULT_DRAWING_MODEL = "scene-1"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 #: Names of OpenAI's documentation that the local model answers to, unless a model, an alias or an upstream claims them.
 DEFAULT_ALIASES = (
@@ -34,6 +38,43 @@ DEFAULT_ALIASES = (
 )
 #: The same of models that make vectors.
 DEFAULT_EMBEDDING_ALIASES = ("text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large")
+#: And of models that hear.
+DEFAULT_HEARING_ALIASES = (
+    "whisper-1",
+    "whisper-large-v2",
+    "gpt-4o-transcribe",
+    "gpt-4o-mini-transcribe",
+    "gpt-4o-mini-transcribe-2025-03-20",
+    "gpt-4o-mini-transcribe-2025-12-15",
+    "gpt-transcribe",
+)
+#: And of models that speak: of the first there is, and of the last, which is the better one where there are two.
+DEFAULT_SPEAKING_ALIASES = (
+    "tts-1",
+    "tts-1-1106",
+    "gpt-4o-mini-tts",
+    "gpt-4o-mini-tts-2025-03-20",
+    "gpt-4o-mini-tts-2025-12-15",
+)
+DEFAULT_HD_SPEAKING_ALIASES = ("tts-1-hd", "tts-1-hd-1106")
+#: The same of models that draw.
+DEFAULT_DRAWING_ALIASES = (
+    "dall-e-2",
+    "dall-e-3",
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "gpt-image-2",
+    "gpt-image-2-2026-04-21",
+    "chatgpt-image-latest",
+)
+#: The same of models that moderate.
+DEFAULT_MODERATION_ALIASES = (
+    "omni-moderation-latest",
+    "omni-moderation-2024-09-26",
+    "text-moderation-latest",
+    "text-moderation-stable",
+)
 PREFIX = "HOMEPORT_"
 #: Variables that are not settings of the server: preset keys, and what the test-suite reads.
 OTHER_VARIABLES = ("HOMEPORT_API_KEY", "HOMEPORT_ADMIN_KEY", "HOMEPORT_CONFIG", "HOMEPORT_OPENAPI")
@@ -43,6 +84,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Limit = Annotated[int, Meta(ge=0)]
 Limited = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 
 
 def _doc(text: str) -> Any:
@@ -69,6 +111,10 @@ class Server(_Section, frozen=True):
         bool, _doc("A proxy does TLS and nobody else reaches this port: plain HTTP may listen on any address.")
     ] = False
     data: Annotated[str, _doc("Folder for keys, models and records. Made with mode 700.")] = "~/.homeport"
+    public_url: Annotated[
+        str | None,
+        _doc("`https://ai.example.com`: as clients reach the server, for addresses in answers. By default their Host."),
+    ] = None
     organization: Annotated[str, _doc("Sent as `openai-organization` and named in rate-limit messages.")] = "homeport"
     max_body_mb: Annotated[Positive, _doc("Largest JSON body in MiB; larger ones get 413.")] = 32
     notice_seconds: Annotated[
@@ -92,27 +138,59 @@ class Model(_Section, frozen=True):
     """A model that this machine runs. The table's name is the model's name: `[models.NAME]`."""
 
     engine: Annotated[
-        Literal["auto", "llama_cpp", "openvino", "onnx", "echo"],
+        Literal[
+            "auto",
+            "llama_cpp",
+            "openvino",
+            "onnx",
+            "whisper",
+            "moonshine",
+            "hibari",
+            "kokoro",
+            "scene",
+            "diffusion",
+            "echo",
+        ],
         _doc(
-            "`auto`: for a GGUF OpenVINO where installed and able to honour the request, llama.cpp otherwise; for an "
-            "ONNX file, which makes embeddings, `onnx`."
+            "`auto`: for a GGUF OpenVINO where installed and able to honour the request, llama.cpp otherwise, and "
+            "always for one that makes embeddings; for an ONNX file, which makes them, too, `onnx`; for a `model.bin` "
+            "of CTranslate2, which hears, `whisper`; for a `model_index.json`, `diffusion`, which draws. `hibari` and "
+            "`kokoro` speak; the weights of `hibari` are in its library."
         ),
     ] = "auto"
     path: Annotated[
         str | None,
         _doc(
-            "A GGUF file, or an ONNX file with its `vocab.txt` beside it. Without it: what `homeport pull NAME` "
-            "brought."
+            "A GGUF file, an ONNX file with its `vocab.txt` beside it, or the `model.bin` or `encoder_model.onnx` of a "
+            "model that hears, with its other files beside it, or an ONNX file of `kokoro`, its voices beside it, or "
+            "the folder of a diffusion model in ONNX. Without it: what `homeport pull NAME` brought."
         ),
     ] = None
     aliases: Annotated[tuple[str, ...], _doc("Other names that it answers to.")] = ()
     context_length: Annotated[Positive | None, _doc("Tokens; the model's own by default.")] = None
     parallel: Annotated[
         Positive | None,
-        _doc("Requests generated at once, in one batch; for embeddings, inputs. 16 by default, of `echo` any number."),
+        _doc(
+            "Requests generated at once, in one batch; for embeddings, inputs; for what is heard or spoken, files "
+            "or texts that take turns. 16 by default, of `echo` any number; `diffusion` draws one picture at a time."
+        ),
     ] = None
     queue: Annotated[Positive, _doc("Requests that may wait for a place; the next one gets 503.")] = 256
     threads: Annotated[Positive | None, _doc("CPU threads; one less than the cores by default.")] = None
+    matryoshka: Annotated[
+        bool, _doc("For embeddings: the model was trained so that its vectors may be shortened (`dimensions`).")
+    ] = False
+    guidance: Annotated[
+        Annotated[float, Meta(ge=0, le=50)] | None,
+        _doc(
+            "`diffusion` only: how closely pictures follow their prompt. By default 7.5, 5 of SDXL; 1, which takes "
+            "half the time, is what distilled models (Turbo, LCM) were made for."
+        ),
+    ] = None
+    steps: Annotated[
+        Annotated[int, Meta(ge=1, le=500)] | None,
+        _doc("`diffusion` only: steps of medium quality, low has 0.6 of them, high 1.6. By default 25, 4 of LCM."),
+    ] = None
     delay: Annotated[float, Meta(ge=0, description="`echo` only: seconds between words.")] = 0.0
 
 
@@ -348,6 +426,85 @@ class Batches(_Section, frozen=True):
     ] = False
 
 
+class VectorStores(_Section, frozen=True):
+    """What is searched, and how: docs/vector-stores.md."""
+
+    embedding_model: Annotated[
+        str, _doc("Makes the vectors of new stores; a store keeps the one it was made with.")
+    ] = "text-embedding-3-small"
+    rewrite_model: Annotated[
+        str | None,
+        _doc("A chat model that makes a query of a question for `rewrite_query`; by default filler words are dropped."),
+    ] = None
+    reranker: Annotated[
+        str | None,
+        _doc("A model that answers `/v1/rerank`, which puts what was found in a better order; none by default."),
+    ] = None
+    cache_mb: Annotated[Positive, _doc("Vectors of stores kept in memory, in each process.")] = 512
+    pgvector: Annotated[
+        bool, _doc("On PostgreSQL, search by its extension `vector` where it can be had; else as on SQLite.")
+    ] = True
+
+
+class Moderation(_Section, frozen=True):
+    """What of chats and completions is moderated, in projects that have no rule of their own: docs/moderations.md."""
+
+    input: Annotated[bool, _doc("What clients send: what is flagged gets 400.")] = False
+    output: Annotated[bool, _doc("What models answer: what is flagged is withheld, `content_filter`.")] = False
+    model: Annotated[str, _doc("Who judges: a model that answers `/v1/moderations`.")] = "omni-moderation-latest"
+    threshold: Annotated[
+        Share | None, _doc("Score of a category from which on it is flagged. Without it: where the model says so.")
+    ] = None
+
+
+class Documents(_Section, frozen=True):
+    """How files of vector stores are read: in child processes that are killed when they take too much."""
+
+    seconds: Annotated[Positive, _doc("To read one file.")] = 60
+    memory_mb: Annotated[Positive, _doc("To read one file.")] = 1024
+    at_once: Annotated[Positive, _doc("Files read at the same time, in each process.")] = 1
+
+
+class Audio(_Section, frozen=True):
+    """What is heard and spoken: docs/audio.md."""
+
+    max_file_mb: Annotated[Positive, _doc("The largest file that may be sent to be heard. OpenAI takes 25.")] = 25
+    max_minutes: Annotated[Positive, _doc("The longest that is heard; a file may unpack to more than it looks.")] = 240
+
+
+class Images(_Section, frozen=True):
+    """Pictures that are given and made: docs/images.md."""
+
+    max_file_mb: Annotated[Positive, _doc("The largest picture that may be sent. OpenAI takes 50; 4 of dall-e-2.")] = 50
+    max_megapixels: Annotated[Positive, _doc("The most that a picture may unpack to, however small its file is.")] = 36
+    url_minutes: Annotated[Positive, _doc("So long the address of a picture that was made holds.")] = 60
+
+
+class FineTuning(_Section, frozen=True):
+    """How models are fine-tuned here: docs/fine-tuning.md."""
+
+    lora_r: Annotated[Positive, _doc("Rank of the adapters that are trained.")] = 16
+    lora_alpha: Annotated[Positive | None, _doc("They count `lora_alpha / lora_r`. By default twice the rank.")] = None
+    learning_rate: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        _doc("Where `learning_rate_multiplier` is 1. By default it follows the method and the size of the model."),
+    ] = None
+    max_length: Annotated[
+        Positive | None, _doc("Tokens of the longest example. By default what the model's context holds, 4096 at most.")
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], _doc("Where it is trained; `auto`: on a graphics card where there is one.")
+    ] = "auto"
+    threads: Annotated[Positive | None, _doc("Of the trainer. By default as many as there are cores.")] = None
+    nice: Annotated[
+        int, Meta(ge=0, le=19, description="Its priority: at 19 it takes what nobody else wants, at 0 a fair share.")
+    ] = 19
+    adapters: Annotated[
+        Positive,
+        _doc("Fine-tuned models that one model serves at once; one more takes the place of the longest unused."),
+    ] = 32
+
+
 class Price(_Section, frozen=True):
     """What a model costs in US dollars: `[prices.NAME]`. Goes before every list."""
 
@@ -358,6 +515,8 @@ class Price(_Section, frozen=True):
     input_audio: Annotated[Decimal | None, _doc("A million audio tokens heard.")] = None
     input_image: Annotated[Decimal | None, _doc("A million image tokens seen; `input` by default.")] = None
     output_audio: Annotated[Decimal | None, _doc("A million audio tokens spoken.")] = None
+    output_image: Annotated[Decimal | None, _doc("A million image tokens drawn; `output` by default.")] = None
+    training: Annotated[Decimal | None, _doc("A million tokens that it is fine-tuned on.")] = None
     per_image: Annotated[Decimal | dict[str, Decimal] | None, _doc("A picture, or by size.")] = None
     per_minute: Annotated[Decimal | None, _doc("A minute of audio, by the second.")] = None
     per_million_characters: Annotated[Decimal | None, _doc("Text that is spoken.")] = None
@@ -432,6 +591,12 @@ class Settings(_Section, frozen=True):
     files: Files = Files()
     jobs: Jobs = Jobs()
     batches: Batches = Batches()
+    vector_stores: VectorStores = VectorStores()
+    documents: Documents = Documents()
+    audio: Audio = Audio()
+    images: Images = Images()
+    fine_tuning: FineTuning = FineTuning()
+    moderation: Moderation = Moderation()
     alerts: Alerts = Alerts()
     cache: Cache = Cache()
     recording: Recording = Recording()
@@ -496,6 +661,34 @@ def is_terminal_plain(environment: Mapping[str, str] | None = None) -> bool:
     """The user asked for output without colours and moving lines (https://no-color.org, dumb terminals)."""
     variables = os.environ if environment is None else environment
     return bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
+
+
+def client(environment: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """Address and key of a server, for commands that ask one: from the variables that OpenAI's SDKs read."""
+    variables = os.environ if environment is None else environment
+    return variables.get("OPENAI_BASE_URL") or "http://127.0.0.1:8000/v1", variables.get("OPENAI_API_KEY") or None
+
+
+#: Names, or their beginnings, of variables that tell a program about its machine. There are no secrets in these.
+_OF_THE_MACHINE = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_",
+    "NVIDIA_",
+    "OMP_",
+    "MKL_",
+    "TORCH",
+)
+
+
+def of_the_machine(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child that computes may know of this process's variables: nothing that is a key."""
+    variables = os.environ if environment is None else environment
+    return {name: value for name, value in variables.items() if name.startswith(_OF_THE_MACHINE)}
 
 
 def hub(environment: Mapping[str, str] | None = None) -> tuple[str, str | None]:

@@ -134,6 +134,12 @@ FAMILIES = (
     Family(
         "homeport_engine_waiting", "gauge", "Requests that wait for a place; no lines of batches.", (_MODEL, "engine")
     ),
+    Family(
+        "homeport_engine_progress",
+        "gauge",
+        "Of the picture that is being drawn, the share that is done, 0 to 1; nothing while there is none.",
+        (_MODEL, "engine"),
+    ),
     Family("homeport_ready", "gauge", "1: /readyz says 200."),
     Family("homeport_event_loop_delay_seconds", "histogram", "How late the event loop is, four times a second."),
     Family("homeport_build_info", "gauge", "1.", ("version", "python_version")),
@@ -314,6 +320,7 @@ def _of_engines(held: Mapping[str, Held | Lent]) -> dict[str, Samples]:
         "homeport_engine_places_busy": [(labels, one.busy) for labels, one in used],
         "homeport_engine_places_batch": [(labels, one.lines) for labels, one in used],
         "homeport_engine_waiting": [(labels, one.waiting) for labels, one in used],
+        "homeport_engine_progress": [(labels, one.progress) for labels, one in used if one.progress is not None],
     }
 
 

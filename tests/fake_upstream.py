@@ -10,11 +10,13 @@ A behaviour is a function of a `Visit`. It may send what it likes; a connection 
 
 import base64
 import json
+import re
 import socket
 import ssl
 import struct
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +36,27 @@ USAGE = {
 TEXT = "Grüße, 世界 🏡!"
 
 
+@dataclass(frozen=True)
+class FormPart:
+    name: str
+    filename: str | None
+    kind: str | None
+    content: bytes
+
+    @classmethod
+    def of(cls, part: bytes) -> "FormPart":
+        top, _, content = part.partition(b"\r\n\r\n")
+        lines = top.decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        found = re.fullmatch(
+            r'form-data; name="([^"]*)"(?:; filename="([^"]*)")?', headers.pop("content-disposition"), re.DOTALL
+        )
+        assert found is not None
+        kind = headers.pop("content-type", None)
+        assert not headers, headers
+        return cls(found[1], found[2], kind, content)
+
+
 @dataclass
 class Visit:
     """One request. headers: names in lower case. sent: bytes of the answer so far. left: the client has closed."""
@@ -50,7 +73,29 @@ class Visit:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body)
+        """Of a form its fields; those of a name with `[]` are a list."""
+        if not self.headers.get("content-type", "").startswith("multipart/"):
+            return json.loads(self.body)
+        fields: dict[str, Any] = {}
+        for part in self.parts:
+            if part.filename is None and part.name.endswith("[]"):
+                fields.setdefault(part.name, []).append(part.content.decode())
+            elif part.filename is None:
+                fields[part.name] = part.content.decode()
+        return fields
+
+    @property
+    def parts(self) -> "list[FormPart]":
+        """Of a form, in their order."""
+        boundary = self.headers["content-type"].partition("boundary=")[2].encode()
+        first, *parts, last = (b"\r\n" + self.body).split(b"\r\n--" + boundary)
+        assert (first, last) == (b"", b"--\r\n"), "a form has a beginning and an end"
+        return [FormPart.of(part.removeprefix(b"\r\n")) for part in parts]
+
+    @property
+    def sound(self) -> bytes:
+        """The file of a form."""
+        return next(part.content for part in self.parts if part.filename is not None)
 
     @property
     def stream(self) -> bool:
@@ -59,6 +104,10 @@ class Visit:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
         self.sent += len(data)
+
+    def hurry(self) -> None:
+        """With a buffer for what is large."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 2**20)
 
     def wait_until_left(self) -> None:
         """Say nothing more, and see whether the client goes."""
@@ -116,6 +165,18 @@ def embeddings(visit: Visit) -> bytes:
     return json.dumps({**answer, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}, indent=1).encode()
 
 
+def reranked(visit: Visit) -> bytes:
+    """Texts that share more words with the query are before others; the best first."""
+    wanted = {*visit.json["query"].lower().split()}
+    texts = visit.json["documents"]
+    shared = [len(wanted & {*text.lower().split()}) / max(1, len(wanted)) for text in texts]
+    best = sorted(range(len(texts)), key=lambda at: -shared[at])[: visit.json.get("top_n", len(texts))]
+    results = [{"index": at, "relevance_score": shared[at]} for at in best]
+    answer = {"id": "rerank-fake", "model": f"{visit.json['model']}-2024", "results": results}
+    tokens = sum(len(text.split()) + len(wanted) for text in texts)
+    return json.dumps({**answer, "usage": {"total_tokens": tokens}}, indent=1).encode()
+
+
 def events(visit: Visit, *, done: bool = True, finish: bool = True) -> list[bytes]:
     """The events of a streamed answer; the usage chunk is there only when it was asked for."""
     asked = bool((visit.json.get("stream_options") or {}).get("include_usage"))
@@ -146,6 +207,128 @@ def _chunk(visit: Visit, *, chat: bool, text: str, first: bool = False, finish: 
     return {"id": "fake-1", "object": kind, "created": 1_700_000_000, "model": model, "choices": [choice]}
 
 
+SECONDS = 7
+SOUND = b"ID3" + bytes(range(256)) * 40
+SUBTITLES = f"1\n00:00:00,000 --> 00:00:07,000\n{TEXT}\n\n"
+DURATION = {"type": "duration", "seconds": SECONDS}
+TOKENS_HEARD = {
+    "type": "tokens",
+    "total_tokens": 45,
+    "input_tokens": 40,
+    "input_token_details": {"text_tokens": 5, "audio_tokens": 35},
+    "output_tokens": 5,
+}
+TOKENS_SPOKEN = {"input_tokens": 14, "output_tokens": 101, "total_tokens": 115}
+
+
+def transcript_events(*, done: bool = True, usage: Any = TOKENS_HEARD) -> list[bytes]:
+    pieces = [TEXT[:3], TEXT[3:9], TEXT[9:]]
+    found = [event({"type": "transcript.text.delta", "delta": piece}) for piece in pieces]
+    last = {"type": "transcript.text.done", "text": TEXT, **({"usage": usage} if usage else {})}
+    return [*found, event(last)] if done else found
+
+
+def speech_events(*, done: bool = True) -> list[bytes]:
+    pieces = [SOUND[:3000], SOUND[3000:]]
+    found = [event({"type": "speech.audio.delta", "audio": base64.b64encode(one).decode()}) for one in pieces]
+    return [*found, event({"type": "speech.audio.done", "usage": TOKENS_SPOKEN})] if done else found
+
+
+def hear(visit: Visit) -> None:
+    """whisper-1 tells a duration and does not stream; any other name its tokens."""
+    asked = visit.json
+    whisper = asked["model"].startswith("whisper")
+    form = asked.get("response_format", "json")
+    if asked.get("stream") == "true" and not whisper:
+        stream(visit, transcript_events())
+    elif form in ("text", "srt", "vtt"):
+        text = SUBTITLES if form == "srt" else f"{TEXT}\n"
+        visit.send(whole(text.encode(), content_type="text/plain; charset=utf-8"))
+    elif form == "verbose_json":
+        verbose = {"task": "transcribe", "language": "german", "duration": 6.6, "text": TEXT, "segments": []}
+        visit.send(whole(json.dumps(verbose).encode()))
+    else:
+        usage = DURATION if whisper else TOKENS_HEARD
+        plain = {"text": TEXT, **({"usage": usage} if "transcriptions" in visit.path else {})}
+        visit.send(whole(json.dumps(plain, ensure_ascii=False, indent=1).encode()))
+
+
+def speak(visit: Visit) -> None:
+    if visit.json.get("stream_format") == "sse":
+        stream(visit, speech_events())
+        return
+    visit.send(head(content_type="audio/mpeg", transfer_encoding="chunked"))
+    for place in range(0, len(SOUND), 4000):
+        visit.send(chunked(SOUND[place : place + 4000]))
+    visit.send(b"0\r\n\r\n")
+
+
+def png(side: int = 2, colour: int = 0x40) -> bytes:
+    """A picture of one colour, as small as one is."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + bytes([colour, 0x80, 0xC0]) * side for _ in range(side))
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+PICTURE_URL = "https://far.example/picture.png?sig=1"
+TOKENS_DRAWN = {
+    "input_tokens": 30,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 20},
+    "output_tokens": 272,
+    "total_tokens": 302,
+}
+
+
+def pictures(visit: Visit) -> list[dict[str, Any]]:
+    """As many as are asked for, each of another colour: addresses from dall-e, unless it is asked for bytes; bytes from
+    everybody else."""
+    asked = visit.json
+    count = int(asked.get("n", 1))
+    if asked["model"].startswith("dall-e") and asked.get("response_format") != "b64_json":
+        return [{"url": f"{PICTURE_URL}&n={number}"} for number in range(count)]
+    return [{"b64_json": base64.b64encode(png(colour=number)).decode()} for number in range(count)]
+
+
+def drawn_events(visit: Visit, *, completed: bool = True) -> list[bytes]:
+    """One picture in the making, then those that are finished."""
+    kind = "image_generation" if "generations" in visit.path else "image_edit"
+    more = {"created_at": 1_700_000_000, "size": "1024x1024", "quality": "low", "background": "opaque"}
+    more["output_format"] = "png"
+    found = [
+        {"type": f"{kind}.completed", "b64_json": one["b64_json"], **more, "usage": TOKENS_DRAWN}
+        for one in pictures(visit)
+    ]
+    partial = {**found[0], "type": f"{kind}.partial_image", "partial_image_index": 0}
+    del partial["usage"]
+    return [event(one) for one in [partial, *found]][: None if completed else -1]
+
+
+def draw(visit: Visit) -> None:
+    """gpt-image counts tokens, says what it made, streams, and knows no `response_format`."""
+    asked = visit.json
+    gpt = asked["model"].startswith("gpt-image")
+    if gpt and "response_format" in asked:
+        error = {"message": "Unknown parameter: 'response_format'.", "param": "response_format", "code": None}
+        visit.send(whole(json.dumps({"error": error}).encode(), 400))
+    elif gpt and visit.stream:
+        stream(visit, drawn_events(visit))
+    else:
+        told = {"size": "1024x1024", "quality": "low", "output_format": "png", "usage": TOKENS_DRAWN} if gpt else {}
+        answer = {"created": 1_700_000_000, "data": pictures(visit), **told, "x_extra": {"kept": 1.5}}
+        visit.send(whole(json.dumps(answer, indent=1).encode()))
+
+
+def stream(visit: Visit, found: list[bytes]) -> None:
+    visit.send(STREAM_HEAD)
+    for one in found:
+        visit.send(chunked(one))
+    visit.send(b"0\r\n\r\n")
+
+
 def head(status: int = 200, **headers: str) -> bytes:
     """A status line and headers, `_` written as `-`."""
     lines = [
@@ -172,11 +355,16 @@ def answer_well(visit: Visit) -> None:
         visit.send(whole(json.dumps({"object": "list", "data": listed}).encode()))
     elif visit.path.partition("?")[0].endswith("/embeddings"):
         visit.send(whole(embeddings(visit)))
+    elif "/audio/speech" in visit.path:
+        speak(visit)
+    elif "/audio/" in visit.path:
+        hear(visit)
+    elif "/images/" in visit.path:
+        draw(visit)
+    elif visit.path.endswith("/rerank"):
+        visit.send(whole(reranked(visit)))
     elif visit.stream:
-        visit.send(STREAM_HEAD)
-        for one in events(visit):
-            visit.send(chunked(one))
-        visit.send(b"0\r\n\r\n")
+        stream(visit, events(visit))
     else:
         visit.send(whole(plain_answer(visit), x_upstream="told", openai_organization="the-upstreams"))
 
@@ -185,6 +373,7 @@ class FakeUpstream:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: deque[Behaviour] = deque()
         self.by_model: dict[str, Behaviour] = {}
+        self.otherwise: Behaviour = answer_well
         self.received: list[Visit] = []
         self.connections = 0
         self.open = 0
@@ -253,7 +442,7 @@ class FakeUpstream:
         with self._lock:
             self.received.append(visit)
             model = visit.json.get("model", "") if visit.body else ""
-            behaviour = self.script.popleft() if self.script else self.by_model.get(model, answer_well)
+            behaviour = self.script.popleft() if self.script else self.by_model.get(model, self.otherwise)
         try:
             behaviour(visit)
         except OSError:

@@ -26,13 +26,19 @@ _OF_BATCHES = (
     *("errors", "output_file_id", "error_file_id", "in_progress_at", "finalizing_at", "completed_at", "failed_at"),
     *("expired_at", "cancelling_at", "cancelled_at"),
 )
+#: Of a vector store without an end, and of a list without anything in it.
+_OF_STORES = ("expires_after", "expires_at", "first_id", "last_id")
 #: Where the description is narrower than the service. Schema -> members that may be null or absent all the same.
 NARROWER = {
     "Batch": _OF_BATCHES,
     "ListBatchesResponse": (*_OF_BATCHES, "first_id", "last_id"),
     "CreateCompletionResponse": ("finish_reason", "logprobs"),
+    "ListFineTuningJobEventsResponse": ("data",),
     "ListFilesResponse": ("expires_at", "first_id", "last_id", "status_details"),
+    "ListVectorStoreFilesResponse": ("first_id", "last_id"),
+    "ListVectorStoresResponse": _OF_STORES,
     "OpenAIFile": ("expires_at", "status_details"),
+    "VectorStoreObject": _OF_STORES,
 }
 
 
@@ -47,9 +53,9 @@ def description(name: str = NEWEST) -> dict[str, Any]:
     if not path.exists():
         pytest.skip(f"OpenAI's description is not at {folder()}; set HOMEPORT_OPENAPI")
     raw = path.read_bytes()
-    copy = Path(tempfile.gettempdir()) / f"homeport-openapi-{hashlib.sha256(raw).hexdigest()[:16]}.json"
+    copy = Path(tempfile.gettempdir()) / f"homeport-openapi-3.1-{hashlib.sha256(raw).hexdigest()[:16]}.json"
     if not copy.exists():
-        document = _without_nullable(yaml.load(raw, Loader=yaml.CSafeLoader))
+        document = _as_json_schema(yaml.load(raw, Loader=yaml.CSafeLoader))
         partial = copy.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(document, default=str))
         partial.replace(copy)
@@ -90,13 +96,15 @@ def _narrower(schema: str, error: jsonschema.ValidationError) -> bool:
     return last in NARROWER.get(schema, ()) and error.instance is None
 
 
-def _without_nullable(node: Any) -> Any:
-    """OpenAPI 3.0's `nullable: true` as JSON Schema says it."""
+def _as_json_schema(node: Any) -> Any:
+    """OpenAPI 3.0's `nullable: true` and `exclusiveMinimum: true` as JSON Schema says them."""
     if isinstance(node, list):
-        return [_without_nullable(item) for item in node]
+        return [_as_json_schema(item) for item in node]
     if not isinstance(node, dict):
         return node
-    made = {key: _without_nullable(value) for key, value in node.items() if key != "nullable"}
+    made = {key: _as_json_schema(value) for key, value in node.items() if key != "nullable"}
+    if made.get("exclusiveMinimum") is True:
+        made["exclusiveMinimum"] = made.pop("minimum")
     if node.get("nullable") is True and ("type" in made or "$ref" in made or "allOf" in made or "oneOf" in made):
         return {"anyOf": [made, {"type": "null"}]}
     return made

@@ -80,18 +80,26 @@ class Inference:
         if int(dict(headers).get(b"content-length", 0)) > self._largest_body:
             raise BodyTooLarge.over(self._largest_body)  # without waiting for it
         body = await read_body(receive, self._largest_body, partial(self._exchange.recognize, route, headers))
-        if body is None:
-            return
-        scope["homeport.told"] = True  # the exchange tells the watchers
-        reply = AsgiReply()
-        async with asyncio.TaskGroup() as group:
-            answering = group.create_task(self._exchange.answer(route, Inbound(headers, body), reply))
-            watching = group.create_task(_cancel_when_gone(receive, answering, reply))
-            await reply.pump(send)
-            watching.cancel()
+        if body is not None:
+            await answered(self._exchange, route, Inbound(headers, body), scope, receive, send)
 
 
-async def read_body(receive: Receive, largest: int, check: Callable[[], Awaitable[None]] | None = None) -> bytes | None:
+async def answered(
+    exchange: Exchange, route: Route, inbound: Inbound, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """A request that is there whole. When its client leaves, the work for it is cancelled."""
+    scope["homeport.told"] = True  # the exchange tells the watchers
+    reply = AsgiReply()
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(exchange.answer(route, inbound, reply))
+        watching = group.create_task(_cancel_when_gone(receive, answering, reply))
+        await reply.pump(send)
+        watching.cancel()
+
+
+async def read_body(
+    receive: Receive, largest: int, check: Callable[[], Awaitable[object]] | None = None
+) -> bytes | None:
     """The whole body; None when the client left meanwhile. Raises BodyTooLarge (413).
 
     check: asked once a body grows large, before the rest of it is read; what it raises goes to the caller.

@@ -11,6 +11,7 @@ from homeport.api import rendering
 from homeport.api.headers import Seen
 from homeport.backends.capabilities import Call
 from homeport.errors import (
+    ContentFiltered,
     DatabaseUnavailable,
     HomeportError,
     InvalidKey,
@@ -20,6 +21,7 @@ from homeport.errors import (
     UnknownURL,
 )
 from homeport.gateway.entra import Entra
+from homeport.gateway.filtered import CONTENT_FILTER, azure_results
 from homeport.gateway.keyring import Keyring, Principal
 from homeport.wire import sse
 
@@ -33,6 +35,8 @@ API_VERSIONS = frozenset(
     """.split()
 )
 
+#: Endpoints whose answers have choices, and so Azure's filter fields.
+_CHOOSING = ("chat.completions", "completions")
 _CATEGORIES = ("hate", "self_harm", "sexual", "violence")
 #: Azure's words for an answer that no filter has looked at. `filtered` is true to that; a severity would be made up.
 _NOT_FILTERED: dict[str, Any] = {
@@ -77,6 +81,8 @@ class AzureDialect:
             code, message = "429", error.message
         elif isinstance(error, UnknownURL):
             code, message = "404", "Resource not found"
+        elif isinstance(error, ContentFiltered):
+            return _content_filtered(error)
         elif isinstance(error, DatabaseUnavailable):
             code, message = "database_unavailable", error.message
         elif isinstance(error, InvalidRequest) or rendering.status_of(error) in (400, 415):
@@ -86,7 +92,9 @@ class AzureDialect:
         return msgspec.json.encode({"error": {"code": code, "message": message}})
 
     def prelude(self, call: Call) -> bytes:
-        """A chunk without choices that tells about the prompt comes first."""
+        """A chunk without choices that tells about the prompt comes first, of answers that have choices."""
+        if call.endpoint not in _CHOOSING:
+            return b""
         kind = "chat.completion.chunk" if call.endpoint == "chat.completions" else "text_completion"
         chunk = {
             "choices": [],
@@ -94,11 +102,15 @@ class AzureDialect:
             "id": "",
             "model": "",
             "object": kind,
-            "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": _NOT_FILTERED}],
+            "prompt_filter_results": [
+                {"prompt_index": 0, "content_filter_results": call.prompt_filter or _NOT_FILTERED}
+            ],
         }
         return sse.event(msgspec.json.encode(chunk))
 
     def render(self, data: bytes, *, stream: bool) -> bytes:
+        if b'"choices"' not in data and b'"prompt_filter_results"' not in data:
+            return data  # it may be large: pictures
         if not stream:
             return msgspec.json.encode(_with_filter_fields(msgspec.json.decode(data), prompt=True))
         events: list[bytes] = []
@@ -113,11 +125,29 @@ class AzureDialect:
         return b"".join(events)
 
 
+def _content_filtered(error: ContentFiltered) -> bytes:
+    """As Azure refuses a prompt: programs look for `code`, and for what was found in `innererror`."""
+    found = azure_results(frozenset(error.categories))
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": found}
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": error.message,
+                "type": None,
+                "param": "prompt",
+                "code": CONTENT_FILTER,
+                "status": 400,
+                "innererror": inner,
+            }
+        }
+    )
+
+
 def _with_filter_fields(answer: dict[str, Any], *, prompt: bool) -> dict[str, Any]:
     """Add what is missing; an Azure upstream has put in its own already."""
     for choice in answer.get("choices", ()):
         choice.setdefault("content_filter_results", _NOT_FILTERED)
-    if prompt:
+    if prompt and "choices" in answer:
         answer.setdefault("prompt_filter_results", [{"prompt_index": 0, "content_filter_results": _NOT_FILTERED}])
     return answer
 

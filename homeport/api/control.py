@@ -16,6 +16,7 @@ from homeport.control.usage import Usage
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import SCOPES
 from homeport.gateway.keyring import Keyring
+from homeport.settings import Moderation
 
 
 def routes(
@@ -28,6 +29,7 @@ def routes(
     find: Find,
     organization: str,
     kept: Cache | None = None,
+    moderation: Moderation | None = None,
 ) -> Sequence[BaseRoute]:
     async def authorize(request: Request, scope: str = "") -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
@@ -37,7 +39,13 @@ def routes(
 
     return [
         *admin.routes(
-            changes, authorize, tiers=tiers, scopes=SCOPES, reached=reached, organization=f"org-{organization}"
+            changes,
+            authorize,
+            tiers=tiers,
+            scopes=SCOPES,
+            reached=reached,
+            organization=f"org-{organization}",
+            moderation=moderation,
         ),
         *admin_usage.routes(usage, authorize),
         *cache.routes(kept, authorize),

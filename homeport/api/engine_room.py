@@ -6,24 +6,24 @@ lane that every other request passes: what a model says and refuses is the same 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.routing import Route, Router
+from starlette import routing
 from starlette.types import ASGIApp
 
-from homeport.api.application import lane_routes
-from homeport.api.exchange import Exchange
+from homeport.api.exchange import Exchange, Route
 from homeport.api.headers import Seen
 from homeport.api.lane import LaneProtocol, lane_protocol
 from homeport.api.middleware import Envelope
 from homeport.api.openai import OpenAIObjects
 from homeport.api.ops import Ops
-from homeport.backends.capabilities import Call, Frame, Outlet
-from homeport.backends.engine_room import BATCH, MODEL
+from homeport.backends.capabilities import Answer, Call, Frame, Outlet
+from homeport.backends.engine_room import ADAPTER, ATTACHED, BATCH, FIRST, MODEL, First, counted, files_of
 from homeport.backends.held import Held
 from homeport.errors import ModelNotFound
-from homeport.gateway.endpoints import Endpoint
+from homeport.gateway.endpoints import ENDPOINTS, Endpoint
 from homeport.gateway.keyring import Principal
 
 _WORKER = Principal("", "", "")
@@ -36,7 +36,7 @@ MOST_CONNECTIONS = 100_000
 def application(held: Mapping[str, Held]) -> ASGIApp:
     """Which models there are, and how they are."""
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, dict)
-    return Envelope(Router([Route("/readyz", ops.readyz, methods=["GET"])]), organization="homeport")
+    return Envelope(routing.Router([routing.Route("/readyz", ops.readyz, methods=["GET"])]), organization="homeport")
 
 
 def lane(held: Mapping[str, Held], *, largest_body: int) -> type[LaneProtocol]:
@@ -44,7 +44,7 @@ def lane(held: Mapping[str, Held], *, largest_body: int) -> type[LaneProtocol]:
     exchange = Exchange(_Models(held), None, organization="homeport")
     return lane_protocol(
         exchange,
-        lane_routes(_Workers()),
+        {one.path.encode(): Route(one, _Workers()) for one in ENDPOINTS},
         largest_body=largest_body + _MORE_BODY,
         most_connections=MOST_CONNECTIONS,
     )
@@ -57,17 +57,30 @@ class _Models:
         self._held = held
 
     async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame:
-        return (await endpoint.answer(self._model(call), call)).first
+        return (await self._answer(endpoint, call)).first
 
     async def stream(self, endpoint: Endpoint, principal: Principal, call: Call, outlet: Outlet) -> None:
-        await (await endpoint.answer(self._model(call), call)).pour(_nobody, outlet)
+        answer = await self._answer(endpoint, call)
+        events = endpoint.media is not None and not answer.first.media
+        await answer.pour(counted if events else _nobody, outlet)
+
+    async def _answer(self, endpoint: Endpoint, call: Call) -> Answer:
+        answer = await endpoint.answer(self._model(call), call)
+        if endpoint.media is not None:
+            call.told.append(b"%b: %b\r\n" % (FIRST, First.of(answer.first)))
+        return answer
 
     def _model(self, call: Call) -> Any:
-        """The one that the worker means, whatever its client calls it; and whether it is for a line of a batch."""
+        """The one that the worker means, whatever its client calls it; and whether it is to wait behind others."""
         told = dict(call.headers)
         name = unquote(told[MODEL].decode()) if MODEL in told else call.name
         call.model = name
-        call.batch = BATCH in told
+        call.background = BATCH in told
+        if ATTACHED in told:
+            call.attached = files_of(told[ATTACHED])
+        if ADAPTER in told:
+            call.adapter = Path(unquote(told[ADAPTER].decode()))
+            call.model = call.name  # what answers is the fine-tuned model
         try:
             return self._held[name]
         except KeyError:

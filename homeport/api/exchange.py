@@ -16,7 +16,7 @@ from homeport import clock, ids
 from homeport.api import headers as http_headers
 from homeport.api import rendering
 from homeport.api.idempotency import OnceReply, replayed
-from homeport.backends.capabilities import Call, Frame, Header, Outlet
+from homeport.backends.capabilities import Attached, Call, Frame, Header, Outlet
 from homeport.errors import ConnectionCut, HomeportError, InvalidRequest
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -37,10 +37,12 @@ _JSON = http_headers.lines([rendering.JSON])
 
 
 class Inbound(msgspec.Struct):
-    """A whole request. headers: names in lower case, in the order of arrival."""
+    """A whole request. headers: names in lower case, in the order of arrival. attached: the files of a form, whose
+    `body` is JSON then (Call.body)."""
 
     headers: list[Header]
     body: bytes
+    attached: tuple[Attached, ...] = ()
 
 
 class Reply(Protocol):
@@ -153,13 +155,17 @@ class Exchange:
             told = call.told
             if not call.stream:
                 frame = await self._line.plain(route.endpoint, principal, call)
-                head = self._head(request_id, began, told, custom) + _JSON
-                reply.send(200, head, route.dialect.render(frame.data, stream=False))
+                head = self._head(request_id, began, told, custom)
+                if frame.media:
+                    reply.send(200, head + _media_type(frame.media), frame.data)
+                else:
+                    reply.send(200, head + _JSON, route.dialect.render(frame.data, stream=False))
                 return
             outlet = _Outlet(reply, route.dialect, call, partial(self._head, request_id, began, told, custom))
             with outlet:
                 await self._line.stream(route.endpoint, principal, call, outlet)
-            reply.write(sse.DONE)
+            if route.endpoint.closed:
+                reply.write(sse.DONE)
             reply.finish()
         except asyncio.CancelledError as left:
             if untold:
@@ -172,8 +178,8 @@ class Exchange:
             if untold:
                 self._tell(request_id, route, principal, error, began)
             body = route.dialect.error(error)
-            if isinstance(error, ConnectionCut):
-                reply.abort()
+            if isinstance(error, ConnectionCut) or (outlet is not None and outlet.media):
+                reply.abort()  # among the bytes of a picture or a sound there is no place for an error
             elif outlet is not None and outlet.begun:
                 reply.write(sse.event(body))
                 reply.finish()
@@ -208,9 +214,9 @@ class Exchange:
             principal.key_id or principal.project, path, seen.idempotency_key.decode("latin-1"), body
         )
 
-    async def recognize(self, route: Route, headers: list[Header]) -> None:
+    async def recognize(self, route: Route, headers: list[Header]) -> Principal:
         """Whether somebody known asks, before all of a large body is there. Raises what the answer would be."""
-        await route.dialect.principal(http_headers.read(headers))
+        return await route.dialect.principal(http_headers.read(headers))
 
     def refusal(self, error: HomeportError, route: Route | None = None) -> bytes:
         """The header lines of an answer to a request that was refused before it was whole."""
@@ -239,16 +245,21 @@ class Exchange:
         return head + http_headers.lines(custom) if custom else head
 
 
+def _media_type(media: str) -> bytes:
+    return b"content-type: %b\r\n" % media.encode()
+
+
 def _error_lines(error: HomeportError) -> bytes:
     return http_headers.lines(rendering.headers_of(error)) + _JSON
 
 
 def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: str) -> Call:
     """The request as the straight line wants it. Raises InvalidRequest, UnsupportedMediaType."""
-    http_headers.check_media_type(seen)
-    envelope = open_envelope(inbound.body, model=route.model)
-    stream = envelope.stream
-    if stream and not route.endpoint.writes:
+    if route.endpoint.form is None:
+        http_headers.check_media_type(seen)
+    envelope = open_envelope(inbound.body, model=route.model, default=route.endpoint.default_model)
+    stream = envelope.stream or route.endpoint.always
+    if envelope.stream and not route.endpoint.writes:
         raise InvalidRequest("Unrecognized request argument supplied: stream")
     call = Call(
         route.endpoint.name,
@@ -265,6 +276,12 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
         call.cache = seen.cache, seen.cache_control
     if seen.fault:
         call.fault = seen.fault
+    if inbound.attached:
+        call.attached = inbound.attached
+    if route.endpoint.draws:
+        call.host = next((value for name, value in inbound.headers if name == b"host"), b"")
+    if not route.dialect.verbatim:
+        call.shows_filters = True
     return call
 
 
@@ -272,10 +289,11 @@ class _Outlet:
     """Frames of a stream as its client gets them. begun: the status line is out.
 
     Before 15 s have passed without a word a comment is written, so that proxies and clients do not give up a slow
-    stream. quiet: nothing was written since the last look, of which there is one every 7.5 s.
+    stream. quiet: nothing was written since the last look, of which there is one every 7.5 s. media: the frames are no
+    events, and nothing stands between them.
     """
 
-    __slots__ = ("_call", "_dialect", "_head", "_reply", "_timer", "_verbatim", "begun", "quiet")
+    __slots__ = ("_call", "_dialect", "_head", "_reply", "_timer", "_verbatim", "begun", "media", "quiet")
 
     def __init__(self, reply: Reply, dialect: Dialect, call: Call, head: Callable[[], bytes]) -> None:
         """head: the answer's header lines, asked for once the first frame is there."""
@@ -286,6 +304,7 @@ class _Outlet:
         self._head: Callable[[], bytes] | None = head
         self._timer: asyncio.TimerHandle | None = None
         self.begun = False
+        self.media = False
         self.quiet = False
 
     def __enter__(self) -> "_Outlet":
@@ -298,6 +317,12 @@ class _Outlet:
     def begin(self, frame: Frame) -> None:
         assert self._head is not None, "there is one first frame"
         assert self._call is not None
+        if frame.media:
+            self._reply.start(200, self._head() + _media_type(frame.media))
+            self.begun = self.media = self._verbatim = True
+            self._head = self._call = None
+            self._reply.write(frame.data)
+            return
         prelude = self._dialect.prelude(self._call)
         self._reply.start(200, self._head() + _EVENT_STREAM)
         self.begun = True

@@ -1,15 +1,14 @@
 """`/v1/files`."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from urllib.parse import quote
 
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from homeport.api.multipart import Form
 from homeport.api.resources import Asked, Operation
+from homeport.api.streamed import Streamed
 from homeport.control.files import Content
 from homeport.control.files import Files as Rules
 from homeport.errors import RangeNotSatisfiable
@@ -67,27 +66,7 @@ class Files:
         if asked.head or begin == end:
             return Response(status_code=status, headers=headers)
         pieces = self._rules.read(content, begin, end)
-        first = await anext(pieces)  # what cannot be read is an error, and no answer that breaks off
-        return _Streamed(first, pieces, status, headers)
-
-
-class _Streamed(StreamingResponse):
-    """Pieces that are closed with the answer: at its end, or when the client leaves."""
-
-    def __init__(
-        self, first: bytes, pieces: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str]
-    ) -> None:
-        super().__init__(self._all(first), status, headers)
-        self._pieces = pieces
-
-    async def _all(self, first: bytes) -> AsyncGenerator[bytes, None]:
-        yield first
-        async for piece in self._pieces:
-            yield piece
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._pieces):
-            await super().__call__(scope, receive, send)
+        return Streamed(await anext(pieces), pieces, status, headers)
 
 
 def _headers(content: Content) -> dict[str, str]:

@@ -57,6 +57,7 @@ class OnceReply:
         self._written: list[bytes] = []
         self._plain = False
         self._finished = False
+        self._closing = b""
         self.failed = False
 
     @property
@@ -73,7 +74,9 @@ class OnceReply:
 
     def write(self, data: bytes) -> None:
         self._written.append(data)
-        if data != sse.DONE:  # for a client that is the end
+        if data == sse.DONE:  # for a client that is the end
+            self._closing = data
+        else:
             self._reply.write(data)
 
     def finish(self) -> None:
@@ -96,7 +99,7 @@ class OnceReply:
             if self._plain:
                 self._reply.send(self._status, self._head, self._written[0])
             elif self._finished:
-                self._reply.write(b"" if self.failed else sse.DONE)
+                self._reply.write(b"" if self.failed else self._closing)
                 self._reply.finish()
 
     def _kept(self) -> "Kept":

@@ -18,6 +18,9 @@ from homeport.api.exchange import UNCHECKED_BODY, Exchange, Inbound, Route
 from homeport.backends.capabilities import Header
 from homeport.errors import BodyTooLarge, HomeportError, InvalidRequest
 
+#: Bytes of a body from which on its copy costs more than a second call.
+LARGE = 256 * 1024
+
 
 class LaneCycle:
     """One request on the lane. Duck-types uvicorn's RequestResponseCycle and is its own `Reply` and `message_event`.
@@ -85,8 +88,12 @@ class LaneCycle:
 
     def send(self, status: int, head: bytes, body: bytes) -> None:
         if not self.disconnected:
-            start = self._start(status, head)
-            self.protocol.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), body))
+            start, transport = self._start(status, head), self.protocol.transport
+            if len(body) < LARGE:
+                transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (start, len(body), body))
+            else:  # pictures: not once more in memory
+                transport.write(b"%bcontent-length: %d\r\n\r\n" % (start, len(body)))
+                transport.write(body)
         self._complete()
 
     def start(self, status: int, head: bytes) -> None:

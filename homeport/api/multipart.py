@@ -1,13 +1,13 @@
-"""A form with one file in it (multipart/form-data), read as it comes: the file goes to the disk, the fields to JSON.
+"""A form with files in it (multipart/form-data), read as it comes: files go to the disk, the fields to JSON.
 
-Memory does not grow with the file: a piece is written before the next one is asked for, so a sender is never faster
+Memory does not grow with a file: a piece is written before the next one is asked for, so a sender is never faster
 than the disk. Source: RFC 7578; names of files as browsers, curl and the SDKs write them, and as RFC 5987 has them.
 """
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -31,8 +31,8 @@ _MOST_HEADERS = 8
 _LARGEST_HEADER = 8 * 2**10
 _HEADER = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))', re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\])')
-#: `expires_after` or `expires_after[seconds]`.
-_FIELD = re.compile(r"(\w{1,64})(?:\[(\w{1,64})\])?", re.ASCII)
+#: `expires_after` or `expires_after[seconds]`; `include[]` of a list.
+_FIELD = re.compile(r"(\w{1,64})(?:\[(\w{0,64})\])?", re.ASCII)
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what it could not read
 
@@ -47,42 +47,70 @@ class FormFile:
 
 @dataclass(frozen=True)
 class Filled:
-    """A form that came whole. fields: an object of JSON, whose values are texts and objects of texts."""
+    """A form that came whole. fields: an object of JSON, whose values are texts, lists and objects of texts. files: by
+    the name of their part, in their order; those of the first name are there."""
 
     fields: bytes
-    file: FormFile
+    files: Mapping[str, Sequence[FormFile]]
+
+    @property
+    def file(self) -> FormFile:
+        """The first."""
+        return next(iter(self.files.values()))[0]
 
     @property
     def identity(self) -> bytes:
         """The same of the same form sent again, whatever its boundary is."""
-        return msgspec.json.encode([msgspec.Raw(self.fields), self.file.filename, self.file.staged.digest])
+        files = [(name, file.filename, file.staged.digest) for name, those in self.files.items() for file in those]
+        return msgspec.json.encode([msgspec.Raw(self.fields), *files])
 
 
 class Form:
     """What one operation takes."""
 
     def __init__(
-        self, file: str, *, largest: int, staged: Callable[[], AbstractAsyncContextManager[Staged]], hint: str = ""
+        self,
+        *files: str,
+        largest: int,
+        staged: Callable[[], AbstractAsyncContextManager[Staged]],
+        several: Mapping[str, int] | None = None,
+        lists: Collection[str] = (),
+        hint: str = "",
+        most_fields: int = MOST_FIELDS,
+        largest_fields: int = LARGEST_FIELDS,
     ) -> None:
-        """file: the name of its part. largest: bytes of it. hint: where more may go."""
-        self._file: Final = file
+        """files: names of their parts; the first must be there. largest: bytes of one. several: of which there may be
+        so many, as `name` or `name[]`; one of the others. lists: fields that are lists, each item a part of its own.
+        hint: where more may go. most_fields: items of lists count; largest_fields: bytes of all together."""
+        self._files: Final = {name: (several or {}).get(name, 1) for name in files}
         self._largest = largest
+        self._most = largest * sum(self._files.values()) + LARGEST_REST + largest_fields
+        self._most_fields = most_fields
+        self._largest_fields = largest_fields
         self._staged = staged
+        self._lists = frozenset(lists)
         self._hint = hint
 
     @asynccontextmanager
     async def read(self, request: Request, receive: Receive) -> AsyncGenerator[Filled | None, None]:
-        """The form, whose file is on this disk until the block ends; None when the client left meanwhile.
+        """The form, whose files are on this disk until the block ends; None when the client left meanwhile.
 
         A form that is wrong is read to its end before it is refused: many clients listen only once they have sent all.
         Raises InvalidRequest, BodyTooLarge, StorageFull.
         """
         boundary = _boundary(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
         length = int(request.headers.get("content-length", 0))
-        if length > self._largest + LARGEST_REST:
+        if length > self._most:
             raise self._too_large(length)
-        async with self._staged() as staged:
-            reading = _Reading(self._file, _Parts(boundary), staged)
+        async with AsyncExitStack() as files:
+            reading = _Reading(
+                self._files,
+                self._lists,
+                _Parts(boundary),
+                lambda: files.enter_async_context(self._staged()),
+                most_fields=self._most_fields,
+                largest_fields=self._largest_fields,
+            )
             yield reading.whole() if await self._came_whole(reading, receive, length) else None
 
     async def _came_whole(self, reading: "_Reading", receive: Receive, length: int) -> bool:
@@ -100,17 +128,18 @@ class Form:
                     await reading.take(piece)
                 except HomeportError as error:
                     refusal = error
-            if reading.size > self._largest or read > self._largest + LARGEST_REST:
+            if reading.size > self._largest or read > self._most:
                 raise self._too_large(max(length, read))
         if refusal is not None:
             raise refusal
         return True
 
     def _too_large(self, size: int) -> BodyTooLarge:
+        name, count = next(iter(self._files.items()))
         return BodyTooLarge(
-            f"The request's body of {size} bytes is too large: '{self._file}' may have {self._largest / 2**20:g} MiB "
-            f"at most.{self._hint and f' {self._hint}'}",
-            param=self._file,
+            f"The request's body of {size} bytes is too large: {'each ' if count > 1 else ''}'{name}' may have "
+            f"{self._largest / 2**20:g} MiB at most.{self._hint and f' {self._hint}'}",
+            param=name,
         )
 
 
@@ -180,70 +209,94 @@ class _Parts:
 
 
 class _Reading:
-    """A form on its way."""
+    """A form on its way. size: bytes of the file that is coming, or came last, so far."""
 
-    def __init__(self, file: str, parts: _Parts, staged: Staged) -> None:
-        self._file = file
+    def __init__(
+        self,
+        files: Mapping[str, int],
+        lists: Collection[str],
+        parts: _Parts,
+        stage: Callable[[], Awaitable[Staged]],
+        *,
+        most_fields: int,
+        largest_fields: int,
+    ) -> None:
+        self._most = files
+        self._lists = lists
         self._parts = parts
-        self._staged = staged
+        self._stage = stage
+        self._most_fields = most_fields
+        self._largest_fields = largest_fields
         self._part: _Part | None = None
-        self._found: FormFile | None = None
-        self._fields: dict[str, bytes] = {}
+        self._staged: Staged | None = None
+        self._files: dict[str, list[FormFile]] = {}
+        self._fields: dict[str, list[bytes]] = {}
         self._field_bytes = 0
 
     @property
     def size(self) -> int:
-        """Bytes of the file, so far."""
-        return self._staged.bytes
+        return self._staged.bytes if self._staged is not None else 0
 
     async def take(self, piece: bytes) -> None:
         """Raises InvalidRequest, StorageFull, Unavailable."""
         for event in self._parts.take(piece):
             if isinstance(event, _Part):
-                self._begin(event)
+                await self._begin(event)
             elif event is None:
                 self._part = None
-            elif self._part is not None and self._part.name == self._file:
+            elif self._part is not None and self._file_of(self._part.name) is not None:
+                assert self._staged is not None, "its part has begun"
                 await self._staged.write(event)
             elif self._part is not None:
                 self._add(self._part.name, event)
 
-    def _begin(self, part: _Part) -> None:
+    def _file_of(self, part: str) -> str | None:
+        """Which file a part is: of several, `image` and `image[]` are the same."""
+        name = part.removesuffix("[]")
+        return name if name in self._most and (name == part or self._most[name] > 1) else None
+
+    async def _begin(self, part: _Part) -> None:
         self._part = part
-        if part.name == self._file:
-            if self._found is not None:
+        name = self._file_of(part.name)
+        if name is not None:
+            there = self._files.setdefault(name, [])
+            if len(there) == (most := self._most[name]):
                 raise InvalidRequest(
-                    f"The form has more than one '{self._file}'. Send one file a request.",
-                    param=self._file,
+                    f"The form has more than {'one' if most == 1 else most} '{name}'. Send "
+                    f"{'one file' if most == 1 else 'fewer files'} a request.",
+                    param=name,
                     code="invalid_value",
                 )
-            self._found = FormFile(self._staged, part.filename)
+            self._staged = await self._stage()
+            there.append(FormFile(self._staged, part.filename))
             return
         if part.filename is not None:
             raise InvalidRequest(f"Unrecognized request argument supplied: {part.name[:64]}")
-        if part.name in self._fields:
+        items = self._fields.setdefault(part.name, [])
+        if items and part.name.removesuffix("[]") not in self._lists:
             raise InvalidRequest(
                 f"The parameter '{part.name[:64]}' is there twice.", param=part.name[:64], code="invalid_value"
             )
-        if len(self._fields) == MOST_FIELDS:
-            raise InvalidRequest(f"The form has more than {MOST_FIELDS} fields.")
-        self._fields[part.name] = b""
+        if sum(map(len, self._fields.values())) == self._most_fields:
+            raise InvalidRequest(f"The form has more than {self._most_fields} fields.")
+        items.append(b"")
 
     def _add(self, name: str, piece: bytes) -> None:
         self._field_bytes += len(piece)
-        if self._field_bytes > LARGEST_FIELDS:
-            raise InvalidRequest(f"The form's fields have more than {LARGEST_FIELDS} bytes, without the file.")
-        self._fields[name] += piece
+        if self._field_bytes > self._largest_fields:
+            raise InvalidRequest(f"The form's fields have more than {self._largest_fields} bytes, without the files.")
+        self._fields[name][-1] += piece
 
     def whole(self) -> Filled:
         """Nothing more comes. Raises InvalidRequest."""
         if not self._parts.ended:
             raise _malformed()
-        if self._found is None:
-            raise base.missing(self._file)
-        if not self._staged.bytes:
-            raise InvalidRequest("The file is empty. Send one with content.", param=self._file, code="empty_file")
-        return Filled(msgspec.json.encode(_nested(self._fields)), self._found)
+        if (first := next(iter(self._most))) not in self._files:
+            raise base.missing(first)
+        for name, files in self._files.items():
+            if not all(file.staged.bytes for file in files):
+                raise InvalidRequest("The file is empty. Send one with content.", param=name, code="empty_file")
+        return Filled(msgspec.json.encode(_nested(self._fields, self._lists)), self._files)
 
 
 def _boundary(content_type: str, content_encoding: str) -> bytes:
@@ -305,28 +358,35 @@ def _extended(value: str) -> str | None:
         return None
 
 
-def _nested(fields: Mapping[str, bytes]) -> dict[str, Any]:
-    """`expires_after[seconds]` becomes a member of `expires_after`; a value that is an object of JSON is one, which is
-    OpenAPI's own way to write it. Raises InvalidRequest."""
+def _nested(fields: Mapping[str, Sequence[bytes]], lists: Collection[str]) -> dict[str, Any]:
+    """`expires_after[seconds]` becomes a member of `expires_after`, and `include[]` an item of `include`, which is one
+    of `lists`; a value that is an object of JSON is one, which is OpenAPI's own way to write it. Raises
+    InvalidRequest."""
     plain: dict[str, Any] = {}
-    nested: dict[str, dict[str, str]] = {}
-    for name, raw in fields.items():
+    nested: dict[str, dict[str, Any]] = {}
+    for name, items in fields.items():
         match = _FIELD.fullmatch(name)
-        if match is None:
+        if match is None or (match[2] == "" and match[1] not in lists):
             raise InvalidRequest(f"Unrecognized request argument supplied: {name[:64]}")
         outer, inner = match.groups()
-        try:
-            if inner is not None:
-                nested.setdefault(outer, {})[inner] = raw.decode()
-            else:
-                plain[outer] = msgspec.json.decode(raw) if raw.startswith(b"{") else raw.decode()
-        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-            raise InvalidRequest(
-                f"Invalid '{name}': neither text nor JSON.", param=name, code="invalid_value"
-            ) from None
+        values = [_value(name, raw) for raw in items]
+        if outer in lists:
+            plain.setdefault(outer, []).extend(values)
+        elif inner is not None:
+            nested.setdefault(outer, {})[inner] = values[0]
+        else:
+            plain[outer] = values[0]
     for outer in nested.keys() & plain.keys():
         raise InvalidRequest(f"The parameter '{outer}' is there twice.", param=outer, code="invalid_value")
     return plain | nested
+
+
+def _value(name: str, raw: bytes) -> Any:
+    """Raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(raw) if raw.startswith(b"{") else raw.decode()
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        raise InvalidRequest(f"Invalid '{name}': neither text nor JSON.", param=name, code="invalid_value") from None
 
 
 def _malformed() -> InvalidRequest:

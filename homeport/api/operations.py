@@ -93,8 +93,22 @@ class Asked(Generic[Who]):
             )
         return None if value is None else int(value)
 
-    def window(self, *, default: int = 20, least: int = 1, most: int = 100, descending: bool = False) -> Window:
+    def members(self, name: str) -> dict[str, str]:
+        """Of an object that is spelled `name[key]=value`."""
+        begin = f"{name}["
+        return {given[len(begin) : -1]: values[0] for given, values in self.values.items() if given.startswith(begin)}
+
+    def window(
+        self,
+        *,
+        default: int = 20,
+        least: int = 1,
+        most: int = 100,
+        descending: bool = False,
+        orders: tuple[str, str] = ("asc", "desc"),
+    ) -> Window:
         """limit, after, before, order: as far as the operation has them. descending: unless `order` says otherwise.
+        orders: its words.
 
         Raises InvalidRequest.
         """
@@ -110,15 +124,16 @@ class Asked(Generic[Who]):
             limit=default if limit is None else limit,
             after=self.text("after"),
             before=self.text("before"),
-            descending=self.choice("order", *(("desc", "asc") if descending else ("asc", "desc"))) == "desc",
+            descending=self.choice("order", *(orders[::-1] if descending else orders)) == orders[1],
         )
 
 
 @dataclass(frozen=True)
 class Operation(Generic[Who]):
-    """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same. scope: that a key
-    needs, where keys have scopes. answer: an object of the wire, or a Response of its own. form: where the request is
-    no JSON but a form with a file; `body` is of its fields."""
+    """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same; `metadata[*]` any
+    member of an object. scope: that a key needs, where keys have scopes. answer: an object of the wire, or a Response
+    of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. largest: bytes of a
+    body."""
 
     method: str
     path: str
@@ -127,6 +142,7 @@ class Operation(Generic[Who]):
     query: Sequence[str] = ()
     scope: str = ""
     form: Form | None = None
+    largest: int = LARGEST_BODY
 
 
 @dataclass(frozen=True)
@@ -204,7 +220,7 @@ async def _body(operation: Operation[Any], request: Request, receive: Receive) -
         yield _Body(b"")
     elif operation.form is None:
         headers.check_media_type(headers.read(request.headers.raw))
-        whole = await read_body(receive, LARGEST_BODY)
+        whole = await read_body(receive, operation.largest)
         yield None if whole is None else _Body(whole)
     else:
         async with operation.form.read(request, receive) as filled:
@@ -247,7 +263,7 @@ def _values(request: Request, known: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for given, value in request.query_params.multi_items():
         name = f"{given}[]" if f"{given}[]" in known else given
-        if name not in known:
+        if name not in known and not _is_member(name, known):
             raise InvalidRequest(f"Unknown parameter: '{given}'.", param=given, code="unknown_parameter")
         if name in found and not name.endswith("[]"):
             raise InvalidRequest(f"The parameter '{given}' is there twice.", param=given, code="invalid_value")
@@ -255,3 +271,9 @@ def _values(request: Request, known: Sequence[str]) -> dict[str, list[str]]:
             raise InvalidRequest(f"Invalid '{given}': {value!r} is not printable.", param=given, code="invalid_value")
         found.setdefault(name, []).append(value)
     return found
+
+
+def _is_member(name: str, known: Sequence[str]) -> bool:
+    """`metadata[customer]`, of `metadata[*]`."""
+    member = f"{name.partition('[')[0]}[*]" in known and name.endswith("]") and not name.endswith("[]")
+    return member and name.isprintable()

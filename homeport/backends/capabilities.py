@@ -7,6 +7,7 @@ broken stream. A plain (not streaming) answer is exactly one frame.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -21,8 +22,9 @@ T = TypeVar("T")
 class Usage(msgspec.Struct, frozen=True):
     """What one answer took, as OpenAI's `usage` counts it.
 
-    cached, cache_write, input_audio and input_image are parts of prompt that do not overlap, output_audio is a part of
-    completion. milliseconds: of audio.
+    cached, cache_write, input_audio and input_image are parts of prompt that do not overlap, output_audio and
+    output_image parts of completion. images: made, of one `size` (pricing.Units). characters: spoken. milliseconds: of
+    audio heard.
     """
 
     prompt: int
@@ -35,13 +37,16 @@ class Usage(msgspec.Struct, frozen=True):
     images: int = 0
     characters: int = 0
     milliseconds: int = 0
+    size: str = ""
+    output_image: int = 0
 
 
 class Frame(msgspec.Struct, gc=False):
     """A piece of an answer, ready for the wire.
 
     data: plain answer: the JSON body. Stream: one or more whole server-sent events, each ended by a blank line, and
-        never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames.
+        never `[DONE]` (the HTTP layer ends the stream). UTF-8 is never torn between frames. Of media it is its bytes.
+    media: on the first frame of an answer that is neither JSON nor events, its media type (`audio/mpeg`).
     usage: set on the frame that carries the final count, by backends that know it; None on every other frame.
     kept: on the first frame or beside `usage`, what the cache already had of the answer; it costs nothing.
     model, service_tier: what really ran, and the tier that it was served in; set on the first frame by backends that
@@ -53,6 +58,20 @@ class Frame(msgspec.Struct, gc=False):
     model: str | None = None
     service_tier: str | None = None
     kept: Usage | None = None
+    media: str = ""
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """A file that came with a request. field: of the form. filename: as the client calls it, and it may be anything;
+    None where it has no name. digest: SHA-256, hexadecimal. path: of this machine, until the request has ended.
+    milliseconds: of sound in it; None where that was not measured."""
+
+    field: str
+    filename: str | None
+    bytes: int
+    digest: str
+    path: Path
+    milliseconds: int | None = None
 
 
 class Outlet(Protocol):
@@ -141,13 +160,17 @@ class Call(msgspec.Struct, eq=False):
     """One inference request on its way to a backend.
 
     body: the request's bytes as they came (but see `ask_for`); fields: the same, decoded one level deep when somebody
-        asks for it (values stay raw JSON).
+        asks for it (values stay raw JSON). Of a form they are its fields, and in place of a file an object that stands
+        for it (`{"filename", "bytes", "sha256"}`), so that the body alone says what was asked.
+    attached: the files of a form.
+    host: of an endpoint that draws, where its client reached the server (its Host); empty where that is not known.
     name: the model that the client asked for; model: the backend's own name for it, set by the router.
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
-    batch: it is a line of a batch: it waits behind everybody else (lines.py), is charged as lines are, and comes in no
-        hurry.
+    background: nobody waits for its answer: it goes behind everybody else (lines.py), counts against limits as lines
+        of batches do, and comes in no hurry.
+    batch: it is a line of a batch, and is charged as such.
     patience: seconds that it may wait for a backend that has no room for it now; few where another one is left.
     cache: the values of its `x-homeport-cache` and `Cache-Control`; None where it has neither.
     fault: the value of its `x-homeport-fault`, empty where it has none.
@@ -157,6 +180,9 @@ class Call(msgspec.Struct, eq=False):
     headers: the request's custom `X-` headers, to be passed on upstream (names in lower case).
     idempotency_key: what an upstream knows it by when it is sent again, after a restart, too; empty where it has none.
     trace: headers of the trace that it is a part of, to be passed on upstream.
+    adapter: a GGUF file of this machine, of a fine-tuned model: what lies over the one that is asked.
+    shows_filters: whoever asked reads Azure's fields of content filters. prompt_filter: what stands in them of the
+        prompt, once it was moderated.
     told: header lines for the answer, each with its CRLF, gathered along the line before its first frame (limits,
         cache).
     """
@@ -171,15 +197,21 @@ class Call(msgspec.Struct, eq=False):
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""
+    background: bool = False
     batch: bool = False
     idempotency_key: bytes = b""
     cache: tuple[bytes, bytes] | None = None
     fault: bytes = b""
     inlined: msgspec.Raw | None = None
     patience: float = inf
+    shows_filters: bool = False
+    prompt_filter: dict[str, Any] | None = None
     told: list[bytes] = []
     trace: tuple[Header, ...] = ()
     pieces: dict[tuple[str, str], dict[int, "Embedded"]] | None = None
+    attached: tuple[Attached, ...] = ()
+    host: bytes = b""
+    adapter: Path | None = None
     _fields: dict[str, msgspec.Raw] | None = None
     _typed: Any = None
 
@@ -243,4 +275,52 @@ class Complete(Backend, Protocol):
 class Embed(Backend, Protocol):
     async def embed(self, call: Call) -> Answer:
         """`POST /embeddings`. As `Chat.chat`; never a stream."""
+        ...
+
+
+class Transcribe(Backend, Protocol):
+    async def transcribe(self, call: Call) -> Answer:
+        """`POST /audio/transcriptions`. As `Chat.chat`; its file is attached."""
+        ...
+
+
+class Translate(Backend, Protocol):
+    async def translate(self, call: Call) -> Answer:
+        """`POST /audio/translations`. As `Transcribe.transcribe`; never a stream."""
+        ...
+
+
+class Speak(Backend, Protocol):
+    async def speak(self, call: Call) -> Answer:
+        """`POST /audio/speech`. Always a stream: of media, or of events where the request asks for them."""
+        ...
+
+
+class Draw(Backend, Protocol):
+    async def draw(self, call: Call) -> Answer:
+        """`POST /images/generations`. As `Chat.chat`; its events are those of pictures."""
+        ...
+
+
+class EditImage(Backend, Protocol):
+    async def edit_image(self, call: Call) -> Answer:
+        """`POST /images/edits`. As `Draw.draw`; its files are attached."""
+        ...
+
+
+class VaryImage(Backend, Protocol):
+    async def vary_image(self, call: Call) -> Answer:
+        """`POST /images/variations`. As `EditImage.edit_image`; never a stream."""
+        ...
+
+
+class Moderate(Backend, Protocol):
+    async def moderate(self, call: Call) -> Answer:
+        """`POST /moderations`. As `Chat.chat`; never a stream."""
+        ...
+
+
+class Rerank(Backend, Protocol):
+    async def rerank(self, call: Call) -> Answer:
+        """`POST /rerank`. As `Chat.chat`; never a stream."""
         ...

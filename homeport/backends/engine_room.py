@@ -5,24 +5,26 @@ alone, and no time is too long: an engine that has much to do says so itself.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
 from homeport import clock
-from homeport.backends.capabilities import Answer, Call, Frame, Header
-from homeport.backends.held import FAILED, LOADING, MISSING, State
+from homeport.backends.capabilities import Answer, Attached, Call, Frame, Header, Usage
+from homeport.backends.held import FAILED, LOADING, MISSING, Kind, State
 from homeport.backends.text import Occupancy
-from homeport.backends.upstreams import embeddings, failures, relay
+from homeport.backends.upstreams import embeddings, failures, moderations, relay, rerank
+from homeport.backends.upstreams.audio import AudioEvents, Sound
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.pictures import LARGEST_PICTURE, LARGEST_PICTURES
 from homeport.backends.upstreams.streamed import Streamed
 from homeport.errors import HomeportError, ModelNotReady, UpstreamRefused
 
@@ -34,11 +36,22 @@ _A_DAY = 86_400.0
 _DEADLINES = Deadlines(first_byte=_A_DAY, idle=_A_DAY, total=_A_DAY)
 _MOST_CONNECTIONS = 100_000
 _LARGEST_LIST = 2**20
-#: What a model can do, known before it is loaded.
-Kind = Literal["text", "vectors"]
-_ABLE = {"text": frozenset({"chat", "complete"}), "vectors": frozenset({"embed", "vector"})}
-#: It is a line of a batch.
+#: What a model of a kind can do, known before it is loaded.
+_ABLE = {
+    "text": frozenset({"chat", "complete"}),
+    "vectors": frozenset({"embed", "moderate", "vector"}),
+    "hearing": frozenset({"transcribe", "translate"}),
+    "speaking": frozenset({"speak"}),
+    "drawing": frozenset({"draw", "edit_image", "vary_image"}),
+}
+#: It waits behind everybody else, as a line of a batch.
 BATCH = b"x-batch"
+#: The files of its form, which are on this machine: a list of Attached in JSON, percent-encoded.
+ATTACHED = b"x-attached"
+#: What the first frame of audio says beside its bytes, which do not tell: First in JSON, percent-encoded.
+FIRST = b"x-first"
+#: The file of a fine-tuned model's adapter, on this machine, percent-encoded.
+ADAPTER = b"x-adapter"
 #: Which model is meant. The body keeps the client's name for it, which tells whose tokens are in it.
 MODEL = b"x-model"
 _PASSED_ON = (b"retry-after", b"x-should-retry")
@@ -56,6 +69,65 @@ class _Vectors(msgspec.Struct):
 
 class _Refusal(msgspec.Struct):
     error: dict[str, object]
+
+
+class First(msgspec.Struct, omit_defaults=True):
+    """Of a frame."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    service_tier: str | None = None
+
+    @classmethod
+    def of(cls, frame: Frame) -> bytes:
+        """As a header's value."""
+        return _quoted(cls(frame.usage, frame.model, frame.service_tier))
+
+
+_first = msgspec.json.Decoder(First)
+_files = msgspec.json.Decoder(tuple[Attached, ...], dec_hook=lambda kind, value: kind(value))
+
+
+def files_of(value: bytes) -> tuple[Attached, ...]:
+    """Of the header ATTACHED."""
+    return _files.decode(unquote_to_bytes(value))
+
+
+def _quoted(value: Any) -> bytes:
+    return quote(msgspec.json.encode(value, enc_hook=str)).encode()
+
+
+#: Before an event, in a comment: what has been counted until then.
+_COUNTED = b": counted "
+_usage = msgspec.json.Decoder(Usage)
+
+
+def counted(frame: Frame) -> None:
+    """Write what it counts before its events, for the worker's _Events."""
+    if frame.usage is not None:
+        frame.data = b"%b%b\n\n%b" % (_COUNTED, msgspec.json.encode(frame.usage), frame.data)
+
+
+class _Events(AudioEvents):
+    """Those of the room, which count in comments: exactly, where the events say whole seconds."""
+
+    largest = LARGEST_PICTURE
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model, None)
+        self._counted: Usage | None = None
+
+    def feed(self, chunk: bytes) -> Frame | None:
+        frame = super().feed(chunk)
+        if frame is not None:
+            frame.usage, self._counted = self._counted, None
+        return frame
+
+    def _cleaned(self, events: bytes) -> bytes:
+        for line in events.split(b"\n"):
+            if line.startswith(_COUNTED):
+                self._counted = _usage.decode(line.removeprefix(_COUNTED))
+        return super()._cleaned(events)
 
 
 class _Ready(msgspec.Struct):
@@ -99,11 +171,15 @@ class EngineRoom:
         except (TransferError, msgspec.DecodeError):
             self._states = {}
 
-    async def request(self, path: str, model: str, body: bytes, *, batch: bool) -> Response:
+    async def request(self, path: str, model: str, body: bytes, call: Call) -> Response:
         """Raises TransferError."""
         headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode())]
-        if batch:
+        if call.background:
             headers.append((BATCH, b"1"))
+        if call.attached:
+            headers.append((ATTACHED, _quoted(call.attached)))
+        if call.adapter is not None:
+            headers.append((ADAPTER, quote(str(call.adapter)).encode()))
         return await self._client.request("POST", path, headers, body)
 
     async def close(self) -> None:
@@ -155,21 +231,54 @@ class Lent:
     def embed(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/embeddings", call, partial(embeddings.whole, count=None))
 
+    def transcribe(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/audio/transcriptions", call, read=self._media)
+
+    def translate(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/audio/translations", call, read=self._media)
+
+    def speak(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/audio/speech", call, read=self._media)
+
+    def draw(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/images/generations", call, read=self._media)
+
+    def edit_image(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/images/edits", call, read=self._media)
+
+    def vary_image(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/images/variations", call, read=self._media)
+
+    def moderate(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/moderations", call, moderations.whole)
+
+    def rerank(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/v1/rerank", call, rerank.whole)
+
     async def vector(self, text: str) -> Sequence[float]:
         """Of one text, for the house itself. Raises HomeportError."""
         body = msgspec.json.encode({"model": self.name, "input": text})
         answer = await self.embed(Call("embeddings", "", self.name, body, model=self.name))
         return msgspec.json.decode(answer.first.data, type=_Vectors).data[0].embedding
 
-    async def _answer(self, path: str, call: Call, whole: Callable[[bytes, str], Frame] = relay.whole) -> Answer:
+    async def _answer(
+        self,
+        path: str,
+        call: Call,
+        whole: Callable[[bytes, str], Frame] = relay.whole,
+        read: Callable[[Response, Call], Awaitable[Answer]] | None = None,
+    ) -> Answer:
+        """As OpenAIUpstream."""
         if self._room.state(self.name) not in ("ready", None):
             raise self._not_ready()  # at once: a room that loads a model is slow to answer
         try:
-            body = relay.body_for(call, ask_usage=True, keep_name=True)
-            response = await self._room.request(path, self.name, body, batch=call.batch)
+            body = relay.body_for(call, ask_usage=read is None, keep_name=True)
+            response = await self._room.request(path, self.name, body, call)
             try:
                 if response.status != 200:
                     raise await _refusal(response, self.name)
+                if read is not None:
+                    return await read(response, call)
                 if call.stream:
                     events = Events(self.name, hide_usage=not call.include_usage)
                     return await Streamed(response, events, lambda _: self._gone()).begun()
@@ -179,6 +288,23 @@ class Lent:
                 raise
         except TransferError:
             raise self._gone() from None
+
+    async def _media(self, response: Response, call: Call) -> Answer:
+        """Texts, events, sound or pictures, with what the room says of the first frame."""
+        told = _first.decode(unquote_to_bytes(response.header(FIRST)))
+        kind = response.header(b"content-type").decode()
+        if kind.startswith("text/event-stream"):
+            response.forget_head()
+            answer = await Streamed(response, _Events(self.name), lambda _: self._gone()).begun()
+        elif call.stream:
+            response.forget_head()
+            first = Frame(b"", told.usage, media=kind)
+            answer = await Sound(response, first, lambda _: self._gone()).begun(self.name)
+        else:
+            media = "" if kind == "application/json" else kind
+            answer = Answer(Frame(await response.read(LARGEST_PICTURES), told.usage, media=media))
+        answer.first.model, answer.first.service_tier = told.model, told.service_tier
+        return answer
 
     def _not_ready(self) -> ModelNotReady:
         return ModelNotReady(self.reason, headers=(("retry-after", "2"),) if self.state == "loading" else ())

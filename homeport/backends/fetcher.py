@@ -23,6 +23,7 @@ from homeport.backends.upstreams.client import Client, Response, trust
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.errors import ConnectFailed, TooLarge, TransferError
 from homeport.settings import Fetch
+from homeport.wire.images import kind_of
 
 #: Host and port -> addresses. Raises OSError.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -38,9 +39,6 @@ AT_ONCE = 32
 LOOKUPS_AT_ONCE = 16
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAGIC = re.compile(
-    rb"(?P<png>\x89PNG\r\n\x1a\n)|(?P<jpeg>\xff\xd8\xff)|(?P<gif>GIF8[79]a)|(?P<webp>RIFF.{4}WEBP)", re.DOTALL
-)
 _HEADERS = (
     (b"user-agent", f"homeport/{__version__}".encode()),
     (b"accept", b"image/png,image/jpeg,image/gif,image/webp"),
@@ -137,7 +135,8 @@ class Fetcher:
         self._permission = Permission(settings.allow)
         self._most = settings.max_mb * 2**20
         self._seconds = settings.seconds
-        self._trusting = trust(settings.ca_file)
+        #: The system's are read when somebody asks for the first image: it takes longer than all else here.
+        self._trusting = trust(settings.ca_file) if settings.ca_file is not None else None
         self._resolve = resolve or self._look_up
         self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="homeport-lookup")
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -145,6 +144,8 @@ class Fetcher:
     async def get(self, url: str) -> Fetched:
         """The image there. Raises NotFetched."""
         place = Place.of(url)
+        if self._trusting is None:
+            self._trusting = await asyncio.to_thread(trust, None)
         try:
             async with asyncio.timeout(self._seconds), self._room:
                 for _ in range(MOST_REDIRECTS + 1):
@@ -218,12 +219,12 @@ class Fetcher:
         if length.isdigit() and int(length) > self._most:
             raise self._too_large()
         body = await response.read(self._most)
-        found = _MAGIC.match(body)
-        if found is None:
+        kind = kind_of(body)
+        if kind is None:
             raise NotFetched(
                 f"What the image's URL leads to is no PNG, JPEG, GIF or WebP image. Send another URL, {_SEND_IT}"
             )
-        return Fetched(f"image/{found.lastgroup}", body)
+        return Fetched(f"image/{kind}", body)
 
     def _elsewhere(self, place: Place, location: bytes) -> Place:
         """Where a redirect leads."""

@@ -15,7 +15,7 @@ from homeport import __version__
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.local import chat, chat_plan, completion_plan, completions, parameters
 from homeport.backends.templates.chat_template import ChatTemplate
-from homeport.backends.text import Occupancy, TextEngine
+from homeport.backends.text import Adapting, Occupancy, TextEngine, cannot_adapt
 from homeport.wire.base import decode
 from homeport.wire.chat import CreateChatCompletionRequest
 from homeport.wire.completions import CreateCompletionRequest
@@ -46,7 +46,7 @@ class LocalText:
         return self._engine.occupancy()
 
     def lines_at_once(self, capability: str) -> int | None:
-        """As many as it has places. Some of those are never a line's: so one waits when another ends."""
+        """As many as it has places, which are all theirs while nobody else asks."""
         return max((one.places for one in self._engine.occupancy()), default=None)
 
     async def chat(self, call: Call) -> Answer:
@@ -56,8 +56,9 @@ class LocalText:
         parameters.check(request, parameters.CHAT, model)
         fields = _fields(request)
         assert self._template is not None, "start() has not been awaited"
-        plan = await chat_plan.planned(fields, model, self._engine, self._template)
-        frames = chat.answer(plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch)
+        engine, fingerprint = await self._asked(call)
+        plan = await chat_plan.planned(fields, model, engine, self._template)
+        frames = chat.answer(plan, engine, fields, model=model, fingerprint=fingerprint, batch=call.background)
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
     async def complete(self, call: Call) -> Answer:
@@ -66,11 +67,20 @@ class LocalText:
         model = call.model or self.name
         parameters.check(request, parameters.COMPLETIONS, model)
         fields = _fields(request)
-        plan = await completion_plan.planned(fields, model, self._engine)
-        frames = completions.answer(
-            plan, self._engine, fields, model=model, fingerprint=self._fingerprint, batch=call.batch
-        )
+        engine, fingerprint = await self._asked(call)
+        plan = await completion_plan.planned(fields, model, engine)
+        frames = completions.answer(plan, engine, fields, model=model, fingerprint=fingerprint, batch=call.background)
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
+
+    async def _asked(self, call: Call) -> tuple[TextEngine, str]:
+        """The engine, or that of a fine-tuned model, and its fingerprint. Raises ModelNotReady."""
+        if call.adapter is None:
+            return self._engine, self._fingerprint
+        if not isinstance(self._engine, Adapting):
+            raise cannot_adapt(self._engine.name)
+        engine = await self._engine.adapted(call.adapter)
+        assert self._template is not None, "start() has not been awaited"
+        return engine, _fingerprint(engine, self._template)
 
 
 def _fields(request: msgspec.Struct) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from homeport.errors import HomeportError, ModelNotReady, NotFound, PermissionDe
 
 log = logging.getLogger("homeport.backends")
 
+#: What a model is to those who ask for it.
+Kind = Literal["text", "vectors", "hearing", "speaking", "drawing"]
 State = Literal["missing", "loading", "ready", "failed"]
 MISSING = "The model `{0}` is not on this machine. Run `homeport pull {0}`."
 LOADING = "The model `{}` is still being loaded. Try again in a few seconds."
@@ -74,6 +76,38 @@ class Held:
         answer: Answer = await self._able("embed").embed(call)
         return answer
 
+    async def transcribe(self, call: Call) -> Answer:
+        answer: Answer = await self._able("transcribe").transcribe(call)
+        return answer
+
+    async def translate(self, call: Call) -> Answer:
+        answer: Answer = await self._able("translate").translate(call)
+        return answer
+
+    async def speak(self, call: Call) -> Answer:
+        answer: Answer = await self._able("speak").speak(call)
+        return answer
+
+    async def draw(self, call: Call) -> Answer:
+        answer: Answer = await self._able("draw").draw(call)
+        return answer
+
+    async def edit_image(self, call: Call) -> Answer:
+        answer: Answer = await self._able("edit_image").edit_image(call)
+        return answer
+
+    async def vary_image(self, call: Call) -> Answer:
+        answer: Answer = await self._able("vary_image").vary_image(call)
+        return answer
+
+    async def moderate(self, call: Call) -> Answer:
+        answer: Answer = await self._able("moderate").moderate(call)
+        return answer
+
+    async def rerank(self, call: Call) -> Answer:
+        answer: Answer = await self._able("rerank").rerank(call)
+        return answer
+
     async def vector(self, text: str) -> Sequence[float]:
         """Of one text, for the house itself. Raises HomeportError."""
         vector: Sequence[float] = await self._able("vector").vector(text)
@@ -89,9 +123,22 @@ class Held:
         raise _unable(capability)
 
 
+#: capability -> its path, and what a model that has it is called.
+_NAMED = {
+    "chat": ("chat/completions", "a chat model"),
+    "complete": ("completions", "a completion model"),
+    "moderate": ("moderations", "a moderation model"),
+    "transcribe": ("audio/transcriptions", "a transcription model"),
+    "translate": ("audio/translations", "a translation model"),
+    "speak": ("audio/speech", "a speech model"),
+    "draw": ("images/generations", "an image model"),
+    "edit_image": ("images/edits", "an image model"),
+    "vary_image": ("images/variations", "an image model"),
+}
+
+
 def _unable(capability: str) -> HomeportError:
     if capability == "embed":
         return PermissionDenied("You are not allowed to generate embeddings from this model")
-    path = {"chat": "chat/completions", "complete": "completions"}.get(capability, capability)
-    kind = {"chat": "a chat model", "complete": "a completion model"}.get(capability, "such a model")
+    path, kind = _NAMED.get(capability, (capability, "such a model"))
     return NotFound(f"This is not {kind} and thus not supported in the v1/{path} endpoint.", param="model")

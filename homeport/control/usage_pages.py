@@ -25,13 +25,15 @@ Show = Callable[[Amounts, dict[str, Any]], wire.Result]
 class Page:
     """One page of usage, named as in its path and in the rows that are counted on it.
 
-    counts: what of the rows is added up. result: how that is shown; None where nothing is recorded yet.
+    counts: what of the rows is added up. result: how that is shown; None where nothing is recorded yet. stored: it is
+    of what vector stores have, and not of requests.
     """
 
     name: str
     parameters: type[wire.UsageParameters]
     counts: tuple[str, ...] = ()
     result: Show | None = None
+    stored: bool = False
 
 
 def _completions(sums: Amounts, group: dict[str, Any]) -> wire.CompletionsResult:
@@ -81,6 +83,10 @@ def _transcriptions(sums: Amounts, group: dict[str, Any]) -> wire.AudioTranscrip
     return wire.AudioTranscriptionsResult(seconds=seconds, num_model_requests=sums["requests"], **group)
 
 
+def _vector_stores(sums: Amounts, group: dict[str, Any]) -> wire.VectorStoresResult:
+    return wire.VectorStoresResult(usage_bytes=sums["bytes"], **group)
+
+
 PAGES = (
     Page("completions", wire.CompletionsParameters, (*_INPUT, *_OUTPUT), _completions),
     Page("embeddings", wire.ModelParameters, _TEXT, _embeddings),
@@ -88,7 +94,7 @@ PAGES = (
     Page("images", wire.ImagesParameters, ("images",), _images),
     Page("audio_speeches", wire.ModelParameters, ("characters",), _speeches),
     Page("audio_transcriptions", wire.ModelParameters, ("milliseconds",), _transcriptions),
-    Page("vector_stores", wire.ProjectParameters),
+    Page("vector_stores", wire.ProjectParameters, result=_vector_stores, stored=True),
     Page("code_interpreter_sessions", wire.ProjectParameters),
     Page("file_search_calls", wire.FileSearchParameters),
     Page("web_search_calls", wire.WebSearchParameters),

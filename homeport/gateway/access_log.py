@@ -40,7 +40,7 @@ class AccessLog:
             "first_ms": row.first_ms if ending.entry.first_at is not None else None,
             "input_tokens": prompt + row.input_audio_tokens + row.input_image_tokens,
             "cached_tokens": row.cached_tokens,
-            "output_tokens": row.output_tokens + row.output_audio_tokens,
+            "output_tokens": row.output_tokens + row.output_audio_tokens + row.output_image_tokens,
             "cost_usd": row.cost_pico / PICO if row.cost_pico is not None else None,
             "cache_hit": row.cache_hit,
             "batch": row.batch,

@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
 from homeport.errors import DatabaseUnavailable, Unavailable
-from homeport.gateway.keyring import Budget, Models, Principal
+from homeport.gateway import tuned
+from homeport.gateway.keyring import Budget, Models, Principal, Screening
 from homeport.gateway.tiers import RateLimits
+from homeport.gateway.tuned import Tuned
 from homeport.store import tables
 from homeport.store.database import Database
 
@@ -36,7 +38,7 @@ class Snapshot:
     """by_hash: SHA-256 of a key -> who it is; by_id: by the key's id, for work that goes on without the key.
 
     keyless: on the default project's account, for callers that another house vouches for (Entra).
-    tier: of projects that have none of their own.
+    tier: of projects that have none of their own. tuned: the fine-tuned models, by name.
     """
 
     revision: int = -1
@@ -44,6 +46,7 @@ class Snapshot:
     by_id: Mapping[str, Principal] = field(default_factory=dict)
     keyless: Principal = field(default_factory=lambda: Principal("", "", ""))
     tier: str = ""
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
     _callers: dict[str, Principal] = field(default_factory=dict)
 
     def caller(self, name: str) -> Principal:
@@ -65,13 +68,15 @@ class Accounts:
         tier: str,
         last_used: Callable[[], Mapping[str, int]],
         max_age: float = 3600.0,
+        screening: Screening | None = None,
     ) -> None:
         """tier: of projects that have none of their own. It may be changed: the next load() sees it.
 
         last_used: key id -> unix second of its last request, of those since it was asked before. max_age: seconds that
-        a snapshot holds after the last look that found it true.
+        a snapshot holds after the last look that found it true. screening: as tier.
         """
         self._last_used = last_used
+        self._screening = screening
         self._max_age = max_age
         self._holds_until = float("-inf")
         self._database = database
@@ -97,7 +102,9 @@ class Accounts:
             looked_at = clock.monotonic()  # what is read is no older: PostgreSQL's view begins with the first query
             revision = await connection.scalar(sa.select(tables.revision.c.value))
             if (revision, self.tier) != (self.snapshot.revision, self.snapshot.tier):
-                self.snapshot = await _read(connection, int(revision or 0), self._organization, self.tier)
+                self.snapshot = await _read(
+                    connection, int(revision or 0), self._organization, self.tier, self._screening
+                )
             self._holds_until = looked_at + self._max_age
 
     async def watch(self) -> None:
@@ -133,7 +140,9 @@ class Accounts:
             await connection.execute(statement, [{"b_id": key, "b_used": at} for key, at in used.items()])
 
 
-async def _read(connection: AsyncConnection, revision: int, organization: str, tier: str) -> Snapshot:
+async def _read(
+    connection: AsyncConnection, revision: int, organization: str, tier: str, screening: Screening | None
+) -> Snapshot:
     projects = {row.id: row for row in await connection.execute(sa.select(tables.projects))}
     limits: dict[str, dict[str, RateLimits]] = {}
     for row in await connection.execute(sa.select(tables.rate_limits)):
@@ -177,6 +186,7 @@ async def _read(connection: AsyncConnection, revision: int, organization: str, t
                 *(budgets.get(("key", key.id), ()) if key is not None else ()),
             ),
             expires_at=key.expires_at if key is not None else None,
+            screening=Screening.of(project.moderation if project is not None else None, screening),
         )
 
     by_hash: dict[bytes, Principal] = {}
@@ -185,7 +195,7 @@ async def _read(connection: AsyncConnection, revision: int, organization: str, t
         if is_active(row):
             by_hash[bytes(row.sha256)] = by_id[row.id] = principal(projects.get(row.project_id), row)
     oldest = min(projects.values(), key=lambda project: project.seq, default=None)
-    return Snapshot(revision, by_hash, by_id, principal(oldest, None), tier)
+    return Snapshot(revision, by_hash, by_id, principal(oldest, None), tier, await tuned.read(connection))
 
 
 def _plain(scopes: Iterable[str]) -> Iterable[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.errors import HomeportError, NotCached, UpstreamRefused
 from homeport.gateway import cache_key, endpoints
+from homeport.gateway.attachments import outlasting
 from homeport.gateway.cache_items import Items
 from homeport.gateway.cache_key import Question
 from homeport.gateway.cache_policy import Policy
@@ -25,6 +26,7 @@ from homeport.gateway.kept import Kept, Store, is_whole
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import Step
 from homeport.gateway.routing import Target
+from homeport.wire.images import has_addresses
 
 if TYPE_CHECKING:
     from homeport.gateway.ledger import Entry
@@ -34,7 +36,9 @@ _BYPASS = b"x-homeport-cache: bypass\r\n"
 _MISS = b"x-homeport-cache: miss\r\n"
 _PARTIAL = b"x-homeport-cache: partial; kept=%d/%d\r\n"
 _REFRESHED = b"x-homeport-cache: refreshed\r\n"
-_KINDS = (endpoints.CHAT.name, endpoints.COMPLETIONS.name, endpoints.EMBEDDINGS.name)
+_AUDIO = (endpoints.TRANSCRIPTIONS.name, endpoints.TRANSLATIONS.name, endpoints.SPEECH.name)
+_IMAGES = (endpoints.GENERATIONS.name, endpoints.EDITS.name, endpoints.VARIATIONS.name)
+_KINDS = (endpoints.CHAT.name, endpoints.COMPLETIONS.name, endpoints.EMBEDDINGS.name, *_AUDIO, *_IMAGES)
 #: Failures of others' requests that one waits for, before it is one's own.
 _FAILURES = 2
 #: Statuses of refusals that may be over soon.
@@ -202,9 +206,10 @@ class Cache:
             find=lambda: self._find(asking),
             ask=lambda: self._ask(entry) if asking.items is None else asking.items.ask(entry, self._ask),
             keep=lambda frames: self._keep(entry, asking, frames),
+            begin=lambda: outlasting(entry.call),
         )
-        # A line of a batch waits behind everybody: nobody is to wait with it.
-        joinable = not entry.call.batch and self._flights.find(asking.key) is None
+        # What runs in the background waits behind everybody: nobody is to wait with it.
+        joinable = not entry.call.background and self._flights.find(asking.key) is None
         flight = self._flights.begin(asking.key, entry, work, joinable=joinable)
         answer = await Answer.begun(flight.listen(entry), stream=entry.call.stream)
         if flight.found is not None:
@@ -304,6 +309,10 @@ class _Asking:
     items: Items | None = None
 
     def is_answered(self, frames: Sequence[Frame], call: Call) -> bool:
+        if self.endpoint in _AUDIO:
+            return True  # what breaks off is an error
+        if self.endpoint in _IMAGES:
+            return call.stream or not has_addresses(frames[0].data)  # an upstream's, which expire
         choices = self.asked.get("n")
         return is_whole(frames, stream=call.stream, choices=choices if isinstance(choices, int) else 1)
 

@@ -2,7 +2,8 @@
 
 Canonical is what JSON means, not how it is written: members in any order, numbers by value (`1`, `1.0`, `1e0`), escapes
 and characters, spaces; of a member of a parameter that stands there twice the last one holds; a parameter
-that is null is one that is absent. What remains is compared whole, names that Homeport does not know included.
+that is null is one that is absent. A file is its content, whatever its name. What remains is compared whole, names that
+Homeport does not know included.
 """
 
 import hashlib
@@ -50,13 +51,13 @@ def asked(call: Call, scope: bytes, headers: tuple[Header, ...] = ()) -> tuple[Q
     """Its question and key. Who asks again sends the same bytes: what was found for small bodies is remembered, and
     nobody changes it. A tenth of a hit would be to find it again."""
     find = _remembered if len(call.body) <= _SMALL else _asked
-    return find(call.body, call.stream, scope, headers)
+    return find(call.body, call.stream, scope, headers, _files(call))
 
 
 def _asked(
-    body: bytes, stream: bool, scope: bytes, headers: tuple[Header, ...]
+    body: bytes, stream: bool, scope: bytes, headers: tuple[Header, ...], files: tuple[str, ...]
 ) -> tuple[Question | None, bytes | None]:
-    found = _question(body, stream=stream)
+    found = _question(body, files, stream=stream)
     return found, None if found is None else key(scope, found, headers)
 
 
@@ -70,10 +71,15 @@ def forget() -> None:
 
 def question(call: Call) -> Question | None:
     """The parameters of a request, by what they mean. None: they cannot be compared."""
-    return _question(call.body, stream=call.stream)
+    return _question(call.body, _files(call), stream=call.stream)
 
 
-def _question(body: bytes, *, stream: bool) -> Question | None:
+def _files(call: Call) -> tuple[str, ...]:
+    """Fields that stand for files."""
+    return tuple({file.field: None for file in call.attached}) if call.attached else ()
+
+
+def _question(body: bytes, files: Sequence[str], *, stream: bool) -> Question | None:
     try:
         fields = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError):
@@ -84,6 +90,10 @@ def _question(body: bytes, *, stream: bool) -> Question | None:
         fields.pop(name, None)
     if not stream:
         fields.pop("stream", None)
+    for name in files:
+        standing = fields[name]
+        for file in standing if isinstance(standing, list) else [standing]:
+            del file["filename"]
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -27,10 +27,11 @@ class Configurations:
 
     def of(self, target: Target) -> bytes:
         """A digest; of a local model also of the release, which renders prompts, and of which file it is."""
-        name = ("local", target.model) if target.local else ("upstream", target.name)
+        model = target.base or target.model  # which adapter is over it, the name of a fine-tuned model tells
+        name = ("local", model) if target.local else ("upstream", target.name)
         known = self._known.get(name)
         if known is None:
-            described: Any = self._local(target.model) if target.local else self._upstream(target.name)
+            described: Any = self._local(model) if target.local else self._upstream(target.name)
             packed = msgspec.msgpack.encode(described, order="sorted")
             known = self._known[name] = hashlib.blake2b(packed, digest_size=16).digest()
         return known

@@ -1,6 +1,6 @@
 """How many tokens a text or a request is, counted here: for answers whose backend did not count them.
 
-With the extra `homeport[count]` the counts are those of OpenAI's own tokenizer (backends/openai_tokens.py, which tells
+With the extra `homeport[count]` the counts are those of OpenAI's own tokenizer (openai_tokens.py, which tells
 what the first call costs). Without it, a token is taken for every four characters. Models of others are counted as the
 newest of OpenAI's: near enough for what is flagged as estimated.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from homeport.backends import openai_tokens
-from homeport.backends.openai_tokens import CL100K, O200K, encoding_for
+from homeport import openai_tokens
+from homeport.openai_tokens import CL100K, O200K, encoding_for
 from homeport.wire.envelope import CHARACTERS_PER_TOKEN
 
 #: Longer runs of white space than 999,999 make tiktoken panic. A cut costs a token at most.

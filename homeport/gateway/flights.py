@@ -11,7 +11,7 @@ as fast as the slowest of its listeners reads.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from homeport.backends.capabilities import Answer, Frame, Usage
@@ -36,11 +36,12 @@ class Found(NamedTuple):
 
 class Work(NamedTuple):
     """What a flight does. find: an answer that is there already; ask: a new one; keep: called with the frames of a new
-    one that has ended, and waited for when everybody has it."""
+    one that has ended, and waited for when everybody has it. begin: what must be there as long as it flies."""
 
     find: Callable[[], Awaitable[Found | None]]
     ask: Callable[[], Awaitable[Answer]]
     keep: Callable[[Sequence[Frame]], Awaitable[None] | None]
+    begin: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Flights:
@@ -176,23 +177,8 @@ class Flight:
     async def fly(self) -> None:
         kept: Awaitable[None] | None = None
         try:
-            self.found = await self._work.find()
-            if self.found is not None:
-                self._payer = None
-                for entry in self._places:
-                    entry.cache_hit = True
-                self._frames.extend(self.found.frames)
-            else:
-                async with aclosing(await self._work.ask()) as answer:
-                    self._pays(self._payer or self._entry)
-                    self._take(answer.first)
-                    if answer.rest is not None:
-                        async for frame in answer.rest:
-                            self._take(frame)
-                            if not self._remembered:
-                                await self._until_read()
-                if self._remembered:
-                    kept = self._work.keep(self._frames)
+            with self._work.begin():
+                kept = await self._flown()
         except asyncio.CancelledError:
             self.error = Unavailable("The server is about to stop. Try again in a moment.")
             raise
@@ -207,6 +193,28 @@ class Flight:
             self._tell()
         if kept is not None:
             await kept
+
+    async def _flown(self) -> Awaitable[None] | None:
+        """What keeps the answer, if anything is to."""
+        self.found = await self._work.find()
+        if self.found is not None:
+            self._payer = None
+            for entry in self._places:
+                entry.cache_hit = True
+            self._frames.extend(self.found.frames)
+            return None
+        await self._ask()
+        return self._work.keep(self._frames) if self._remembered else None
+
+    async def _ask(self) -> None:
+        async with aclosing(await self._work.ask()) as answer:
+            self._pays(self._payer or self._entry)
+            self._take(answer.first)
+            if answer.rest is not None:
+                async for frame in answer.rest:
+                    self._take(frame)
+                    if not self._remembered:
+                        await self._until_read()
 
     def _take(self, frame: Frame) -> None:
         if frame.usage is not None:

@@ -11,8 +11,8 @@ from homeport.backends.capabilities import Frame, Usage
 from homeport.store.shared import Shared
 
 #: Another form of Kept is another number: replicas of two releases share one Redis.
-VERSION = 1
-#: Bytes of a frame when a stream is given again: its events are the same, in fewer pieces.
+VERSION = 2
+#: Bytes of a frame when a stream is given again: its events or its sound are the same, in other pieces.
 _PIECE = 64 * 1024
 #: Bytes that an answer takes beside its own.
 _OVERHEAD = 700
@@ -23,7 +23,7 @@ _PREFIX = "answers:"
 
 class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A whole answer, or the vector of one input (cache_items.py). at: when it was made, in unix seconds; request_id:
-    for whom. data: the body, or the events; of a vector its JSON."""
+    for whom. data: the body, the events or the media; of a vector its JSON. media: as of a Frame."""
 
     version: int
     request_id: str
@@ -32,12 +32,22 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
     model: str | None = None
     service_tier: str | None = None
     usage: Usage | None = None
+    media: str = ""
 
     @classmethod
     def of(cls, frames: Sequence[Frame], request_id: str) -> "Kept":
         usage = next((frame.usage for frame in reversed(frames) if frame.usage is not None), None)
         first = frames[0]
-        return cls(VERSION, request_id, clock.now(), tuple(_pieces(frames)), first.model, first.service_tier, usage)
+        return cls(
+            VERSION,
+            request_id,
+            clock.now(),
+            tuple(_pieces(frames)),
+            first.model,
+            first.service_tier,
+            usage,
+            first.media,
+        )
 
     @property
     def age(self) -> int:
@@ -50,7 +60,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     def frames(self) -> list[Frame]:
         frames = [Frame(data) for data in self.data]
-        frames[0].model, frames[0].service_tier = self.model, self.service_tier
+        frames[0].model, frames[0].service_tier, frames[0].media = self.model, self.service_tier, self.media
         frames[-1].usage = self.usage
         return frames
 

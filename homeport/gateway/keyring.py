@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from homeport import clock
 from homeport.errors import InvalidKey, MissingKey, PermissionDenied
+from homeport.wire.models import made_from
 
 if TYPE_CHECKING:
     from homeport.gateway.accounts import Snapshot
@@ -45,10 +46,14 @@ class Models:
         )
 
     def admit(self, model: str) -> bool:
+        """A fine-tuned model is admitted, and denied, by its own name and by that of what it was made from; a
+        checkpoint also by that of the finished one."""
+        base = made_from(model)
+        names = (model,) if base is None else (model, model.partition(":ckpt-step-")[0], base)
         return (
-            (self.allowed is None or model in self.allowed)
-            and model not in self.denied
-            and (self.own is None or model in self.own)
+            (self.allowed is None or not self.allowed.isdisjoint(names))
+            and self.denied.isdisjoint(names)
+            and (self.own is None or not self.own.isdisjoint(names))
         )
 
 
@@ -68,6 +73,23 @@ class Budget:
     def counter(self, now: float) -> str:
         """The name of what counts it; another one each month (UTC)."""
         return f"money:{self.scope}:{self.subject}:{month(now) if self.interval == 'month' else 'total'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """What of a project's chats and completions is moderated. model: by which. threshold: the score from which on a
+    category is flagged; None: where the model says so."""
+
+    model: str
+    input: bool
+    output: bool
+    threshold: float | None = None
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any] | None, default: "Screening | None") -> "Screening | None":
+        """own: the project's, as it is stored; None: it has none. Nothing is moderated where None comes back."""
+        chosen = cls(**own) if own is not None else default
+        return chosen if chosen is not None and (chosen.input or chosen.output) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +112,7 @@ class Principal:
     own_limits: "RateLimits | None" = None
     budgets: tuple[Budget, ...] = ()
     expires_at: int | None = None
+    screening: Screening | None = None
 
     def may(self, scope: str) -> None:
         """Raises PermissionDenied (403). `all` stands for every scope."""

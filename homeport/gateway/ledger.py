@@ -10,13 +10,17 @@ A row says what was used, in classes that do not overlap, and how the money was 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from homeport import clock
 from homeport.backends.capabilities import Call, Frame, Usage
+from homeport.backends.drawing import Quality
+from homeport.backends.local import image_bill
 from homeport.errors import HomeportError, Unavailable
 from homeport.gateway import counting
 from homeport.gateway.endpoints import Endpoint
@@ -45,7 +49,8 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     find what the one before it wrote, so fields are added at the end, each with what it was before.
 
     target: the model of the first target; local: it runs on this machine. prompt, answer: tokens that the limits have
-    reserved. money: nanodollars that budgets have.
+    reserved. money: nanodollars that budgets have. characters, milliseconds: to be spoken and heard. images: to be
+    drawn, of one `size`.
     """
 
     request_id: str
@@ -63,11 +68,16 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
     answer: int
     money: int
     batch: bool = False
+    characters: int = 0
+    milliseconds: int = 0
+    images: int = 0
+    size: str = ""
 
 
 _opening = msgspec.msgpack.Decoder(Opening)
 _row = msgspec.msgpack.Decoder(UsageRow)
 _encode = msgspec.msgpack.Encoder().encode
+_NO_MEDIA = Usage(0, 0)
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -113,7 +123,7 @@ class Entry(msgspec.Struct, eq=False):
             self.ran, self.service_tier, self.kept = frame.model, frame.service_tier, frame.kept
         if frame.usage is not None:
             self.usage, self.kept = frame.usage, frame.kept
-        elif frame.data:
+        elif frame.data and self.endpoint.usual is None:
             self.produced.take(frame.data)
 
     def tried(self, error: HomeportError, then: str) -> None:
@@ -136,6 +146,7 @@ class Ledger:
     ) -> Entry:
         """Open an entry. Raises Unavailable (503) when it could not be recorded."""
         key_id, name, now = short(principal.key_id), short(call.name), clock.now()
+        media = endpoint.usual(call) if endpoint.usual is not None else _NO_MEDIA
         opening = Opening(
             call.request_id,
             now,
@@ -148,10 +159,14 @@ class Ledger:
             name if targets[0].model == call.name else short(targets[0].model),
             targets[0].local,
             call.stream,
-            len(call.body) // 4,
+            len(call.body) // 4 if endpoint.usual is None else 0,
             call.max_tokens or endpoint.default_max_tokens,
             grant.money,
             call.batch,
+            media.characters,
+            media.milliseconds,
+            media.images,
+            media.size,
         )
         try:
             slot = self._journal.open(_encode(opening))
@@ -174,7 +189,9 @@ class Ledger:
         if usage is None and not entry.produced:
             usage = _uncounted(entry, outcome)
         if usage is not None:
-            row = ending.row(usage, estimated=entry.usage is None and outcome == "completed")
+            guessed = entry.usage is None and (outcome == "completed" or _measured(usage))
+            priced = ending.priced(usage)
+            row = ending.row(priced, estimated=guessed or priced is not usage)
             cost = row.cost_pico
             grant.settle(used=_generated(entry, usage), cost=0 if cost is None else nano(cost))
             if cost is not None:
@@ -225,7 +242,15 @@ class Ledger:
         Where a budget holds that is the worst case, which it was admitted with: no kill makes a budget go too far.
         """
         price = self._prices.find(opening.target, opening.started_at, listed=not opening.local)
-        bill = _bill(price, units(Usage(opening.prompt, opening.answer)), batch=opening.batch)
+        used = Usage(
+            opening.prompt,
+            opening.answer,
+            images=opening.images,
+            characters=opening.characters,
+            milliseconds=opening.milliseconds,
+            size=opening.size,
+        )
+        bill = _bill(price, units(used), batch=opening.batch)
         return UsageRow(
             request_id=opening.request_id,
             started_at=opening.started_at,
@@ -243,6 +268,10 @@ class Ledger:
             estimated=True,
             input_tokens=opening.prompt,
             output_tokens=opening.answer,
+            images=opening.images,
+            characters=opening.characters,
+            milliseconds=opening.milliseconds,
+            size=opening.size,
             cost_pico=opening.money * PICO_PER_NANO if opening.money else bill.pico,
             price_lines=None if opening.money else bill.lines,
             price_rule=bill.rule,
@@ -252,7 +281,7 @@ class Ledger:
         """Of the target that answered, or would have: by the name that it is asked for, or by the one that it says
         ran."""
         target = entry.target or entry.targets[0]
-        found = self._prices.find(target.model, entry.started_at, listed=not target.local)
+        found = price_of(self._prices, target, entry.started_at)
         if found is None and entry.ran is not None:
             found = self._prices.find(entry.ran, entry.started_at, listed=not target.local)
         return found
@@ -267,6 +296,14 @@ class Ending(msgspec.Struct, eq=False):
     price: Price | None
     ended_at: float
     ended: float
+
+    def priced(self, usage: Usage) -> Usage:
+        """With what its tokens may have been, where those alone have a price and nobody has told them: speech that
+        comes as sound, transcriptions that come as text, pictures of somebody who does not count."""
+        price = self.price
+        if price is None or not _measured(usage) or price.cost(units(usage)) is not None:
+            return usage
+        return next((guess for guess in _in_tokens(usage) if price.cost(units(guess)) is not None), usage)
 
     def row(self, usage: Usage, *, estimated: bool) -> UsageRow:
         entry, used = self.entry, units(usage)
@@ -302,9 +339,11 @@ class Ending(msgspec.Struct, eq=False):
             input_image_tokens=used.input_image,
             output_tokens=used.output,
             output_audio_tokens=used.output_audio,
+            output_image_tokens=used.output_image,
             images=used.images,
             characters=used.characters,
             milliseconds=used.milliseconds,
+            size=used.size,
             cost_pico=bill.pico,
             saved_pico=bill.saved,
             price_lines=bill.lines,
@@ -312,6 +351,13 @@ class Ending(msgspec.Struct, eq=False):
             first_ms=round((first - entry.started) * 1000),
             total_ms=round((self.ended - entry.started) * 1000),
         )
+
+
+def price_of(prices: Prices, target: Target, at: float) -> Price | None:
+    """By the name that it is asked for; a fine-tuned model of this machine that has no price of its own costs what its
+    base does."""
+    found = prices.find(target.model, at, listed=not target.local)
+    return prices.find(target.base, at, listed=False) if found is None and target.base else found
 
 
 def units(usage: Usage) -> Units:
@@ -323,11 +369,13 @@ def units(usage: Usage) -> Units:
         usage.cache_write,
         usage.input_audio,
         usage.input_image,
-        usage.completion - usage.output_audio,
+        usage.completion - usage.output_audio - usage.output_image,
         usage.output_audio,
+        usage.output_image,
         images=usage.images,
         characters=usage.characters,
         milliseconds=usage.milliseconds,
+        size=usage.size,
     )
 
 
@@ -366,8 +414,47 @@ def _generated(entry: Entry, usage: Usage) -> int:
 
 
 def _uncounted(entry: Entry, outcome: str) -> Usage:
-    """Nothing was counted and nothing was produced: whole answers had a prompt at least, refused requests nothing."""
+    """Nothing was counted and nothing was produced: whole answers had a prompt at least, refused requests nothing. Of
+    media it is what is usual once they have begun."""
+    if entry.endpoint.usual is not None:
+        begun = outcome == "completed" or entry.first_at is not None
+        return entry.endpoint.usual(entry.call) if begun else _NO_MEDIA
     return Usage(len(entry.call.body) // 4, 0) if outcome == "completed" else Usage(0, 0)
+
+
+def _measured(usage: Usage) -> bool:
+    """There is something in it that is not counted in tokens."""
+    return bool(usage.milliseconds or usage.characters or usage.images)
+
+
+#: Tokens of a second that is heard, and of what is said in it; audio tokens of a character that is spoken.
+_HEARD_TOKENS, _SAID_TOKENS, _SPOKEN_TOKENS = 17, 4, 1.5
+
+
+def _in_tokens(usage: Usage) -> Iterator[Usage]:
+    """As audio or pictures, or as tokens of any kind, where those have no price of their own."""
+    if usage.images:
+        completion = usage.images * _drawn_tokens(usage.size)
+        yield replace(usage, completion=completion, output_image=completion)
+        yield replace(usage, completion=completion)
+        return
+    seconds, characters = -(-usage.milliseconds // 1000), usage.characters
+    prompt = seconds * _HEARD_TOKENS + characters // 4
+    completion = seconds * _SAID_TOKENS + math.ceil(characters * _SPOKEN_TOKENS)
+    plain = replace(usage, prompt=prompt, completion=completion)
+    yield replace(plain, input_audio=seconds * _HEARD_TOKENS, output_audio=completion if characters else 0)
+    yield plain
+
+
+def _drawn_tokens(size: str) -> int:
+    """Of one picture. size: as priced; of none that is known, a square of the usual quality."""
+    graded, _, shape = size.rpartition(" ")
+    width, _, height = shape.partition("x")
+    sides = (int(width), int(height)) if width.isdigit() and height.isdigit() else (1024, 1024)
+    return image_bill.of_made(*sides, _QUALITIES.get(graded, "medium"))
+
+
+_QUALITIES: Mapping[str, Quality] = {"low": "low", "high": "high", "hd": "high"}
 
 
 def _estimated(entry: Entry) -> Usage:

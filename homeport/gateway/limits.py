@@ -8,7 +8,7 @@ request counts against is charged together or not at all; the first limit that i
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -32,7 +32,7 @@ _SEEDINGS = 3
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):
     """What admission reserves. money: the worst case in nanodollars; budgets: the counters that it counts against, each
-    with its limit. batch: for the line of a batch, which counts as lines do."""
+    with its limit. batch: it counts as lines of batches do."""
 
     requests: int = 1
     tokens: int = 0
@@ -387,6 +387,25 @@ class Limits:
             wanted.tokens,
             wanted.money,
         )
+
+    def check_tier(self, principal: Caller, model: str) -> None:
+        """Raises ModelNotFound: it may not use the model."""
+        self._of_project(principal, model)
+
+    async def reserve(self, budgets: Sequence[tuple[str, int]], money: int) -> Grant:
+        """Money alone, for what is no request. budgets: as Wanted has them. Raises InsufficientQuota, Unavailable."""
+        charges = tuple(Charge(key, limit, None, seeded=True) for key, limit in budgets)
+        session = 0
+        if charges:
+            taken = await self._take_seeded(charges, [money] * len(charges))
+            if taken.refused is not None:
+                raise InsufficientQuota
+            session = taken.session
+        return Grant(self._shared, charges, 0, 0, session, self._strict, 0, money)
+
+    async def recount(self, counters: Iterable[str]) -> None:
+        """Of budgets: there is something in the ledger that nobody has counted. Raises Unavailable."""
+        await self._shared.forget(counters)
 
     async def _take_seeded(self, charges: Sequence[Charge], amounts: Sequence[float]) -> Taken:
         """One at a time: whoever waited finds it done."""

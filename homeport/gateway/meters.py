@@ -136,7 +136,7 @@ class Meters:
             prompt = (
                 row.input_tokens + cached + row.cache_write_tokens + row.input_audio_tokens + row.input_image_tokens
             )
-            answer = row.output_tokens + row.output_audio_tokens
+            answer = row.output_tokens + row.output_audio_tokens + row.output_image_tokens
             if prompt:
                 it = series.input
                 it.counts[bisect_left(TOKENS, prompt)] += 1

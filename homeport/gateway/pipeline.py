@@ -57,7 +57,9 @@ class StraightLine:
         try:
             principal.may(endpoint.scope)
             principal.may_use(call.name)
-            targets = self.router.targets(call.name)
+            if call.name.startswith("ft:"):
+                await self.router.look_for(call.name)
+            targets = self.router.targets(call.name, principal.project)
             wanted = self.budgets.wanted(endpoint, principal, call, targets)
             grant = await self.limits.admit(principal, call.name, wanted, call.told)
             try:

@@ -25,6 +25,7 @@ import msgspec
 
 from homeport.errors import SettingsError
 from homeport.gateway.limits import family
+from homeport.wire.models import made_from
 
 #: Tokens that an answer may take when neither the request nor the data say how many.
 DEFAULT_MAX_OUTPUT = 16_384
@@ -86,6 +87,9 @@ class Units(msgspec.Struct, gc=False):
         return self.input + self.cached + self.cache_write + self.input_audio + self.input_image
 
 
+_NO_UNITS = Units()
+
+
 class Line(NamedTuple):
     """A line of a bill. item: as on OpenAI's costs page. unit: tokens, images, seconds or characters; unit_price: of
     one of them, in dollars."""
@@ -129,6 +133,17 @@ class Tariff(NamedTuple):
     def dearest(self, classes: Sequence[str]) -> int:
         return max((self.tokens[name].atto for name in classes if name in self.tokens), default=0)
 
+    def picture(self, size: str) -> Rate | None:
+        return self.images.get(size) or self.images.get("")
+
+    def measures(self, units: Units) -> bool:
+        """Something of it has a price that is not by the token."""
+        return bool(
+            (self.seconds and units.milliseconds)
+            or (self.characters and units.characters)
+            or (units.images and self.picture(units.size))
+        )
+
 
 class Price:
     """What one model costs from one day on.
@@ -159,13 +174,20 @@ class Price:
 
         batch: half price, for text and embeddings of the models that OpenAI gives it for; its discount for cached
         input does not come on top. service_tier: what the answer says it was served in; one that has no price of its
-        own costs the standard price.
+        own costs the standard price. What was heard, spoken or drawn is billed by the second, the character or the
+        picture where that has a price, and else by its tokens: never by both.
         """
         tariffs = self._of_mode(batch, service_tier)
         tariff = tariffs[0] if len(tariffs) == 1 else _reached(tariffs, units.prompt)
         lines: list[Line] = []
         pico = 0
-        for rate, quantity in zip(tariff.rates, _tokens(units), strict=True):
+        tokens: Sequence[int] = _tokens(units)
+        if units.milliseconds or units.characters or units.images:
+            if tariff.measures(units):
+                tokens = (0,) * len(tokens)
+            elif any(tokens):
+                units = _NO_UNITS
+        for rate, quantity in zip(tariff.rates, tokens, strict=True):
             if quantity > 0:
                 if rate is None:
                     return None
@@ -174,7 +196,7 @@ class Price:
                 pico += line.pico
         if units.images or units.characters or units.milliseconds:
             for quantity, rate in (
-                (units.images, tariff.images.get(units.size) or tariff.images.get("")),
+                (units.images, tariff.picture(units.size)),
                 (units.characters, tariff.characters),
                 ((units.milliseconds + 500) // 1000, tariff.seconds),
             ):
@@ -184,6 +206,11 @@ class Price:
                     lines.append(rate.line(quantity))
                     pico += lines[-1].pico
         return Cost(tuple(lines), pico)
+
+    def dearest_pictures(self, count: int) -> int | None:
+        """Picodollars of so many, whatever size they are drawn in; None where pictures have no price of their own."""
+        rates = [rate for tariffs in self.modes.values() for one in tariffs for rate in one.images.values()]
+        return max(rate.line(count).pico for rate in rates) if rates else None
 
     def worst(
         self,
@@ -222,6 +249,11 @@ class Price:
         """A batch is what we know to be one; an answer cannot say it of itself."""
         mode = "batch" if batch else service_tier
         return self.modes["standard"] if mode not in self.modes or (mode == "batch" and not batch) else self.modes[mode]
+
+    @property
+    def of_tokens(self) -> bool:
+        """Tokens of some class have a price."""
+        return any(tariff.tokens for tariffs in self.modes.values() for tariff in tariffs)
 
     def __repr__(self) -> str:
         return f"<Price {self.rule}>"
@@ -297,8 +329,8 @@ def _reached(tariffs: Sequence[Tariff], prompt: int) -> Tariff:
 def _names(model: str) -> Iterator[str]:
     """A model's name, then those that may stand for it: a fine-tuned model's base, a dated snapshot's family."""
     yield model
-    if model.startswith("ft:"):
-        model = ":".join(model.split(":")[:2])
+    if (base := made_from(model)) is not None:
+        model = f"ft:{base}"
         yield model
     yield family(model)
     yield _COMPACT_DATE.sub("", model)

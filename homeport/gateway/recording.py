@@ -9,6 +9,7 @@ down, and no secret that is known or can be told by its form.
 """
 
 import asyncio
+import base64
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -161,9 +162,10 @@ class Recorder:
             raise UpstreamRefused(found.status, found.error, headers=(("x-should-retry", "false"),))
         if found.events is None:
             frame = Frame((found.body or "").encode(), usage=found.usage, model=found.model)
-            frame.service_tier = found.service_tier
+            frame.service_tier, frame.media = found.service_tier, found.media
             return Answer(frame)
-        frames = [Frame(text.encode()) for _, text in found.events]
+        frames = [Frame(_bytes_of(text, found.media)) for _, text in found.events]
+        frames[0].media = found.media
         frames[0].model, frames[0].service_tier = found.model, found.service_tier
         frames[-1].usage = found.usage
         return Answer(frames[0], self._played(frames[1:], [moment for moment, _ in found.events]))
@@ -219,7 +221,8 @@ class Recorder:
                 frames.append(frame)
                 moments.append(round((clock.monotonic() - began) * 1000))
                 yield frame
-            events = tuple([(at, frame.data.decode()) for at, frame in zip(moments, frames, strict=True)])
+            media = answer.first.media
+            events = tuple([(at, _text_of(frame, media)) for at, frame in zip(moments, frames, strict=True)])
             await self._keep(entry, asked, recordings, _recorded(entry, frames, events=events))
         finally:
             await answer.aclose()
@@ -256,14 +259,16 @@ class Recorder:
     def _clean(self, recorded: Recorded) -> Recorded | None:
         """None: there is a secret that no single event shows."""
         scrub = self._scrub
+        if recorded.events is not None and recorded.media:
+            return recorded  # sound
         if recorded.events is not None:
-            events = tuple([(at, scrub.text(text)) for at, text in recorded.events])
+            events = tuple([(at, scrub.answer(text)) for at, text in recorded.events])
             spoken = Produced()
             for _, text in events:
                 spoken.take(text.encode())
             return None if scrub.finds(spoken.text) else replace(recorded, events=events)
         if recorded.body is not None:
-            return replace(recorded, body=scrub.text(recorded.body))
+            return replace(recorded, body=scrub.answer(recorded.body))
         return replace(recorded, error=scrub.value(recorded.error))
 
 
@@ -275,8 +280,17 @@ def _recorded(entry: "Entry", frames: Sequence[Frame], **what: Any) -> Recorded:
         model=first.model,
         service_tier=first.service_tier,
         usage=usage,
+        media=first.media,
         **what,
     )
+
+
+def _text_of(frame: Frame, media: str) -> str:
+    return base64.b64encode(frame.data).decode() if media else frame.data.decode()
+
+
+def _bytes_of(text: str, media: str) -> bytes:
+    return base64.b64decode(text) if media else text.encode()
 
 
 def _refused(entry: "Entry", error: HomeportError) -> Recorded | None:

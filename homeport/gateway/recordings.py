@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from homeport.backends.capabilities import Usage
 from homeport.gateway.cache_key import Question
 
-VERSION = 1
+VERSION = 2
 #: Answers of one question that are kept.
 MOST_ANSWERS = 100
 #: Differences that are named.
@@ -32,7 +32,8 @@ _canonical = msgspec.msgpack.Encoder(order="sorted").encode
 class Recorded(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     """One answer: a body, events with the milliseconds since the first one, or a refusal.
 
-    target: who gave it; model: what ran.
+    target: who gave it; model: what ran. media: its media type, where it is neither JSON nor events; pieces of such a
+    stream stand in the place of events, in base64.
     """
 
     status: int = 200
@@ -42,6 +43,7 @@ class Recorded(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     usage: Usage | None = None
     body: str | None = None
     events: tuple[tuple[int, str], ...] | None = None
+    media: str = ""
     error: dict[str, Any] | None = None
 
 

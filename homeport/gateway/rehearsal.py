@@ -7,6 +7,7 @@
     x-homeport-fault: cut                   the connection ends: instead of an answer, or in a stream `after=3` events
 
 To each of them: `;times=2` for the first two of equal requests, so that a retry is answered; `;p=0.2` for a fifth.
+In a stream of sound the pieces are counted, which are no events.
 """
 
 import hashlib
@@ -162,10 +163,11 @@ async def _slowed(answer: Answer, gap: float) -> AsyncGenerator[Frame, None]:
 
 
 async def _cut(answer: Answer, after: int) -> AsyncGenerator[Frame, None]:
-    """The connection ends after so many events, or where the stream would have ended well."""
+    """The connection ends after so many events, or pieces of media, or where the stream would have ended well."""
+    media = bool(answer.first.media)
     async with aclosing(answer.frames()) as frames:
         async for frame in frames:
-            events = frame.data.split(_BETWEEN_EVENTS)[:-1]
+            events = [frame.data] if media else frame.data.split(_BETWEEN_EVENTS)[:-1]
             if len(events) > after:
                 frame.data = b"".join([event + _BETWEEN_EVENTS for event in events[:after]])
             after -= len(events)

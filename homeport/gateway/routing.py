@@ -5,7 +5,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from homeport.errors import ModelNotFound, SettingsError
 from homeport.gateway.retries import NEVER, Retries
@@ -28,13 +28,15 @@ RETIRED = frozenset(
 @dataclass(frozen=True, slots=True)
 class Target:
     """One backend that can answer. model: the backend's own name for what was asked; owner: `owned_by` of the list.
-    local: it runs on this machine. retries: how often it is asked again."""
+    local: it runs on this machine. base: of a fine-tuned model of this machine, what it was made from. retries: how
+    often it is asked again."""
 
     name: str
     backend: Any
     model: str
     owner: str
     local: bool = False
+    base: str = ""
     retries: Retries = field(default=NEVER, compare=False, repr=False)
 
 
@@ -67,18 +69,34 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A line of `/v1/models`. `alias_of`: the model that really runs, when the name is an alias."""
+    """A line of `/v1/models`. `alias_of`: the model that really runs, when the name is an alias; of a fine-tuned model
+    what it was made from. created: unix seconds, where that is known."""
 
     id: str
     owner: str
     alias_of: str | None = None
+    created: int | None = None
+
+
+class Named(Protocol):
+    """Models that are not in the settings, and come and go: fine-tuned ones (tuned.py)."""
+
+    async def look_for(self, name: str) -> None: ...
+
+    def targets(self, name: str, project: str | None) -> tuple[Target, ...] | None: ...
+
+    def listed(self, project: str) -> Sequence[Listed]: ...
+
+    def has(self, name: str) -> bool: ...
 
 
 class Router:
     """A table from names to targets, made once from the settings.
 
-    A name is looked up as: an alias or a route of the settings; a local model; a model that an upstream lists; any
-    name, for an upstream that lists `*`; OpenAI's names, for the local model.
+    A name is looked up as: an alias or a route of the settings; a local model; a model that an upstream lists; a
+    fine-tuned model; any name, for an upstream that lists `*`; OpenAI's names, for the local model.
+
+    tuned: the fine-tuned models, where there can be any.
     """
 
     def __init__(
@@ -90,10 +108,13 @@ class Router:
         wildcards: Sequence[Target] = (),
         defaults: Iterable[tuple[str, str]] = (),
         chance: Callable[[], float] = random.random,
+        through: Callable[[str, str], Target] | None = None,
     ) -> None:
         """models: exact names. routes: name -> targets by weight. aliases: name -> names tried in order; a name may be
         a route's. wildcards: targets for every other name. defaults: (name, model) pairs that hold only where nothing
-        above claims the name. chance: what picks by weight."""
+        above claims the name. chance: what picks by weight. through: as the method."""
+        self.tuned: Named | None = None
+        self._through = through
         self._wildcards = tuple(wildcards)
         self._table: dict[str, tuple[Target, ...] | Weighted] = {name: (target,) for name, target in models.items()}
         self._alias_of: dict[str, str] = {}
@@ -141,11 +162,19 @@ class Router:
             targets.extend(found)
         self._table[alias] = tuple(targets)
 
-    def targets(self, name: str) -> tuple[Target, ...]:
-        """At least one. Raises ModelNotFound."""
+    async def look_for(self, name: str) -> None:
+        """Of a name that begins with `ft:`, before `targets`: it may be of a model that has just been made."""
+        if self.tuned is not None and name not in self._table:
+            await self.tuned.look_for(name)
+
+    def targets(self, name: str, project: str | None = None) -> tuple[Target, ...]:
+        """At least one. project: that asks; None: whoever does may. Raises ModelNotFound; Unavailable: nobody knows
+        just now which fine-tuned models there are."""
         found = self._table.get(name)
         if isinstance(found, Weighted):
             return found.targets()
+        if found is None and self.tuned is not None:  # an upstream calls what it has tuned as it likes
+            found = self.tuned.targets(name, project)
         if found is None and name in RETIRED:
             raise ModelNotFound(
                 f"The model `{name}` has been deprecated, learn more here: "
@@ -155,6 +184,12 @@ class Router:
         if not found:
             raise ModelNotFound.named(name)
         return found
+
+    def through(self, upstream: str, model: str) -> Target:
+        """A model of an upstream that it does not list. Raises KeyError: there is no such upstream."""
+        if self._through is None:
+            raise KeyError(upstream)
+        return self._through(upstream, model)
 
     def _through_wildcard(self, name: str) -> tuple[Target, ...]:
         return tuple(

@@ -14,6 +14,7 @@ from typing import Any
 
 from homeport.errors import SettingsError
 from homeport.wire.models import family as family
+from homeport.wire.models import made_from
 
 HOME = "home"
 #: From the lowest on. Tiers that are not among them may use every model.
@@ -23,9 +24,7 @@ DEFAULT = "default"
 
 def pool(model: str) -> str:
     """The name under which limits are counted: a fine-tuned model uses up those of the model that it was made from."""
-    if model.startswith("ft:"):
-        model = model.split(":")[1] or model
-    return family(model)
+    return family(made_from(model) or model)
 
 
 @dataclass(frozen=True, slots=True)

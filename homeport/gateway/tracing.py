@@ -94,7 +94,7 @@ class Tracing:
                 + row.cache_write_tokens
                 + row.input_audio_tokens
                 + row.input_image_tokens,
-                "gen_ai.usage.output_tokens": row.output_tokens + row.output_audio_tokens,
+                "gen_ai.usage.output_tokens": row.output_tokens + row.output_audio_tokens + row.output_image_tokens,
                 "gen_ai.usage.cache_read.input_tokens": row.cached_tokens,
                 "homeport.cache_hit": row.cache_hit,
                 "homeport.batch": row.batch,

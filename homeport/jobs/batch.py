@@ -127,7 +127,9 @@ class Validate(BatchHandler):
         principal = await self._callers.of(batch["key_id"])
         principal.may(endpoint_of(batch["endpoint"]).scope)
         principal.may_use(model)
-        self._router.targets(model)
+        if model.startswith("ft:"):
+            await self._router.look_for(model)
+        self._router.targets(model, principal.project)
         return principal
 
     async def _check_limit(

@@ -156,10 +156,11 @@ class Lines(BatchHandler):
                 del self._places[model]
 
     def _width(self, chunk: "_Running") -> int:
-        """Of a model that is gone: what its lines are told then, they are told soon."""
+        """Of a model that is gone, or of which nobody knows just now: what its lines are told then, they are told
+        soon."""
         try:
             return max(1, self._widths.lines_at_once(chunk.endpoint, chunk.batch["model"]))
-        except ModelNotFound:
+        except (ModelNotFound, Unavailable):
             return 1
 
     async def _todo(self, batch: states.Batch, job: Job) -> Sequence[Line]:
@@ -231,6 +232,7 @@ class Lines(BatchHandler):
                 await clock.sleep(AGAIN_SECONDS)
                 continue
             if over:
+                task.over.set()
                 return
             if not goes_on:
                 await chunk.stop()

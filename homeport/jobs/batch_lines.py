@@ -12,9 +12,11 @@ import msgspec
 import sqlalchemy as sa
 
 from homeport import clock, ids
-from homeport.backends.capabilities import Call, Frame
+from homeport.backends.capabilities import Attached, Call, Frame
 from homeport.control.batch_input import Line, request_of
 from homeport.control.batch_states import Batch, Ended, Tally
+from homeport.control.image_references import ImageReferences
+from homeport.control.owners import Owner
 from homeport.errors import HomeportError, InvalidKey, ModelNotReady, Unavailable
 from homeport.gateway.endpoints import Endpoint
 from homeport.gateway.keyring import Principal
@@ -56,7 +58,7 @@ class Answered(NamedTuple):
 
 
 class Callers:
-    """On whose account the lines of a batch run: its key may be rotated, or revoked, while it waits."""
+    """On whose account work runs that nobody waits for: its key may be rotated, or revoked, meanwhile."""
 
     def __init__(self, database: Database, by_id: Callable[[str], Principal | None]) -> None:
         """by_id: of the newest snapshot. Raises Unavailable."""
@@ -74,13 +76,15 @@ class Callers:
             if successor is None:
                 break
             key_id = successor
-        raise InvalidKey("The API key that this batch was made with has been revoked, or has expired.")
+        raise InvalidKey("The API key that asked for this has been revoked, or has expired.")
 
 
 class Answering:
-    def __init__(self, line: StraightLine, callers: Callers) -> None:
+    def __init__(self, line: StraightLine, callers: Callers, references: ImageReferences) -> None:
+        """references: what brings the pictures that a line names."""
         self._line = line
         self._callers = callers
+        self._references = references
 
     async def answer(self, batch: Batch, endpoint: Endpoint, line: Line, handed_back: asyncio.Event) -> Answered | None:
         """None: it has no answer yet, and whoever comes next asks again. handed_back: nothing more is waited for.
@@ -118,7 +122,25 @@ class Answering:
         self, batch: Batch, endpoint: Endpoint, number: int, request: BatchRequestInput, request_id: str
     ) -> Frame:
         principal = await self._callers.of(batch["key_id"])
-        seen = open_envelope(bytes(request.body))
+        body = bytes(request.body)
+        if endpoint.form is None:
+            return await self._call(batch, endpoint, number, principal, body, request_id)
+        owner = Owner(principal.project, principal.key_id)
+        coming = self._references.brought(owner, body, model=None, may=principal.may, request_id=request_id)
+        async with coming as brought:
+            return await self._call(batch, endpoint, number, principal, brought.body, request_id, brought.attached)
+
+    async def _call(
+        self,
+        batch: Batch,
+        endpoint: Endpoint,
+        number: int,
+        principal: Principal,
+        body: bytes,
+        request_id: str,
+        attached: tuple[Attached, ...] = (),
+    ) -> Frame:
+        seen = open_envelope(body, default=endpoint.default_model)
         call = Call(
             endpoint.name,
             request_id,
@@ -126,8 +148,10 @@ class Answering:
             seen.body,
             max_tokens=seen.max_tokens,
             choices=seen.choices,
+            background=True,
             batch=True,
             idempotency_key=output_id(batch["id"], number).encode(),
+            attached=attached,
         )
         return await self._line.plain(endpoint, principal, call)
 

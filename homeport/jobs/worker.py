@@ -41,12 +41,13 @@ class Task:
 
     stopping: this process ends: come to a checkpoint and return soon, with the job finished or put off (`later`);
     otherwise it is cut off and handed back. cancelled: somebody wants the job ended: end it. It may be set from the
-    beginning.
+    beginning. over: its handler may say so when it has ended the job, and that is committed; else it is looked up.
     """
 
     job: Job
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Handler(Protocol):
@@ -227,7 +228,7 @@ class Worker:
         except Exception as error:
             await self._failed(handler, job, logs.trail(error))
             return
-        if await self._queue.holds(job):
+        if not task.over.is_set() and await self._queue.holds(job):
             await self._failed(handler, job, "its handler has returned without having ended it")
 
     async def _failed(self, handler: Handler, job: Job, error: str) -> None:

@@ -17,7 +17,7 @@ While a backup runs (holds.py) nothing that had a row goes.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -106,8 +106,17 @@ class Blobs:
                     yield connection
             except _Collected:
                 continue
+            except BaseException:
+                await self._forget(wanted)
+                raise
             return
         raise Unavailable("Files are deleted as fast as they come. Try again in a moment.")
+
+    async def _forget(self, digests: Iterable[str]) -> None:
+        """Bytes of what was refused after all, unless somebody has a row for them. Else the next `sweep` does it."""
+        with suppress(Unavailable):
+            for digest in digests:
+                await self._sweep_bytes(digest)
 
     async def _claim(self, connection: AsyncConnection, sizes: Mapping[str, int]) -> None:
         """Rows of `blobs`, which nobody else changes until the transaction ends. Raises _Collected."""

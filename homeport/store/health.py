@@ -13,11 +13,12 @@ from homeport.errors import ContentMissing
 from homeport.store import migrations
 from homeport.store.blobs import Blobs, unwanted
 from homeport.store.staged import OLD
-from homeport.store.tables import batches, blobs, files, jobs
+from homeport.store.tables import batches, blobs, files, fine_tuning_jobs, jobs
 
 #: Seconds after the end of a lease by which somebody would have taken the job.
 _PATIENCE = 600.0
 _ENDED = ("completed", "failed", "expired", "cancelled")
+_RESTING = ("succeeded", "failed", "cancelled", "paused")
 
 
 class Health(NamedTuple):
@@ -32,6 +33,7 @@ class Health(NamedTuple):
     orphans: int
     stale_jobs: int
     idle_batches: Sequence[str]
+    idle_tunings: Sequence[str]
 
 
 async def look(kept: Blobs, *, deep: bool) -> Health | None:
@@ -43,9 +45,8 @@ async def look(kept: Blobs, *, deep: bool) -> Health | None:
         known = {*(await connection.execute(sa.select(blobs.c.digest))).scalars()}
         stale = sa.select(sa.func.count()).where(jobs.c.status == "running", jobs.c.run_at < clock.now() - _PATIENCE)
         stale_jobs = (await connection.execute(stale)).scalar_one()
-        worked_on = sa.exists().where(jobs.c.subject == batches.c.id)
-        idle = sa.select(batches.c.id).where(batches.c.status.not_in(_ENDED), ~worked_on).order_by(batches.c.seq)
-        idle_batches = (await connection.execute(idle)).scalars().all()
+        idle_batches = await _idle(connection, batches, _ENDED)
+        idle_tunings = await _idle(connection, fine_tuning_jobs, _RESTING)
     there: set[str] = set()
     orphans = 0
     async with aclosing(kept.bucket.digests()) as found:
@@ -60,7 +61,15 @@ async def look(kept: Blobs, *, deep: bool) -> Health | None:
         orphans=orphans,
         stale_jobs=stale_jobs,
         idle_batches=idle_batches,
+        idle_tunings=idle_tunings,
     )
+
+
+async def _idle(connection: AsyncConnection, table: sa.Table, resting: Sequence[str]) -> Sequence[str]:
+    """Of what is in no state in which it rests, and has no job: the ids."""
+    worked_on = sa.exists().where(jobs.c.subject == table.c.id)
+    idle = sa.select(table.c.id).where(table.c.status.not_in(resting), ~worked_on).order_by(table.c.seq)
+    return (await connection.execute(idle)).scalars().all()
 
 
 async def _wanted(connection: AsyncConnection) -> dict[str, str]:

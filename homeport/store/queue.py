@@ -49,7 +49,7 @@ class Job(NamedTuple):
     """One that was claimed, as it was then. subject: the id of what it is about.
 
     attempt: how often it was claimed since it was new, or had last come further. checkpoint: how far it has come, as
-    its handler wrote it.
+    its handler wrote it. last_error: why it failed last; None: it has not, but those who had it may have been killed.
     """
 
     seq: int
@@ -61,6 +61,7 @@ class Job(NamedTuple):
     attempt: int
     cancel_requested: bool
     checkpoint: Checkpoint | None
+    last_error: str | None = None
 
     @property
     def claim(self) -> Claim:
@@ -68,6 +69,9 @@ class Job(NamedTuple):
 
 
 _JOB = [table.c[name] for name in Job._fields]
+_FINISHED = sa.delete(table).where(
+    table.c.seq == sa.bindparam("its_seq"), table.c.fence == sa.bindparam("its_fence"), table.c.status == RUNNING
+)
 
 
 class LeaseLost(Exception):
@@ -97,6 +101,7 @@ class Queue:
         self.database = database
         self.lease_seconds = lease_seconds
         self._told = asyncio.Event()
+        self._claims: dict[tuple[str, ...], sa.UpdateBase] = {}
 
     def another(self) -> "Queue":
         """The same queue, for another event loop, which closes its database."""
@@ -151,22 +156,41 @@ class Queue:
     ) -> None:
         """A job for each part of a subject, as enqueue(). priority: of the first; every further one goes a step behind,
         so that the parts of several subjects take turns."""
-        parts = [
-            {"id": ids.job(), "checkpoint": checkpoint, "priority": priority + place}
-            for place, checkpoint in enumerate(checkpoints)
-        ]
+        await self._enqueue_all(
+            connection,
+            lane,
+            kind,
+            [
+                {"subject": subject, "checkpoint": checkpoint, "priority": priority + place}
+                for place, checkpoint in enumerate(checkpoints)
+            ],
+        )
+
+    async def enqueue_each(self, connection: AsyncConnection, lane: str, kind: str, subjects: Sequence[str]) -> None:
+        """A job for each subject, as enqueue(). Every further one goes a step behind, so that several such lists take
+        turns."""
+        await self._enqueue_all(
+            connection,
+            lane,
+            kind,
+            [{"subject": subject, "checkpoint": None, "priority": place} for place, subject in enumerate(subjects)],
+        )
+
+    async def _enqueue_all(
+        self, connection: AsyncConnection, lane: str, kind: str, each: Sequence[Mapping[str, Any]]
+    ) -> None:
         of_all = {
             "lane": lane,
             "kind": kind,
-            "subject": subject,
             "status": QUEUED,
             "run_at": self._now(),
             "fence": 0,
             "attempt": 0,
             "cancel_requested": False,
         }
-        if parts:
-            await connection.execute(sa.insert(table).values(of_all), parts)
+        if each:
+            rows = [{"id": ids.job(), **one} for one in each]
+            await connection.execute(sa.insert(table).values(of_all), rows)
             if not self.database.sqlite:
                 await self._notify(connection)
 
@@ -175,34 +199,44 @@ class Queue:
 
         wanted: kind -> how many at most. owner: who works, for the operator to read.
         """
-        due = [self._due(kind, limit, f"due_{number}") for number, (kind, limit) in enumerate(sorted(wanted.items()))]
-        if not due:
+        kinds = tuple(sorted(wanted))
+        if not kinds:
             return []
-        claimed = (
+        if kinds not in self._claims:
+            self._claims[kinds] = self._claiming(kinds)
+        given: dict[str, Any] = {f"most_{number}": wanted[kind] for number, kind in enumerate(kinds)}
+        if self.database.sqlite:
+            given["now"] = clock.now()
+        async with self.database.write() as connection:
+            rows = (await connection.execute(self._claims[kinds], {"worker": owner, **given})).all()
+        return [Job(*row[1:]) for row in sorted(rows, key=lambda row: (row.priority, row.seq))]
+
+    def _claiming(self, kinds: Sequence[str]) -> sa.UpdateBase:
+        """Made once: it takes longer to make than to run, and a worker claims after every job that ends."""
+        now = sa.bindparam("now", type_=sa.Double) if self.database.sqlite else self._now()
+        due = [self._due(kind, number, now) for number, kind in enumerate(kinds)]
+        return (
             sa.update(table)
             .where(table.c.seq.in_(sa.union_all(*(sa.select(one.c.seq) for one in due))))
             .values(
                 status=RUNNING,
-                owner=owner,
-                run_at=self._now() + self.lease_seconds,
+                owner=sa.bindparam("worker"),
+                run_at=now + self.lease_seconds,
                 fence=table.c.fence + 1,
                 attempt=table.c.attempt + 1,
             )
             .returning(table.c.priority, *_JOB)
         )
-        async with self.database.write() as connection:
-            rows = (await connection.execute(claimed)).all()
-        return [Job(*row[1:]) for row in sorted(rows, key=lambda row: (row.priority, row.seq))]
 
-    def _due(self, kind: str, limit: int, name: str) -> sa.CTE:
-        """Materialized, or PostgreSQL's planner is free to ask for `limit` rows more than once."""
+    def _due(self, kind: str, number: int, now: sa.ColumnElement[float]) -> sa.CTE:
+        """Materialized, or PostgreSQL's planner is free to ask for that many rows more than once."""
         return (
             sa.select(table.c.seq)
-            .where(table.c.kind == kind, table.c.run_at <= self._now())
+            .where(table.c.kind == kind, table.c.run_at <= now)
             .order_by(table.c.priority, table.c.run_at, table.c.seq)
-            .limit(limit)
+            .limit(sa.bindparam(f"most_{number}", type_=sa.Integer))
             .with_for_update(skip_locked=True)
-            .cte(name)
+            .cte(f"due_{number}")
             .prefix_with("MATERIALIZED", dialect="postgresql")
         )
 
@@ -246,7 +280,8 @@ class Queue:
 
     async def finish(self, connection: AsyncConnection, job: Job) -> None:
         """It has ended, with this transaction. Raises LeaseLost."""
-        await self._mine_alone(connection, sa.delete(table).where(*_mine(job)))
+        if not (await connection.execute(_FINISHED, {"its_seq": job.seq, "its_fence": job.fence})).rowcount:
+            raise LeaseLost
 
     async def later(
         self,
@@ -268,13 +303,10 @@ class Queue:
             values["attempt"] = table.c.attempt - 1
         if checkpoint is not UNSET:
             values["checkpoint"] = checkpoint
-        await self._mine_alone(connection, sa.update(table).where(*_mine(job)).values(values))
+        if not (await connection.execute(sa.update(table).where(*_mine(job)).values(values))).rowcount:
+            raise LeaseLost
         if not self.database.sqlite and run_in <= 0:
             await self._notify(connection)
-
-    async def _mine_alone(self, connection: AsyncConnection, statement: sa.Update | sa.Delete) -> None:
-        if not (await connection.execute(statement)).rowcount:
-            raise LeaseLost
 
     async def cancel(self, connection: AsyncConnection, subject: str, kind: str | None = None) -> None:
         """The jobs of a subject, or those of one kind: queued ones are gone; who runs one is told within seconds, and

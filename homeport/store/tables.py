@@ -57,6 +57,8 @@ projects = Table(
     Column("tier", Text),
     #: `{"mode": "allow_list" | "deny_list", "model_ids": [...]}`; null: every model.
     Column("model_permissions", JSON(none_as_null=True)),
+    #: `{"model", "input", "output", "threshold"}` (gateway/keyring.py); null: as the settings say.
+    Column("moderation", JSON(none_as_null=True)),
     sqlite_autoincrement=True,
 )
 
@@ -396,4 +398,242 @@ batch_lines = Table(
     Column("succeeded", Boolean, nullable=False),
     #: The line of that file, without its end.
     Column("output", LargeBinary, nullable=False),
+)
+
+#: States: docs/vector-stores.md. Whether one is expired, or in progress, follows from its rows and the time.
+vector_stores = Table(
+    "vector_stores",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("metadata", JSON(none_as_null=True)),
+    #: After it was last active it lives so many days, where somebody said so.
+    Column("expires_after_days", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_active_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    #: Model that its vectors are asked of, by name; the one that answered first, and numbers of a vector, once one has.
+    Column("model", Text, nullable=False),
+    Column("answered", Text),
+    Column("width", Integer),
+    #: Counts up whenever what is found in it changes: what is kept of it in memory is of one generation.
+    Column("generation", BigInteger, nullable=False),
+    #: From then on nobody sees it; its rows go one block after the other.
+    Column("deleted_at", BigInteger),
+    Index("ix_vector_stores_project_id", "project_id", "seq"),
+    Index("ix_vector_stores_expires_at", "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+#: Counts and status follow from its files.
+vector_store_file_batches = Table(
+    "vector_store_file_batches",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("store_seq", Sequence, ForeignKey("vector_stores.seq", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: Somebody asked for its end.
+    Column("cancelled_at", BigInteger),
+    Index("ix_vector_store_file_batches_store_seq", "store_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: A file in a store, under the file's id. Taken out and put in again it is another row.
+vector_store_files = Table(
+    "vector_store_files",
+    metadata,
+    _seq(),
+    Column("store_seq", Sequence, ForeignKey("vector_stores.seq", ondelete="CASCADE"), nullable=False),
+    #: Files that are deleted, or expire, are in no store any more.
+    Column("file_id", Text, ForeignKey("files.id", ondelete="CASCADE"), nullable=False),
+    Column("batch_seq", Sequence, ForeignKey("vector_store_file_batches.seq", ondelete="SET NULL")),
+    #: On whose account its vectors are made.
+    Column("key_id", Text, nullable=False),
+    #: `in_progress`, `completed`, `failed` or `cancelled`; and why it failed.
+    Column("status", Text, nullable=False),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attributes", JSON(none_as_null=True)),
+    #: Tokens of a chunk, and of two neighbours in common.
+    Column("chunk_size", Integer, nullable=False),
+    Column("chunk_overlap", Integer, nullable=False),
+    #: Of its chunks: text and vectors.
+    Column("usage_bytes", BigInteger, nullable=False),
+    UniqueConstraint("store_seq", "file_id"),
+    Index("ix_vector_store_files_file_id", "file_id"),
+    Index("ix_vector_store_files_status", "store_seq", "status", "seq"),
+    Index("ix_vector_store_files_batch_seq", "batch_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: What is found. Of a file that is not `completed` they are not seen.
+vector_store_chunks = Table(
+    "vector_store_chunks",
+    metadata,
+    _seq(),
+    Column("store_seq", Sequence, ForeignKey("vector_stores.seq", ondelete="CASCADE"), nullable=False),
+    Column("file_seq", Sequence, ForeignKey("vector_store_files.seq", ondelete="CASCADE"), nullable=False),
+    #: From 0, in the order of the document.
+    Column("number", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    #: Its words, apart, where they are written without spaces between them; null: they are as in the text.
+    Column("words", Text),
+    Column("tokens", Integer, nullable=False),
+    #: Page, slide or sheet that it begins on, from 1; and its first character and the one after its last, in the
+    #: document's text.
+    Column("page", Integer),
+    Column("begins", Integer, nullable=False),
+    Column("ends", Integer, nullable=False),
+    #: float32, little-endian, of length 1: one vector, or several one after the other (of a text that is longer than
+    #: its model reads at once).
+    Column("vectors", LargeBinary, nullable=False),
+    UniqueConstraint("file_seq", "number"),
+    Index("ix_vector_store_chunks_store_seq", "store_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: Pictures that were made for whoever is to fetch them by an address (store/images.py).
+images = Table(
+    "images",
+    metadata,
+    #: Its address's last part, which nobody guesses: whoever knows it may see the picture.
+    Column("name", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: From this second on it is gone.
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_images_project_id", "project_id"),
+    Index("ix_images_digest", "digest"),
+    Index("ix_images_expires_at", "expires_at"),
+)
+
+#: How much the vector stores of a project had in an hour, when it was looked at last (vector_store_usage.py).
+vector_store_usage = Table(
+    "vector_store_usage",
+    metadata,
+    #: When it began.
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    #: It may be gone by now.
+    Column("project_id", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+#: States: docs/fine-tuning.md.
+fine_tuning_jobs = Table(
+    "fine_tuning_jobs",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: On whose account it runs.
+    Column("key_id", Text, nullable=False),
+    #: As the client called it, of a fine-tuned model what that was made from; and the model of this machine.
+    Column("model", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    #: Of a job that an upstream does: whose, and how far it has come there (control/fine_tuning_forwarding.py).
+    Column("upstream", Text),
+    Column("upstream_job", JSON(none_as_null=True)),
+    #: The fine-tuned model that it goes on from, and its adapter.
+    Column("start_model", Text),
+    Column("start_digest", Text, ForeignKey("blobs.digest")),
+    #: `supervised` or `dpo`.
+    Column("method", Text, nullable=False),
+    #: `n_epochs`, `batch_size`, `learning_rate_multiplier`, `beta`: as they were asked for, and once the files have
+    #: been read with numbers in place of `auto`.
+    Column("hyperparameters", JSON(none_as_null=True), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("suffix", Text),
+    Column("training_file", Text, nullable=False),
+    Column("validation_file", Text),
+    #: Of the files, until the job has ended: they may be deleted meanwhile.
+    Column("training_digest", Text, ForeignKey("blobs.digest")),
+    Column("validation_digest", Text, ForeignKey("blobs.digest")),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("status", Text, nullable=False),
+    #: `{"code", "message", "param"}`.
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("estimated_finish", BigInteger),
+    #: The last that was told of, and the tokens that it was trained on until then: what it costs, however it ends.
+    Column("step", Integer, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    #: What the trainer goes on from, where the folder of the job is not there; until it has ended.
+    Column("state_digest", Text, ForeignKey("blobs.digest")),
+    #: Of one that has succeeded.
+    Column("trained_tokens", BigInteger),
+    Column("fine_tuned_model", Text),
+    Column("result_file", Text),
+    Index("ix_fine_tuning_jobs_project_id", "project_id", "seq"),
+    Index("ix_fine_tuning_jobs_start_digest", "start_digest"),
+    Index("ix_fine_tuning_jobs_training_digest", "training_digest"),
+    Index("ix_fine_tuning_jobs_validation_digest", "validation_digest"),
+    Index("ix_fine_tuning_jobs_state_digest", "state_digest"),
+    sqlite_autoincrement=True,
+)
+
+#: What a job has told.
+fine_tuning_events = Table(
+    "fine_tuning_events",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("job_id", Text, ForeignKey("fine_tuning_jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: `info`, `warn` or `error`; `message` or `metrics`.
+    Column("level", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", JSON(none_as_null=True)),
+    Index("ix_fine_tuning_events_job_id", "job_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: What a job has made: its checkpoints, and the model.
+fine_tuned_models = Table(
+    "fine_tuned_models",
+    metadata,
+    _seq(),
+    #: `ftckpt_...`.
+    Column("id", Text, nullable=False, unique=True),
+    #: `ft:...`: what requests call it.
+    Column("name", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("job_id", Text, ForeignKey("fine_tuning_jobs.id"), nullable=False),
+    #: As `fine_tuning_jobs` has them.
+    Column("model", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    Column("upstream", Text),
+    #: The adapter's bytes; of an upstream's model none.
+    Column("digest", Text, ForeignKey("blobs.digest")),
+    #: Of a checkpoint; null: the finished model.
+    Column("step", Integer),
+    Column("metrics", JSON(none_as_null=True)),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_fine_tuned_models_job_id", "job_id", "seq"),
+    Index("ix_fine_tuned_models_project_id", "project_id"),
+    Index("ix_fine_tuned_models_digest", "digest"),
+    sqlite_autoincrement=True,
+)
+
+#: Projects that may use another project's fine-tuned model.
+checkpoint_permissions = Table(
+    "checkpoint_permissions",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("checkpoint", Text, ForeignKey("fine_tuned_models.name", ondelete="CASCADE"), nullable=False),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("checkpoint", "project_id"),
+    Index("ix_checkpoint_permissions_project_id", "project_id"),
+    sqlite_autoincrement=True,
 )

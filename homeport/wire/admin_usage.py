@@ -173,6 +173,12 @@ class AudioTranscriptionsResult(Struct, kw_only=True):
     model: str | None = None
 
 
+class VectorStoresResult(Struct, kw_only=True):
+    object: Literal["organization.usage.vector_stores.result"] = "organization.usage.vector_stores.result"
+    usage_bytes: int
+    project_id: str | None = None
+
+
 class Amount(Struct, kw_only=True):
     """value: a decimal number as it is, which a float would not be."""
 
@@ -212,6 +218,7 @@ Result = (
     | ImagesResult
     | AudioSpeechesResult
     | AudioTranscriptionsResult
+    | VectorStoresResult
     | CostsResult
     | SavingsResult
 )

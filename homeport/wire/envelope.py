@@ -45,8 +45,9 @@ _FEW = _Fields.__struct_fields__
 _SMALL = 4096
 
 
-def open_envelope(body: bytes, *, model: str | None = None) -> Envelope:
-    """model: given by the path (Azure's deployments), in place of whatever the body says. Raises InvalidRequest."""
+def open_envelope(body: bytes, *, model: str | None = None, default: str | None = None) -> Envelope:
+    """model: given by the path (Azure's deployments), in place of whatever the body says. default: of an endpoint that
+    has one, where neither says. Raises InvalidRequest."""
     members = decode(_map, body)
     check_names(body, members)
     few = body if len(body) <= _SMALL else _encode({name: members[name] for name in _FEW if name in members})
@@ -54,6 +55,8 @@ def open_envelope(body: bytes, *, model: str | None = None) -> Envelope:
     if model is not None and known.model != model:
         body = _encode({**members, "model": model})
     name = model or known.model
+    if name is None and default is not None:
+        name, body = default, _encode({**members, "model": default})
     if name is None:
         raise InvalidRequest("you must provide a model parameter", param="model", code="missing_required_parameter")
     limit = known.max_completion_tokens

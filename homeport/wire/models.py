@@ -1,10 +1,11 @@
 """Models. Source: Model and ListModelsResponse."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
 
@@ -15,13 +16,26 @@ def family(model: str) -> str:
     return _DATE.sub("", model)
 
 
+def made_from(model: str) -> str | None:
+    """Of a fine-tuned model what it was made from: OpenAI's `ft:MODEL:ORGANIZATION:SUFFIX:ID`, Azure's `MODEL.ft-ID`.
+    None: by its name it is none."""
+    if model.startswith("ft:"):
+        return model.split(":")[1] or None
+    base, mark, _ = model.partition(".ft-")
+    return base if mark and base else None
+
+
 class Model(Struct):
-    """created: unix seconds. root: what really runs under this name (not in the description; vLLM has it, too)."""
+    """created: unix seconds. Not in the description: root (vLLM has it, too), what really runs under this name; voices,
+    of a model of this machine that speaks, which of its own is heard under each of OpenAI's names: where there is one
+    only, they all sound alike; description, of one whose name alone would promise something else."""
 
     id: str
     created: int
     owned_by: str
     root: str
+    voices: Mapping[str, str] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
     object: Literal["model"] = "model"
 
 

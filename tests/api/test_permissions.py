@@ -9,12 +9,12 @@ import pytest
 from starlette.routing import Route
 
 from homeport.gateway.endpoints import ENDPOINTS
-from tests.api import raw
+from tests.api import forms, raw
 from tests.fake_upstream import until
 from tests.server import ECHO, KEY, Running, running
 
 #: Open to everybody: they tell that the server is alive, and nothing else.
-OPEN = {"/", "/healthz", "/readyz"}
+OPEN = {"/", "/healthz", "/readyz", "/v1/homeport/images/{name}"}
 
 
 @pytest.fixture(scope="module")
@@ -153,19 +153,43 @@ ASKED = {
     "chat.completions": raw.HELLO,
     "completions": {"model": "echo", "prompt": "x"},
     "embeddings": {"model": "echo", "input": "x"},
+    "moderations": {"input": "x"},
+    "rerank": {"model": "echo", "query": "x", "documents": ["x"]},
+    "audio.speech": {"model": "echo", "voice": "alloy", "input": "x"},
+    "images.generations": {"model": "echo", "prompt": "x"},
 }
+FORMS = {
+    name: forms.body([forms.part('name="model"', b"echo"), forms.part(f'name="{file}"; filename="a"', b"RIFF"), *more])
+    for name, file, more in [
+        ("audio.transcriptions", "file", []),
+        ("audio.translations", "file", []),
+        ("images.edits", "image", [forms.part('name="prompt"', b"x")]),
+        ("images.variations", "image", []),
+    ]
+}
+FORM = {"Content-Type": f"multipart/form-data; boundary={forms.BOUNDARY.decode()}"}
+#: What the model `echo` cannot do: it is asked all the same, and says so.
+REFUSED = dict.fromkeys(["rerank", "audio.speech", "images.generations", *FORMS], 404)
 
 
 def test_every_inference_route_passes_the_straight_line(server: Running, admin: openai.OpenAI) -> None:
     """Limits in the headers and a row in the ledger, at each of its addresses."""
     key = new_key(server, admin)
     for endpoint in ENDPOINTS:
-        addresses = [endpoint.path, f"/openai/deployments/echo{endpoint.azure}?api-version=2024-10-21"]
+        azure = f"/openai/deployments/echo{endpoint.azure}?api-version=2024-10-21"
+        addresses = [endpoint.path, azure] if endpoint.azure is not None else [endpoint.path]
         for path in addresses:
             answer = raw.ask(
-                server, path=path, body=ASKED[endpoint.name], headers={"api-key": key, "Authorization": f"Bearer {key}"}
+                server,
+                path=path,
+                body=FORMS[endpoint.name] if endpoint.form is not None else ASKED[endpoint.name],
+                headers={
+                    "api-key": key,
+                    "Authorization": f"Bearer {key}",
+                    **(FORM if endpoint.form is not None else {}),
+                },
             )
-            assert answer.status == 200, answer.body
+            assert answer.status == REFUSED.get(endpoint.name, 200), answer.body
             assert "x-ratelimit-remaining-tokens" in answer.headers
             receipt = raw.ask(server, "GET", f"/v1/homeport/receipts/{answer.headers['x-request-id']}")
             assert json.loads(receipt.body)["endpoint"] == endpoint.name

@@ -285,7 +285,7 @@ def test_cancelled_is_over(owning: Running, mine: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="is cancelled"):
         mine.uploads.complete(upload.id, part_ids=ids)
     with pytest.raises(openai.BadRequestError, match="is cancelled"):
-        add(mine, upload, b"x")
+        add(mine, upload, os.urandom(10))
     assert blobs(owning) == before
 
 

@@ -16,6 +16,7 @@ from homeport.settings import Settings
 from homeport.store import tables, usage_tables
 from homeport.store.blobs import chosen
 from homeport.store.database import Database
+from homeport.store.images import Images, Made
 from homeport.store.migrations import migrate
 from homeport.store.usage_rows import UsageRows
 from tests.store import made_usage
@@ -108,6 +109,11 @@ class Data:
                     )
                 )
 
+            drawn = Images(house.blobs, seconds=3600)
+            async with house.blobs.staged() as staged:
+                await staged.write(b"drawn")
+                await drawn.keep(house.project, [Made(staged, "image/png")])
+
         self.run(stored)
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
@@ -126,6 +132,17 @@ class Data:
         state = asyncio.run(read(self.settings.state_url, tables.metadata))
         usage = asyncio.run(read(self.settings.usage_url, usage_tables.metadata))
         return {name: rows for name, rows in {**state, **usage}.items() if name != "backups"}
+
+    def shown(self) -> bytes | None:
+        """The picture."""
+        ((name, *_),) = self.rows()["images"]
+
+        async def read(house: House) -> bytes | None:
+            images = Images(house.blobs, seconds=3600)
+            found = await images.find(f"{name}.png")
+            return None if found is None else b"".join([piece async for piece in images.read(found)])
+
+        return self.run(read)
 
     def contents(self) -> dict[str, bytes]:
         """File -> bytes, of all files."""

@@ -63,6 +63,7 @@ def test_everything_comes_back(data: Data, new: New, tmp_path: Path, kind: str, 
     assert other.rows() == data.rows()
     assert other.contents() == data.contents()
     assert sorted(other.contents().values()) == sorted(CONTENTS)
+    assert other.shown() == b"drawn"
     assert findings(other) == []
     if kind == "sqlite":
         assert is_whole(other.data / "state.db")

@@ -1,14 +1,16 @@
 """Places and tokens are handed out first come, first served, lines of batches last, and come back whatever happens."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from homeport import clock
-from homeport.backends.engines.admission import LINGER, Admission
+from homeport.backends.engines.admission import LINGER, MOST_SENT_BACK, Admission
+from homeport.backends.lines import Line, to_its_end
 from homeport.errors import Unavailable
 
 
@@ -17,8 +19,8 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def entered(admission: Admission, tokens: int, order: list[int], *, batch: bool = False) -> None:
-    await admission.enter(tokens, batch=batch)
+async def entered(admission: Admission, tokens: int, order: list[int], line: Line | None = None) -> None:
+    await admission.enter(tokens, line)
     order.append(tokens)
 
 
@@ -29,7 +31,7 @@ def test_who_fits_enters_at_once() -> None:
         await admission.enter(5)
         with pytest.raises(Unavailable) as caught:
             await admission.enter(1)
-        assert admission.occupancy("any") == ("any", 2, 2, 0, 0)
+        assert admission.occupancy("any")[:5] == ("any", 2, 2, 0, 0)
         assert (caught.value.status, caught.value.code) == (503, "model_overloaded")
         assert ("retry-after", "5") in caught.value.headers
 
@@ -43,7 +45,7 @@ def test_several_who_wait_may_leave_in_one_moment(batch: bool) -> None:
     async def run() -> None:
         admission = Admission(places=1, tokens=100, queue=9)
         await admission.enter(1)
-        waiting = [asyncio.ensure_future(admission.enter(1, batch=batch)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(admission.enter(1, Line() if batch else None)) for _ in range(3)]
         await settled()
         admission.leave(1)
         for one in waiting:
@@ -147,84 +149,204 @@ def test_more_than_there_is_takes_all_there_is() -> None:
 # Lines of batches.
 
 
-async def lines(admission: Admission, count: int, tokens: int = 1) -> Sequence["asyncio.Future[None]"]:
-    """So many come, and those that may have entered."""
-    found = [asyncio.ensure_future(admission.enter(tokens, batch=True)) for _ in range(count)]
-    await settled()
-    return found
+class Lines:
+    """They come, work until they are told to end, and leave."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.at_work: dict[int, asyncio.Event] = {}
+        self.begun: list[int] = []
+        self.tasks: list[asyncio.Task[list[int]]] = []
+
+    async def come(self, count: int, tokens: int = 1) -> None:
+        """Those that may have entered by then."""
+        first = len(self.tasks)
+        self.tasks += [asyncio.create_task(self._one(number, tokens)) for number in range(first, first + count)]
+        await settled()
+
+    async def _one(self, number: int, tokens: int) -> list[int]:
+        async def work(line: Line) -> list[int]:
+            await self.admission.enter(tokens, line)
+            self.begun.append(number)
+            over = self.at_work[number] = asyncio.Event()
+            try:
+                await over.wait()
+            finally:
+                del self.at_work[number]
+                self.admission.leave(tokens, line)
+            return [number]
+
+        return await to_its_end(work)
+
+    @property
+    def working(self) -> list[int]:
+        """The numbers of those at work."""
+        return sorted(self.at_work)
+
+    async def end(self, number: int) -> None:
+        self.at_work[number].set()
+        await settled()
+
+    async def end_all(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-def inside(found: Sequence["asyncio.Future[None]"]) -> int:
-    return sum(one.done() for one in found)
-
-
-async def end(found: Sequence["asyncio.Future[None]"]) -> None:
-    for one in found:
-        one.cancel()
-    await asyncio.gather(*found, return_exceptions=True)
-
-
-@pytest.mark.parametrize(
-    ("places", "alone", "beside"), [(16, 14, 4), (8, 7, 2), (4, 3, 1), (2, 1, 1), (1, 1, 0), (64, 56, 16)]
-)
-def test_lines_leave_places_to_others(monkeypatch: pytest.MonkeyPatch, places: int, alone: int, beside: int) -> None:
+@contextmanager
+def later(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time, which a test moves on."""
     now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(clock, "monotonic", lambda: now[0])
+        yield now
 
-    async def run() -> None:
+
+@pytest.mark.parametrize(("places", "beside"), [(16, 4), (8, 2), (4, 1), (2, 1), (1, 0), (64, 16)])
+def test_lines_have_all_places_until_somebody_asks(monkeypatch: pytest.MonkeyPatch, places: int, beside: int) -> None:
+    async def run(now: list[float]) -> None:
         admission = Admission(places=places, tokens=1000 * places, queue=0)
-        many = await lines(admission, 100)
-        assert inside(many) == alone
-        assert admission.occupancy("any") == ("any", places, alone, 0, alone)
-        await end(many)
-        admission = Admission(places=places, tokens=1000 * places, queue=0)
+        lines = Lines(admission)
+        await lines.come(100)
+        assert lines.working == [*range(places)]
+        assert admission.occupancy("any")[:5] == ("any", places, places, 0, places)
+        await lines.end_all()
         await admission.enter(1)
-        many = await lines(admission, 100)
-        assert inside(many) == beside
+        lines = Lines(admission)
+        await lines.come(100)
+        assert lines.working == [*range(beside)]
         admission.leave(1)
         await settled()
-        theirs = max(1, beside)
-        assert inside(many) == theirs, "whoever asked may ask again soon"
+        assert lines.working == [*range(max(1, beside))], "whoever asked may ask again soon"
         now[0] += LINGER
-        admission.leave(1, batch=True)
-        await settled()
-        assert inside(many) == alone + 1
-        await end(many)
+        await lines.end(0)
+        assert lines.working == [*range(1, places + 1)]
+        await lines.end_all()
 
-    asyncio.run(run())
+    with later(monkeypatch) as now:
+        asyncio.run(run(now))
 
 
-def test_who_comes_while_lines_run_enters_at_once_and_overtakes_those_that_wait() -> None:
+@pytest.mark.parametrize(("places", "beside"), [(16, 4), (8, 2), (4, 1), (2, 1), (1, 0)])
+def test_who_asks_gets_a_place_at_once_from_the_youngest_lines(places: int, beside: int) -> None:
     async def run() -> None:
-        admission = Admission(places=8, tokens=1000, queue=9)
-        many = await lines(admission, 100)
-        assert inside(many) == 7
+        admission = Admission(places=places, tokens=1000 * places, queue=1)
+        lines = Lines(admission)
+        await lines.come(places + 3)
+        assert lines.working == [*range(places)]
         await asyncio.wait_for(admission.enter(1), 5)
-        next_one = asyncio.ensure_future(admission.enter(1))
         await settled()
-        assert not next_one.done()
-        assert admission.occupancy("any").waiting == 1
-        admission.leave(1, batch=True)
-        await asyncio.wait_for(next_one, 5)
-        for left in (5, 4, 3, 2):  # none of those that wait enters, while more than a quarter of the places is theirs
-            admission.leave(1, batch=True)
-            await settled()
-            assert (inside(many), admission.occupancy("any").lines) == (7, left)
-        admission.leave(1, batch=True)
+        assert lines.working == [*range(beside)]
+        admission.leave(1)
         await settled()
-        assert (inside(many), admission.occupancy("any").lines) == (8, 2)
-        await end(many)
+        while left := sum(not task.done() for task in lines.tasks):
+            assert len(lines.working) == min(left, max(1, beside))
+            await lines.end(lines.working[0])
+        assert [task.result() for task in lines.tasks] == [[number] for number in range(places + 3)]
+        assert lines.begun[places:] == [*range(beside, places + 3)], "those that were sent back go first"
+        assert admission.occupancy("any")[:5] == ("any", places, 0, 0, 0)
 
     asyncio.run(run())
 
 
-def test_lines_leave_tokens_to_others() -> None:
+def test_with_places_to_spare_nobody_waits_until_a_line_has_left() -> None:
+    async def run() -> None:
+        admission = Admission(places=4, tokens=400, queue=9, spare=1)
+        lines = Lines(admission)
+        await lines.come(4)
+        entering = [asyncio.ensure_future(admission.enter(1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert [one.done() for one in entering] == [True, False]
+        assert admission.occupancy("any")[:5] == ("any", 4, 5, 1, 4), "the lines are still there"
+        await settled()
+        assert [one.done() for one in entering] == [True, True]
+        assert admission.occupancy("any")[:5] == ("any", 4, 3, 0, 1)
+        await lines.end_all()
+
+    asyncio.run(run())
+
+
+def test_a_long_request_gets_its_tokens_from_the_youngest_lines() -> None:
     async def run() -> None:
         admission = Admission(places=8, tokens=800, queue=9)
-        many = await lines(admission, 9, tokens=300)
-        assert inside(many) == 2
-        await asyncio.wait_for(admission.enter(200), 5)
-        await end(many)
+        lines = Lines(admission)
+        await lines.come(3, tokens=250)
+        assert lines.working == [0, 1, 2]
+        await asyncio.wait_for(admission.enter(500), 5)
+        assert lines.working == [0]
+        await lines.end_all()
+
+    asyncio.run(run())
+
+
+def test_who_asks_again_soon_sends_nobody_back() -> None:
+    """Of the last places that lines have beside others."""
+
+    async def run() -> None:
+        admission = Admission(places=4, tokens=400, queue=9)
+        lines = Lines(admission)
+        await lines.come(4)
+        for _ in range(3):
+            await asyncio.wait_for(admission.enter(1), 5)
+        last = asyncio.ensure_future(admission.enter(1))
+        await settled()
+        assert not last.done()
+        assert lines.working == [0]
+        await lines.end(0)
+        await asyncio.wait_for(last, 5)
+        assert lines.working == []
+        await lines.end_all()
+
+    asyncio.run(run())
+
+
+def test_a_line_comes_to_its_end_though_somebody_asks_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(now: list[float]) -> None:
+        admission = Admission(places=1, tokens=10, queue=9)
+        lines = Lines(admission)
+        await lines.come(1)
+        for _ in range(MOST_SENT_BACK):
+            await asyncio.wait_for(admission.enter(1), 5)
+            admission.leave(1)
+            await settled()
+            assert lines.working == [0]
+            now[0] += 2 * LINGER
+        waiting = asyncio.ensure_future(admission.enter(1))
+        await settled()
+        assert not waiting.done()
+        await lines.end(0)
+        await asyncio.wait_for(waiting, 5)
+        assert lines.begun == [0] * (MOST_SENT_BACK + 1)
+
+    with later(monkeypatch) as now:
+        asyncio.run(run(now))
+
+
+def test_a_line_that_is_cancelled_while_it_is_sent_back_has_gone() -> None:
+    async def run() -> None:
+        admission = Admission(places=1, tokens=10, queue=9)
+        lines = Lines(admission)
+        await lines.come(1)
+        waiting = asyncio.ensure_future(admission.enter(1))
+        await asyncio.sleep(0)
+        lines.tasks[0].cancel()
+        await asyncio.wait_for(waiting, 5)
+        await settled()
+        assert lines.tasks[0].cancelled()
+        assert admission.occupancy("any")[:5] == ("any", 1, 1, 0, 0)
+
+    asyncio.run(run())
+
+
+def test_an_error_of_a_line_is_its_own() -> None:
+    """A timeout, too, which is how a line is sent back."""
+
+    async def run() -> None:
+        async def work(_: Line) -> list[int]:
+            raise TimeoutError("of its own")
+
+        with pytest.raises(TimeoutError, match="of its own"):
+            await to_its_end(work)
 
     asyncio.run(run())
 
@@ -233,14 +355,16 @@ def test_a_line_that_wants_everything_gets_it_when_it_is_there() -> None:
     async def run() -> None:
         admission = Admission(places=8, tokens=800, queue=9)
         await admission.enter(100)
-        large = (await lines(admission, 1, tokens=5000))[0]
-        assert not large.done()
+        lines = Lines(admission)
+        await lines.come(1, tokens=5000)
+        assert lines.working == []
         admission.leave(100)
-        await asyncio.wait_for(large, 5)
+        await settled()
+        assert lines.working == [0]
         small = asyncio.ensure_future(admission.enter(1))
         await settled()
-        assert not small.done()
-        admission.leave(5000, batch=True)
+        assert not small.done(), "somebody has asked a moment ago"
+        await lines.end(0)
         await asyncio.wait_for(small, 5)
 
     asyncio.run(run())
@@ -250,7 +374,8 @@ def test_lines_are_no_queue_and_are_never_refused() -> None:
     async def run() -> None:
         admission = Admission(places=1, tokens=10, queue=1)
         await admission.enter(1)
-        many = await lines(admission, 1000)
+        lines = Lines(admission)
+        await lines.come(1000)
         waiting = asyncio.ensure_future(admission.enter(1))
         await settled()
         assert admission.occupancy("any").waiting == 1
@@ -258,28 +383,32 @@ def test_lines_are_no_queue_and_are_never_refused() -> None:
             await admission.enter(1)
         admission.leave(1)
         await waiting
-        assert inside(many) == 0
+        assert lines.working == []
         admission.leave(1)
         await settled()
-        assert inside(many) == 1
-        await end(many)
+        assert lines.working == [0]
+        await lines.end_all()
 
     asyncio.run(run())
 
 
 def test_lines_go_in_their_order_and_one_that_leaves_lets_the_next_one_in() -> None:
     async def run() -> list[int]:
-        admission, order = Admission(places=2, tokens=10, queue=0), list[int]()
-        await admission.enter(1, batch=True)
-        waiting = [asyncio.ensure_future(entered(admission, size, order, batch=True)) for size in (2, 3, 4)]
+        admission, order = Admission(places=1, tokens=10, queue=0), list[int]()
+        first, others = Line(), [Line(), Line(), Line()]
+        await admission.enter(1, first)
+        waiting = [
+            asyncio.ensure_future(entered(admission, size, order, line))
+            for size, line in zip((2, 3, 4), others, strict=True)
+        ]
         await settled()
         waiting[0].cancel()
         await settled()
-        admission.leave(1, batch=True)
+        admission.leave(1, first)
         waiting[1].cancel()  # in the moment of its turn
         await asyncio.wait_for(waiting[2], 5)
-        admission.leave(4, batch=True)
-        assert admission.occupancy("any") == ("any", 2, 0, 0, 0)
+        admission.leave(4, others[2])
+        assert admission.occupancy("any")[:5] == ("any", 1, 0, 0, 0)
         return order
 
     assert asyncio.run(run()) == [4]
@@ -288,35 +417,53 @@ def test_lines_go_in_their_order_and_one_that_leaves_lets_the_next_one_in() -> N
 @given(
     steps=st.lists(st.tuples(st.sampled_from(["enter", "line", "leave", "cancel"]), st.integers(1, 30)), max_size=60),
     places=st.integers(1, 9),
+    lull=st.booleans(),
 )
-def test_nothing_is_lost_whoever_comes_and_goes(steps: list[tuple[str, int]], places: int) -> None:
+def test_nothing_is_lost_whoever_comes_and_goes(steps: list[tuple[str, int]], places: int, lull: bool) -> None:
+    """lull: it is always long ago that somebody has asked."""
+
     async def run() -> None:
         admission = Admission(places=places, tokens=20, queue=5)
-        there: list[tuple[asyncio.Future[None], int, bool]] = []
+        there: list[tuple[asyncio.Future[None], int]] = []
+        lines = Lines(admission)
         for what, number in steps:
-            if what in ("enter", "line"):
-                batch = what == "line"
-                there.append((asyncio.ensure_future(admission.enter(number, batch=batch)), number, batch))
+            if lull:
+                admission._others_until = 0.0
+            if what == "enter":
+                there.append((asyncio.ensure_future(admission.enter(number)), number))
+            elif what == "line":
+                await lines.come(1, tokens=number)
+            elif number % 2 and lines.tasks:
+                if what == "cancel":
+                    lines.tasks[number % len(lines.tasks)].cancel()
+                elif lines.working:
+                    await lines.end(lines.working[number % len(lines.working)])
             elif there:
-                future, tokens, batch = there.pop(number % len(there))
+                future, tokens = there.pop(number % len(there))
                 if what == "leave" and future.done() and not future.exception():
-                    admission.leave(tokens, batch=batch)
+                    admission.leave(tokens)
                 elif not future.done():
                     future.cancel()
                 else:
-                    there.append((future, tokens, batch))
+                    there.append((future, tokens))
+            await settled()
             await settled()
             there = [one for one in there if not (one[0].done() and one[0].exception())]
-            _, _, busy, waiting, of_lines = admission.occupancy("any")
-            assert busy == sum(future.done() for future, _, _ in there) <= places
-            assert of_lines == sum(future.done() for future, _, batch in there if batch)
-            assert waiting == sum(not future.done() for future, _, batch in there if not batch)
-        while there:
-            one = next(one for one in there if one[0].done())  # somebody has always entered
-            there.remove(one)
-            admission.leave(one[1], batch=one[2])
-            await settled()
-        assert admission.occupancy("any") == ("any", places, 0, 0, 0)
+            _, _, busy, waiting, of_lines = admission.occupancy("any")[:5]
+            assert busy == sum(future.done() for future, _ in there) + len(lines.working) <= places
+            assert of_lines == len(lines.working)
+            assert waiting == sum(not future.done() for future, _ in there)
+        while there or lines.working:
+            if lines.working:
+                await lines.end(lines.working[0])
+            else:
+                one = next(one for one in there if one[0].done())  # somebody has always entered
+                there.remove(one)
+                admission.leave(one[1])
+                await settled()
+        await settled()
+        assert all(task.done() for task in lines.tasks)
+        assert admission.occupancy("any")[:5] == ("any", places, 0, 0, 0)
         await asyncio.wait_for(admission.enter(20), 5)
 
     asyncio.run(run())

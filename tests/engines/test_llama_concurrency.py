@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from homeport.backends.engines.llama_adapters import Lease
 from homeport.backends.engines.llama_cpp import LlamaCpp
 from homeport.backends.text import Piece, Sampling
 from homeport.errors import HomeportError, Unavailable
@@ -87,6 +88,38 @@ def test_a_full_queue_is_told(narrow: Llama) -> None:
     narrow.run(crowd())
 
 
+def test_a_request_gets_the_place_of_a_line_at_once(narrow: Llama) -> None:
+    """Which begins anew, and is answered as if nothing had been."""
+
+    async def beside() -> tuple[list[Said], list[str]]:
+        engine, ended = narrow.engine, list[str]()
+        tokens = await engine.tokenize(STORY, special=False)
+        story = Sampling(60, temperature=0.0, ignore_eos=True)
+        alone = await said(engine, STORY, story)
+        await idle(engine)
+        engine._admission._others_until = 0.0  # that was long ago
+
+        async def line() -> Said:
+            async with aclosing(engine.generate(tokens, story, None, batch=True)) as generation:
+                pieces = [piece async for piece in generation]
+            ended.append("line")
+            return Said("".join([piece.text for piece in pieces]), pieces[-1].finish, pieces)
+
+        lines = [asyncio.ensure_future(line()) for _ in range(3)]
+        await until(lambda: engine.occupancy()[0].lines == 2)
+        await said(engine, STORY, Sampling(2, ignore_eos=True))
+        ended.append("request")
+        answers = await asyncio.gather(*lines)
+        await idle(engine)
+        return [alone, *answers], ended
+
+    answers, ended = narrow.run(beside())
+    assert ended[0] == "request"
+    # Greedy, and yet not the same to the end: what else is in a batch rounds differently.
+    assert [one.text[:12] for one in answers] == [answers[0].text[:12]] * 4
+    assert [one.tokens for one in answers] == [60] * 4
+
+
 def test_who_came_first_is_served_first(narrow: Llama) -> None:
     async def queue() -> list[int]:
         engine, ended = narrow.engine, list[int]()
@@ -130,12 +163,12 @@ def test_leaving_during_the_prompt_ends_the_work(narrow: Llama, seed: int | None
         chunks: list[int] = []
         plain = engine._complete
 
-        def watched(request: dict[str, object], take: object) -> None:
+        def watched(lease: Lease, request: dict[str, object], take: object) -> None:
             def counted(chunk: dict[str, object]) -> bool:
                 chunks.append(1)
                 return take(chunk)  # type: ignore[operator, no-any-return]
 
-            plain(request, counted)
+            plain(lease, request, counted)
 
         engine._complete = watched  # type: ignore[method-assign]
         try:

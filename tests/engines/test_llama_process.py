@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_it_opens_no_port(smollm2: LlamaCpp) -> None:
 
 def test_its_socket_is_private_and_goes_with_it(smollm2: LlamaCpp) -> None:
     asyncio.run(smollm2.start())
-    folder = Path(smollm2._folder)
+    folder = Path(smollm2._loaded.folder)
     assert [one.name for one in folder.iterdir()] == ["llama.sock"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     asyncio.run(smollm2.close())
@@ -56,11 +57,11 @@ def test_its_socket_is_private_and_goes_with_it(smollm2: LlamaCpp) -> None:
 def test_its_socket_wants_the_key(llama: Llama) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
-        client.connect(f"{llama.engine._folder}/llama.sock")
+        client.connect(f"{llama.engine._loaded.folder}/llama.sock")
         client.sendall(b"GET /props HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.split()[1] == b"401"
-    assert llama.engine._key.encode() not in answer
+    assert llama.engine._loaded.key.encode() not in answer
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
@@ -134,8 +135,11 @@ def test_a_file_that_is_no_model_is_told(tmp_path: Path, start: bytes) -> None:
         asyncio.run(run())
 
 
-def test_a_damaged_model_is_told(tmp_path: Path, smollm2_file: Path) -> None:
+def test_a_damaged_model_is_told(tmp_path: Path, smollm2_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A right header, and half of the weights."""
+    sockets = tmp_path / "sockets"
+    sockets.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(sockets))
     file = tmp_path / "half.gguf"
     with smollm2_file.open("rb") as whole:
         file.write_bytes(whole.read(8_000_000))
@@ -144,8 +148,7 @@ def test_a_damaged_model_is_told(tmp_path: Path, smollm2_file: Path) -> None:
     with pytest.raises(ModelNotReady, match=r"half\.gguf"):
         asyncio.run(engine.start())
     asyncio.run(engine.close())
-    assert engine._folder
-    assert not Path(engine._folder).exists()
+    assert not list(sockets.iterdir())
 
 
 def test_threads_leave_a_core_free_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,7 @@
 """The default embedding model: its published figures, and the promises of vectors.VectorEngine."""
 
 import asyncio
-import math
-import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,13 @@ from typing import Any
 import pytest
 
 from homeport.backends.engines.onnx import Onnx
-from homeport.backends.vectors import InputTooLong, Vector
+from homeport.backends.vectors import InputTooLong
 from homeport.errors import Unavailable
 from tests import model_files
+from tests.engines import similarities
+from tests.engines.similarities import near
 
 pytest.importorskip("onnxruntime")
-
-WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
-PERSON = ["That is a happy person", "That is a very happy person", "That is a happy dog"]
 
 
 @asynccontextmanager
@@ -31,29 +28,10 @@ async def engine(**settings: Any) -> AsyncIterator[Onnx]:
         await made.close()
 
 
-def numbers(vector: Vector) -> Sequence[float]:
-    return struct.unpack(f"<{len(vector.data) // 4}f", vector.data)
-
-
-def near(one: Vector, other: Vector) -> float:
-    return math.fsum(a * b for a, b in zip(numbers(one), numbers(other), strict=True))
-
-
 def test_the_published_similarities() -> None:
-    """Of sentence-transformers' documentation and the model's card; int8 weights move them a little."""
-
     async def run() -> None:
         async with engine() as minilm:
-            lovely, sunny, stadium = await minilm.embed(WEATHER)
-            person, very, dog = await minilm.embed(PERSON)
-            assert near(lovely, sunny) == pytest.approx(0.6660, abs=0.005)
-            assert near(lovely, stadium) == pytest.approx(0.1046, abs=0.005)
-            assert near(sunny, stadium) == pytest.approx(0.1411, abs=0.005)
-            assert near(person, very) == pytest.approx(0.943, abs=0.005)
-            assert near(person, dog) == pytest.approx(0.695, abs=0.005)
-            assert near(lovely, lovely) == pytest.approx(1, abs=1e-6)
-            assert (minilm.card.width, minilm.card.context_length, minilm.card.vocabulary) == (384, 512, 30522)
-            assert [one.tokens for one in (lovely, sunny, stadium)] == [8, 9, 8]
+            await similarities.check(minilm)
 
     asyncio.run(run())
 
@@ -108,7 +86,7 @@ def test_leaving_takes_back_what_has_not_begun() -> None:
                 await many
             async with asyncio.timeout(20):
                 assert len(await minilm.embed(["next"])) == 1
-            assert not minilm._waiting
+            assert minilm.occupancy()[0].waiting == 0
 
     asyncio.run(run())
 
@@ -138,7 +116,7 @@ def test_lines_of_batches_wait_behind_everybody_else_and_are_no_queue() -> None:
             lines[7].cancel()
             requests = [asyncio.ensure_future(one(minilm, f"request {number}", batch=False)) for number in range(3)]
             await asyncio.sleep(0)
-            places, busy, waiting, of_lines = minilm.occupancy()[0][1:]
+            places, busy, waiting, of_lines = minilm.occupancy()[0][1:5]
             assert (places, busy, waiting, of_lines) == (2, 1, 3, 1), "what runs is not interrupted"
             with pytest.raises(Unavailable):
                 await minilm.embed(["one too many"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeport.backends import openai_tokens
+from homeport import openai_tokens
 from homeport.gateway import counting
 
 installed = pytest.mark.skipif(not openai_tokens.available(), reason="needs homeport[count]")

@@ -43,6 +43,8 @@ def test_a_record_fits_its_slot(name: str) -> None:
         2**40,
         2**60,
         True,
+        2**40,
+        2**40,
     )
     assert len(msgspec.msgpack.encode(opening)) <= LARGEST_OPENING
     lines = tuple(Line(f"{text}, cached input", 2**40, "tokens", ledger.PICO_PER_NANO, 2**60) for _ in range(9))  # type: ignore[arg-type]
@@ -112,6 +114,30 @@ def test_a_killed_line_of_a_batch_costs_half(tmp_path: Path, batch: bool, money:
     names = ("req_1", 1.7345e9, "key_1", "p", "", "chat.completions", "completions", "gpt-4o", "gpt-4o")
     opening = Opening(*names, False, False, 1000, 10, money, batch)
     assert recovered(tmp_path, msgspec.msgpack.encode(opening)) == (batch, cost)
+
+
+def test_a_killed_request_to_hear_costs_by_the_second(tmp_path: Path) -> None:
+    """What of it was heard nobody knows; whisper-1 costs 0.6 cents a minute."""
+    names = (
+        "req_1",
+        1.7345e9,
+        "key_1",
+        "p",
+        "",
+        "audio.transcriptions",
+        "audio_transcriptions",
+        "whisper-1",
+        "whisper-1",
+    )
+    opening = Opening(*names, False, False, 0, 0, 0, milliseconds=60_000)
+    assert recovered(tmp_path, msgspec.msgpack.encode(opening)) == (False, 6_000_000_000)
+
+
+def test_a_killed_request_to_draw_costs_its_pictures(tmp_path: Path) -> None:
+    """By the picture, or by the tokens that they may have been."""
+    names = ("req_1", 1700000000.0, "key_1", "proj_1", "user-1", "images.generations", "images", "dall-e-3", "dall-e-3")
+    opening = Opening(*names, False, False, 0, 0, 0, images=2, size="hd 1024x1792")
+    assert recovered(tmp_path, msgspec.msgpack.encode(opening)) == (False, 240_000_000_000)
 
 
 def test_what_the_release_before_batches_left_behind_is_read(tmp_path: Path) -> None:

@@ -233,6 +233,8 @@ def test_an_exact_name_goes_before_its_family(prices: Prices) -> None:
     assert of(prices, "gpt-3.5-turbo-0125").model == "gpt-3.5-turbo-0125"
     assert of(prices, "gpt-4o-mini-2024-07-18") is of(prices, "gpt-4o-mini")
     assert of(prices, "ft:gpt-3.5-turbo-0125:home:name:a1") is of(prices, "ft:gpt-3.5-turbo")
+    assert of(prices, "ft:gpt-4o-mini:home::a1") is of(prices, "ft:gpt-4o-mini-2024-07-18")
+    assert of(prices, "gpt-4o-mini-2024-07-18.ft-a1-name") is of(prices, "ft:gpt-4o-mini-2024-07-18"), "as Azure has it"
 
 
 def test_a_model_of_this_machine_costs_what_the_operator_says() -> None:

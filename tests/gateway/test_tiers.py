@@ -56,6 +56,8 @@ def test_dated_snapshots_and_fine_tuned_models_are_counted_together() -> None:
     assert family("gpt-4o-2024-08-06") == pool("gpt-4o-2024-08-06") == "gpt-4o"
     assert pool("ft:gpt-4o-2024-08-06:home::abc") == "gpt-4o"
     assert pool("ft:") == "ft:"
+    assert pool("gpt-4o-2024-08-06.ft-abc-name") == "gpt-4o", "as Azure has it"
+    assert pool(".ft-abc") == ".ft-abc"
     assert family("ft:gpt-3.5-turbo-0125") == "ft:gpt-3.5-turbo", "but not priced together"
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS, Parameter
+from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, Parameter
 from homeport.wire.chat import CreateChatCompletionRequest
 from homeport.wire.completions import CreateCompletionRequest
 from homeport.wire.embeddings import CreateEmbeddingRequest
+from homeport.wire.moderations import CreateModerationRequest
 
 
 @pytest.mark.parametrize(
@@ -17,13 +18,14 @@ from homeport.wire.embeddings import CreateEmbeddingRequest
         (CreateChatCompletionRequest, CHAT),
         (CreateCompletionRequest, COMPLETIONS),
         (CreateEmbeddingRequest, EMBEDDINGS),
+        (CreateModerationRequest, MODERATIONS),
     ],
 )
 def test_every_parameter_has_a_verdict(request_: type[msgspec.Struct], table: Mapping[str, Parameter]) -> None:
     assert {field.encode_name for field in msgspec.structs.fields(request_)} == set(table)
 
 
-@pytest.mark.parametrize("table", [CHAT, COMPLETIONS, EMBEDDINGS])
+@pytest.mark.parametrize("table", [CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS])
 def test_a_refusal_says_what_to_do(table: Mapping[str, Parameter]) -> None:
     for name, parameter in table.items():
         assert parameter.note.endswith("."), name

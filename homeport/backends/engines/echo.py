@@ -12,10 +12,12 @@ value gives the one possible text. A logit bias would have, and is refused.
 import json
 import re
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from homeport import clock
 from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.instances import NoInstance, smallest
+from homeport.backends.lines import Line, once_whole
 from homeport.backends.text import (
     Alternative,
     Constraint,
@@ -80,8 +82,14 @@ class Echo:
                 raise InvalidRequest(f"Invalid prompt: {token} is not a token of this model.", param="prompt")
         return "".join([chr(token) for token in tokens])
 
-    async def generate(
+    def generate(
         self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
+    ) -> AsyncGenerator[Piece, None]:
+        generate = partial(self._generate, prompt, sampling, constraint)
+        return once_whole(generate) if batch and self._admission is not None else generate(None)
+
+    async def _generate(
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, line: Line | None
     ) -> AsyncGenerator[Piece, None]:
         full = _formed(await self.detokenize(prompt), constraint)
         text = full[: sampling.max_tokens]
@@ -90,7 +98,7 @@ class Echo:
         cut = not stops and len(text) < len(full)
         words = _WORD.findall(text) or [""]
         if self._admission is not None:
-            await self._admission.enter(1, batch=batch)
+            await self._admission.enter(1, line)
         try:
             for number, word in enumerate(words, 1):
                 await clock.sleep(self._delay)
@@ -102,7 +110,7 @@ class Echo:
                     yield Piece(word, logprobs, finish="length" if cut else "stop", completion_tokens=len(text))
         finally:
             if self._admission is not None:
-                self._admission.leave(1, batch=batch)
+                self._admission.leave(1, line)
 
     async def score(
         self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False

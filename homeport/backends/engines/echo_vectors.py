@@ -9,9 +9,11 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from functools import partial
 
 from homeport import clock
 from homeport.backends.engines.echo import places
+from homeport.backends.lines import Line, to_its_end
 from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Input, InputTooLong, Vector, VectorCard
 from homeport.errors import InvalidRequest
@@ -55,14 +57,17 @@ class EchoVectors:
         for at, text in enumerate(texts):
             if len(text) > self._card.context_length:
                 raise InputTooLong(at, len(text))
-        if self._admission is None:
+        work = partial(self._embed, texts)
+        return await (to_its_end(work) if batch else work(None))
+
+    async def _embed(self, texts: Sequence[str], line: Line | None) -> list[Vector]:
+        if self._admission is not None:
+            await self._admission.enter(1, line)
+        try:
             await clock.sleep(self._delay * len(texts))
-        else:
-            await self._admission.enter(1, batch=batch)
-            try:
-                await clock.sleep(self._delay * len(texts))
-            finally:
-                self._admission.leave(1, batch=batch)
+        finally:
+            if self._admission is not None:
+                self._admission.leave(1, line)
         return [Vector(_vector(text), len(text)) for text in texts]
 
 

@@ -16,12 +16,15 @@ _STRING, _ARRAY = 8, 9
 _LONGEST_STRING = 64 * 2**20
 _MOST_KEYS = 100_000
 _LARGE = 2**16
+#: `pooling_type`: how a model makes one vector of its tokens'. Not at all; by their mean; as the score of two texts.
+NONE, MEAN, RANK = 0, 1, 4
 
 
-def read(path: Path, *, arrays: Collection[str] = ()) -> dict[str, object]:
+def read(path: Path, *, arrays: Collection[str] = (), tokenizer: bool = True) -> dict[str, object]:
     """Every scalar and text of the metadata by its key. Raises SettingsError when the file is no GGUF.
 
-    arrays: keys of arrays of scalars that are wanted as well, as tuples.
+    arrays: keys of arrays of scalars that are wanted as well, as tuples. tokenizer: False ends where its keys begin,
+    which are nearly all of the head, once the architecture's have come.
     """
     try:
         with path.open("rb") as file:
@@ -33,6 +36,8 @@ def read(path: Path, *, arrays: Collection[str] = ()) -> dict[str, object]:
             found: dict[str, object] = {}
             for _ in range(count):
                 key = _string(file).decode("utf-8", "replace")
+                if not tokenizer and key.startswith("tokenizer.") and _has_architecture(found):
+                    break
                 value = _value(file, *struct.unpack("<I", _exactly(file, 4)), keep=key in arrays)
                 if value is not None:
                     found[key] = value
@@ -90,15 +95,43 @@ def _check_left(file: BinaryIO, size: int) -> None:
 
 def kv_bytes_per_token(header: dict[str, object]) -> int:
     """What one token of context takes in a half-precision key-value cache. 0 when the header does not tell."""
-    architecture = header.get("general.architecture", "")
+    heads = _number(header, "attention.head_count")
+    kv_heads = _number(header, "attention.head_count_kv") or heads
+    width = _number(header, "embedding_length") // heads if heads else 0
+    key = _number(header, "attention.key_length") or width
+    value = _number(header, "attention.value_length") or width
+    return _number(header, "block_count") * kv_heads * (key + value) * 2
 
-    def number(key: str) -> int:
-        value = header.get(f"{architecture}.{key}", 0)
-        return int(value) if isinstance(value, int | float) else 0
 
-    heads = number("attention.head_count")
-    kv_heads = number("attention.head_count_kv") or heads
-    width = number("embedding_length") // heads if heads else 0
-    key = number("attention.key_length") or width
-    value = number("attention.value_length") or width
-    return number("block_count") * kv_heads * (key + value) * 2
+def pooling(header: dict[str, object]) -> int:
+    return _number(header, "pooling_type")
+
+
+def makes_vectors(header: dict[str, object]) -> bool:
+    """It is a model of embeddings (or a reranker), and continues no text."""
+    return pooling(header) != NONE or is_encoder(header)
+
+
+def is_encoder(header: dict[str, object]) -> bool:
+    """Every token sees all others, and not only those before it."""
+    return header.get(f"{_architecture(header)}.attention.causal") is False
+
+
+def context_length(header: dict[str, object]) -> int:
+    """Tokens that the model was trained for. 0 when the header does not tell."""
+    return _number(header, "context_length")
+
+
+def _architecture(header: dict[str, object]) -> object:
+    return header.get("general.architecture", "")
+
+
+def _has_architecture(header: dict[str, object]) -> bool:
+    own = f"{_architecture(header)}."
+    return any(key.startswith(own) for key in header)
+
+
+def _number(header: dict[str, object], key: str) -> int:
+    """Of the architecture's; 0 when it is not there."""
+    value = header.get(f"{_architecture(header)}.{key}", 0)
+    return int(value) if isinstance(value, int | float) else 0

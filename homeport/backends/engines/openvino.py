@@ -16,11 +16,11 @@ cache it does not tell: cached_tokens is 0.
 import asyncio
 import contextlib
 import itertools
-import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.openvino_process import Process
 from homeport.backends.engines.openvino_text import TOKEN_TYPES, GrowingText, Vocabulary
 from homeport.backends.engines.openvino_worker import BLOCK
+from homeport.backends.engines.threads import default_threads
+from homeport.backends.lines import Line, once_whole
 from homeport.backends.text import Constraint, Finish, ModelCard, Occupancy, Piece, Sampling, TokenLogprob, ToolCalls
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, UnsupportedParameter
 
@@ -74,7 +76,7 @@ class OpenVINO:
         self._path = path
         self._context_length = context_length
         self._parallel = parallel
-        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self._threads = threads or default_threads()
         self._queue = queue
         self._card: ModelCard | None = None
         self._numbers = itertools.count(1)
@@ -121,15 +123,21 @@ class OpenVINO:
         self._check(tokens)
         return self._vocabulary.text(tokens)
 
-    async def generate(
+    def generate(
         self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
-        self._check(prompt)
         assert self.refuses(sampling, constraint) is None, "refuses() has not been asked"
+        generate = partial(self._generate, prompt, sampling)
+        return once_whole(generate) if batch else generate(None)
+
+    async def _generate(
+        self, prompt: Sequence[int], sampling: Sampling, line: Line | None
+    ) -> AsyncGenerator[Piece, None]:
+        self._check(prompt)
         process = self._process
         assert process is not None, "start() has not been awaited"
         size = _blocks(len(prompt) + sampling.max_tokens)
-        await self._admission.enter(size, batch=batch)
+        await self._admission.enter(size, line)
         number = next(self._numbers)
         listener = self._listeners[number] = _Listener(asyncio.get_running_loop(), asyncio.Queue())
         ended = False
@@ -144,7 +152,7 @@ class OpenVINO:
             if not ended or sampling.stop:
                 with contextlib.suppress(HomeportError):
                     process.tell({"drop": number})  # before whatever takes its place
-            self._admission.leave(size, batch=batch)
+            self._admission.leave(size, line)
 
     async def score(
         self, prompt: Sequence[int], top_logprobs: int, *, batch: bool = False

@@ -15,9 +15,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 
 from homeport.backends import registry
-from homeport.backends.text import Constraint, ModelCard, Occupancy, Piece, Sampling, TextEngine, TokenLogprob
+from homeport.backends.text import (
+    Adapting,
+    Constraint,
+    ModelCard,
+    Occupancy,
+    Piece,
+    Sampling,
+    TextEngine,
+    TokenLogprob,
+    cannot_adapt,
+)
 from homeport.errors import HomeportError, ModelNotReady, SettingsError, UnsupportedParameter
 
 log = logging.getLogger("homeport.backends")
@@ -95,6 +106,14 @@ class Preferred:
                 continue
         await self._loaded(self._engines[-1])
         return await self._engines[-1].score(prompt, top_logprobs, batch=batch)
+
+    async def adapted(self, adapter: Path) -> TextEngine:
+        """By the first engine that does it, whatever the request asks for."""
+        for engine in self._engines:
+            if isinstance(engine, Adapting):
+                await self._loaded(engine)
+                return await engine.adapted(adapter)
+        raise cannot_adapt(self._engines[0].name)
 
     def _for(self, sampling: Sampling, constraint: Constraint | None) -> TextEngine:
         able = (engine for engine in self._engines if engine.refuses(sampling, constraint) is None)

@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from homeport.backends import openai_tokens
+from homeport import openai_tokens
 from homeport.backends.capabilities import Answer, Call
 from homeport.backends.embedded import Embedded
 from homeport.backends.text import Occupancy
@@ -57,7 +57,7 @@ class LocalEmbeddings:
         inputs: Sequence[Input] = request.inputs
         if not isinstance(inputs[0], str):
             inputs = await self._read(cast("Sequence[Tokens]", inputs), call.name)
-        vectors = await self._vectors(inputs, batch=call.batch)
+        vectors = await self._vectors(inputs, batch=call.background)
         written: list[msgspec.Raw] = []
         for at, vector in enumerate(vectors):
             data = vector.data if width is None else _shortened(vector.data, width)

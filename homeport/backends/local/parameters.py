@@ -118,6 +118,14 @@ EMBEDDINGS: Mapping[str, Parameter] = {
     "user": _SAMPLING["user"],
 }
 
+MODERATIONS: Mapping[str, Parameter] = {
+    "model": honoured("`omni-moderation-latest` where it is left out. The answer's `model` tells what ran."),
+    "input": honoured(
+        "Text, texts (2048 at most), or parts of type `text`, which together are one input; 1,000,000 characters in "
+        "all. Images are refused: use an upstream's model."
+    ),
+}
+
 
 def check(request: msgspec.Struct, table: Mapping[str, Parameter], model: str) -> None:
     """Raises UnsupportedParameter for the first parameter whose value cannot be honoured."""

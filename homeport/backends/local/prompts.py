@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from homeport.backends.templates.marks import Segment
-from homeport.backends.text import TextEngine
+from homeport.backends.text import Tokenizer
 from homeport.errors import ContextLengthExceeded
 
 
-async def tokens_of(engine: TextEngine, segments: Sequence[Segment]) -> list[int]:
+async def tokens_of(tokenizer: Tokenizer, segments: Sequence[Segment]) -> list[int]:
     """In one call where every segment is of one kind: the tokens at the seams are then the model's own choice."""
     merged: list[Segment] = []
     for segment in segments:
@@ -17,7 +17,7 @@ async def tokens_of(engine: TextEngine, segments: Sequence[Segment]) -> list[int
             merged.append(segment)
     tokens: list[int] = []
     for text, special in merged:
-        tokens += await engine.tokenize(text, special=special)
+        tokens += await tokenizer.tokenize(text, special=special)
     return tokens
 
 

@@ -74,6 +74,17 @@ class ChatTemplate:
             segments = veils.split(self._text(messages, tools, veils.wrap))
         return self._with_bos(segments)
 
+    def end_of_turn(self) -> str:
+        """What stands behind an assistant's answer, which is to end with the first token of it; "" where the template
+        does not tell."""
+        answer = "homeport-assistant"
+        messages = [{"role": "user", "content": "homeport-user"}, {"role": "assistant", "content": answer}]
+        try:
+            _, found, behind = self._rendered(messages, [], to_go_on=False).rpartition(answer)
+        except (TemplateRefused, TemplateFailed):
+            return ""
+        return behind.lstrip() if found else ""
+
     def _with_bos(self, segments: list[Segment]) -> list[Segment]:
         if self._add_bos and not (segments and segments[0].special and segments[0].text.startswith(self._add_bos)):
             return [Segment(self._add_bos, True), *segments]
@@ -97,10 +108,10 @@ class ChatTemplate:
         except TemplateFailed as exc:
             raise HomeportError(f"The chat template of this model failed on these messages: {exc}.") from exc
 
-    def _rendered(self, messages: Messages, tools: Messages) -> str:
+    def _rendered(self, messages: Messages, tools: Messages, *, to_go_on: bool = True) -> str:
         return render(
             self._template,
-            {"messages": messages, "tools": tools or None, "add_generation_prompt": True, **self._tokens},
+            {"messages": messages, "tools": tools or None, "add_generation_prompt": to_go_on, **self._tokens},
         )
 
     def _probe(self) -> bool:

@@ -8,7 +8,9 @@ template is that model's own.
 Sources: the chat templates published with these models.
 """
 
+import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -71,3 +73,28 @@ def native(template: str) -> ToolFormat | None:
     if not re.search(r"\btools\b", template) or "<function=" in template:  # Qwen3-Coder's XML: not one of ours
         return None
     return next((form for mark, form in _NATIVE if mark.search(template)), None)
+
+
+def written(form: ToolFormat, calls: Sequence[Mapping[str, object]], content: str = "") -> str:
+    """What a model says when it makes these calls, as tool_calls.py reads it again. content: that it says before them.
+
+    calls: `{"function": {"name", "arguments": object, or text that is none}}`.
+    """
+    objects = [_call(form, call["function"]) for call in calls]
+    if form.listed:
+        said = form.opening + ", ".join(objects) + form.closing
+    else:
+        said = form.separator.join([form.opening + one + form.closing for one in objects])
+    if not content:
+        return said
+    mark = form.marks[0] if form.bare else ""  # alone, it is a call at the very beginning only
+    return f"{content}\n{mark}{said}"
+
+
+def _call(form: ToolFormat, function: object) -> str:
+    assert isinstance(function, Mapping)
+    arguments = function["arguments"]
+    if isinstance(arguments, str):  # the client's own text, which was no JSON object: kept as it is
+        name = json.dumps(function["name"], ensure_ascii=False)
+        return f'{{"name": {name}, "{form.argument_key}": {arguments}}}'
+    return json.dumps({"name": function["name"], form.argument_key: arguments}, ensure_ascii=False)

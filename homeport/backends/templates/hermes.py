@@ -6,7 +6,7 @@ Hermes is the form that most open models have seen in training (source: NousRese
 import json
 from collections.abc import Mapping, Sequence
 
-from homeport.backends.templates.formats import HERMES
+from homeport.backends.templates.formats import HERMES, written
 
 
 def describe(tools: Sequence[Mapping[str, object]]) -> str:
@@ -22,22 +22,8 @@ def describe(tools: Sequence[Mapping[str, object]]) -> str:
     )
 
 
-def written(calls: Sequence[Mapping[str, object]]) -> str:
-    """An assistant's calls as the model would have written them. calls: `{"function": {"name", "arguments"}}`."""
-    return HERMES.separator.join([HERMES.opening + _call(call["function"]) + HERMES.closing for call in calls])
-
-
 def response(content: str) -> str:
     return f"<tool_response>\n{content}\n</tool_response>"
-
-
-def _call(function: object) -> str:
-    assert isinstance(function, Mapping)
-    arguments = function["arguments"]
-    if isinstance(arguments, str):  # the client's own text, which was no JSON object: kept as it is
-        name = json.dumps(function["name"], ensure_ascii=False)
-        return f'{{"name": {name}, "arguments": {arguments}}}'
-    return json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
 
 
 def without_tools(
@@ -55,8 +41,7 @@ def without_tools(
                 plain.append({"role": "user", "content": response(content)})
         elif calls := message.get("tool_calls"):
             assert isinstance(calls, Sequence)
-            text = written(calls)
-            plain.append({"role": role, "content": f"{content}\n{text}" if content else text})
+            plain.append({"role": role, "content": written(HERMES, calls, content)})
         else:
             plain.append(dict(message))
         answering = role == "tool"

@@ -10,6 +10,8 @@ price of a slightly different tokenisation.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from homeport.errors import InvalidRequest
+
 BEGINNINGS = "<[>"  # of every control token we know: <|im_start|> <s> <｜User｜> [INST] [gMASK] >>TITLE<<
 _PRIVATE = range(0xE000, 0xF8FF)
 
@@ -88,4 +90,4 @@ def free_characters(strings: Iterable[str], count: int) -> list[str]:
             free.append(chr(code))
             if len(free) == count:
                 return free
-    raise ValueError("the text uses every private-use character")  # 70,000 different ones in one request
+    raise InvalidRequest("The messages have every private-use character of Unicode. Leave one out.", param="messages")

@@ -1,11 +1,14 @@
 """Azure OpenAI: deployments in the path, `api-version`, an `api-key` or an Entra token.
 
-Source: Azure OpenAI's data-plane inference reference, api-version 2024-10-21.
+Source: Azure OpenAI's data-plane inference and authoring references, api-version 2024-10-21.
 """
 
-from urllib.parse import quote
+from collections.abc import Mapping
+from functools import cached_property
+from urllib.parse import quote, urlencode
 
 from homeport.backends.capabilities import Call, Header
+from homeport.backends.upstreams.fine_tuning import FineTuning
 from homeport.backends.upstreams.openai import OpenAIUpstream
 from homeport.settings import Upstream
 
@@ -22,6 +25,13 @@ class AzureUpstream(OpenAIUpstream):
 
     def _path(self, path: str, call: Call) -> str:
         return f"/openai/deployments/{quote(call.model, safe='')}{path}?api-version={quote(self._settings.api_version)}"
+
+    @cached_property
+    def fine_tuning(self) -> FineTuning:
+        return FineTuning(self.name, self._doors.clients[0], self._stored, models_go_with_jobs=True)
+
+    def _stored(self, path: str, query: Mapping[str, str]) -> str:
+        return f"/openai{path}?{urlencode({**query, 'api-version': self._settings.api_version})}"
 
     async def models(self) -> list[str]:
         """Azure's data plane lists no deployments."""

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from homeport.backends.capabilities import Header
-from homeport.backends.upstreams.connection import Connection, Deadlines, headers_of
+from homeport.backends.upstreams.connection import Connection, Deadlines, Pieces, headers_of
 from homeport.backends.upstreams.errors import Cut, TransferError
 from homeport.backends.upstreams.pool import Pool
 
@@ -158,36 +158,44 @@ class Client:
         method: str,
         path: str,
         headers: Sequence[Header] = (),
-        body: bytes = b"",
+        body: bytes | Pieces = b"",
         *,
         lines: bytes = b"",
         batch: bool = False,
+        once: bool = False,
     ) -> Response:
         """Send, and wait for the head of the answer. lines: more headers, as they stand on the wire, in which none but
         us has a say. batch: a line of a batch, which waits for a connection behind everybody else, and not in vain.
         Raises TransferError, ValueError for an unsafe header.
 
         A kept connection may have been closed by the upstream in the meantime; when it dies before a byte of the
-        answer, the request is sent once more over a new one.
+        answer, the request is sent once more over a new one. once: never, as it must not be done twice.
         """
         start = self._starts.get((method, path)) or self._start(method, path)
         more = _lines(headers) if headers else b""
-        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (start, lines, more, len(body))
+        length = len(body) if isinstance(body, bytes) else body.length
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (start, lines, more, length)
         pool = self._pool
         connection = await pool.take_for_batch() if batch else pool.kept() or await pool.take()
         try:
-            connection.send(head, body, self._deadlines)
+            if isinstance(body, bytes):
+                connection.send(head, body, self._deadlines)
+            else:
+                await connection.send_pieces(head, body, self._deadlines)
             await connection.head()
         except BaseException as error:
             pool.give_back(connection)
-            if not isinstance(error, Cut) or error.heard or connection.requests < 2:
+            if once or not isinstance(error, Cut) or error.heard or connection.requests < 2:
                 raise
         else:
             return Response(pool, connection, connection.status, connection.top)
         pool.close_idle()  # they are as old
         connection = await pool.take_for_batch() if batch else await pool.take()
         try:
-            connection.send(head, body, self._deadlines)
+            if isinstance(body, bytes):
+                connection.send(head, body, self._deadlines)
+            else:
+                await connection.send_pieces(head, body, self._deadlines)
             await connection.head()
         except BaseException:
             pool.give_back(connection)

@@ -4,9 +4,10 @@ This is the hot path of a relay: no task, one future a wait, and one timer that 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -32,6 +33,19 @@ class Deadlines:
     total: float = 900.0
 
 
+class Pieces(Protocol):
+    """A body that is too large to be held in memory. It may be sent more than once."""
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        ...
+
+    def read(self) -> AsyncGenerator[bytes, None]:
+        """From its beginning."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """Carries one request after another. The pool owns it while it is idle, a Response while it is busy.
 
@@ -54,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._latest = float("inf")
         self._patience = 0.0
         self._reading_paused = False
+        self._writing_paused = False
         self.busy = False
         self.alive = False
         self.requests = 0
@@ -71,13 +86,38 @@ class Connection(asyncio.Protocol):
         self._most = 0
         self._heard = False
         self._keep_alive = False
+        self._all_sent = True
 
     # For the client
 
     def send(self, head: bytes, body: bytes, deadlines: Deadlines) -> None:
         """Write a whole request."""
-        transport = self._transport
-        assert transport is not None
+        transport = self._begin(deadlines)
+        if len(body) < LARGEST_COPIED:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+
+    async def send_pieces(self, head: bytes, body: Pieces, deadlines: Deadlines) -> None:
+        """As `send`, as fast as the upstream reads: until all is written, or it has answered before that, or failed,
+        which head() tells. The first byte of the answer is waited for from the last piece on."""
+        transport = self._begin(deadlines)
+        self._all_sent = False
+        transport.write(head)
+        async with aclosing(body.read()) as pieces:
+            async for piece in pieces:
+                while self._writing_paused and not self._answers:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                if self._answers:
+                    return
+                transport.write(piece)
+                self._deadline = min(self._latest, self._loop.time() + deadlines.first_byte)
+        self._all_sent = True
+
+    def _begin(self, deadlines: Deadlines) -> asyncio.Transport:
+        """Another request."""
+        assert self._transport is not None
         self._reset()
         self.busy = True
         self.requests += 1
@@ -85,10 +125,12 @@ class Connection(asyncio.Protocol):
         self._patience = deadlines.idle
         self._latest = now + deadlines.total
         self._watch(now + min(deadlines.first_byte, deadlines.total), now)
-        if len(body) < LARGEST_COPIED:
-            transport.write(head + body)
-        else:
-            transport.writelines((head, body))
+        return self._transport
+
+    @property
+    def _answers(self) -> bool:
+        """Or has failed: nothing more is to be sent."""
+        return self._head_done or self.error is not None
 
     async def head(self) -> None:
         """Wait until status and headers are here. Raises TransferError."""
@@ -192,7 +234,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """The answer is whole, nothing of either side is still under way, and the upstream said that it stays."""
-        whole = self.alive and self.done and self._keep_alive and not self._reading_paused
+        whole = self.alive and self.done and self._keep_alive and self._all_sent and not self._reading_paused
         return whole and self._transport is not None and not self._transport.get_write_buffer_size()
 
     def _read_on(self) -> None:
@@ -263,6 +305,14 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._parser = None  # it knows this connection
         self._lost(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if not self._all_sent:
+            self._wake()
 
     def data_received(self, data: bytes) -> None:
         if not self.busy or self.done:

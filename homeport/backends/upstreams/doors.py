@@ -117,7 +117,7 @@ class Doors:
 
     def take(self, call: Call, tried: Sequence[Tried] = ()) -> Way | None:
         """The best way that is ready; None when none is. tried: not one of these."""
-        if call.batch and self._waiting:
+        if call.background and self._waiting:
             return None
         tokens, now, gone = _tokens(call), clock.monotonic(), [one.way for one in tried]
         spare = _spare(call)
@@ -132,7 +132,7 @@ class Doors:
     async def turn(self, call: Call) -> Way:
         """When none is ready: wait for the first that will be. Raises UpstreamFailed, UpstreamRefused at once when that
         is too long, or when too many wait."""
-        if call.batch:
+        if call.background:
             return await self._turn_of_batch(call)
         tokens, now = _tokens(call), clock.monotonic()
         latest = now + min(self._settings.wait_seconds, call.patience)
@@ -322,7 +322,7 @@ def _tokens(call: Call) -> int:
 
 def _spare(call: Call) -> float:
     """The share of a rate limit that is left to everybody else."""
-    return 1 / SPARE if call.batch else 0.0
+    return 1 / SPARE if call.background else 0.0
 
 
 def _over_first(tried: Sequence[Tried]) -> HomeportError:

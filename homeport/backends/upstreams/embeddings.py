@@ -61,7 +61,7 @@ def asking(call: Call, piece: Sequence[msgspec.Raw], number: int) -> Call:
     """The same request for some of its inputs. number: of the piece."""
     body = msgspec.json.encode({**call.fields, "input": list(piece)})
     part = Call(call.endpoint, call.request_id, call.name, body, headers=call.headers, model=call.model)
-    part.batch = call.batch
+    part.background = call.background
     part.idempotency_key = b"%b-%d" % (call.idempotency_key, number) if call.idempotency_key else b""
     part.patience = call.patience
     return part

@@ -3,7 +3,7 @@
 Source: the event stream of the HTML standard, 9.2; OpenAI's `CreateChatCompletionStreamResponse`.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ _NO_USAGE = (b',"usage":null', b', "usage": null')
 #: How an event ends that has none. Of a name that stands there twice the last one holds, so it has none.
 _NO_COUNTS = b',"usage":null}\n\n'
 _UNCOUNTED = len(_NO_COUNTS)
+
+T = TypeVar("T")
 
 
 class _Event(msgspec.Struct):
@@ -38,9 +40,11 @@ _KEPT = 4
 class Events:
     """Whole events go on, a torn one waits for its rest, `[DONE]` or an error ends the stream.
 
-    hide_usage: the client did not ask for the counts; they are read and not passed on.
+    largest: bytes of an event. hide_usage: the client did not ask for the counts; they are read and not passed on.
     over: nothing more is wanted of the stream. How it ended is told by end().
     """
+
+    largest = LARGEST_EVENT
 
     def __init__(self, upstream: str, *, hide_usage: bool) -> None:
         self._upstream = upstream
@@ -63,7 +67,7 @@ class Events:
             if b"[DONE]" in events:
                 events = self._until_done(events)
             if events[:1] in (b":", b"\n") or b"\n:" in events or b"\n\n\n" in events:
-                events = _cleaned(events)
+                events = self._cleaned(events)
             if b"data:" not in events:
                 return None
         if not events.isascii() and not is_text(events):
@@ -94,10 +98,28 @@ class Events:
         text."""
         if self._error is not None:
             raise self._error
-        if not self._done and not self._rest.startswith(_DONE) and not any(map(_finishes, self._last)):
+        if not self._done and not self._rest.startswith(_DONE) and not any(map(self._finishes, self._last)):
             raise failures.broken_off(self._upstream)
         if self._first:
             raise failures.malformed(self._upstream)
+
+    def _finishes(self, events: bytes) -> bool:
+        """The answer ends well with one of them."""
+        return any(
+            choice.finish_reason
+            for event, _ in each(events)
+            if (read := read_event(event, _event)) is not None
+            for choice in read.choices or ()
+        )
+
+    def _cleaned(self, events: bytes) -> bytes:
+        """Without comments and blank lines too many."""
+        kept = []
+        for event, _ in each(events):
+            lines = [line for line in event.split(b"\n") if line and not line.startswith(b":")]
+            if lines:
+                kept.append(b"\n".join(lines) + b"\n\n")
+        return b"".join(kept)
 
     def _without_returns(self, chunk: bytes) -> bytes:
         """Lines may end with CR LF or CR as well; a CR at the end of a chunk waits for its LF."""
@@ -114,7 +136,7 @@ class Events:
         self._rest += chunk
         end = self._rest.rfind(b"\n\n", searched) + 2
         if end == 1:
-            if len(self._rest) > LARGEST_EVENT:
+            if len(self._rest) > self.largest:
                 raise failures.malformed(self._upstream)
             return b""
         events = bytes(self._rest[:end])
@@ -122,14 +144,14 @@ class Events:
         return events
 
     def _until_done(self, events: bytes) -> bytes:
-        for event, place in _each(events):
+        for event, place in each(events):
             if any(line.startswith(_DONE) for line in event.split(b"\n")):
                 self._done = self.over = True
                 return events[:place]
         return events
 
     def _until_torn(self, events: bytes) -> bytes:
-        for event, place in _each(events):
+        for event, place in each(events):
             if not is_text(event):
                 self._error, self.over = failures.malformed(self._upstream), True
                 return events[:place]
@@ -137,8 +159,8 @@ class Events:
 
     def _until_error(self, events: bytes) -> bytes:
         """What came before an error is passed on; the error is told at the end."""
-        for event, place in _each(events):
-            read = _read(event) if b'"error"' in event else None
+        for event, place in each(events):
+            read = read_event(event, _event) if b'"error"' in event else None
             if read is not None and read.error is not None and not read.choices:
                 self._error, self.over = failures.in_stream(read.error), True
                 return events[:place]
@@ -151,8 +173,8 @@ class Events:
                 if b'"usage"' not in frame.data:
                     return
         kept: list[bytes] = []
-        for event, _ in _each(frame.data):
-            if b'"usage"' in event and (read := _read(event)) is not None and read.usage is not None:
+        for event, _ in each(frame.data):
+            if b'"usage"' in event and (read := read_event(event, _event)) is not None and read.usage is not None:
                 frame.usage = read.usage.counted()
                 if self._hide and not read.choices:
                     continue
@@ -160,13 +182,13 @@ class Events:
         frame.data = b"".join(kept)
 
     def _begin(self, events: bytes) -> _Event:
-        read = next(_read(event) for event, _ in _each(events) if b"data:" in event)
+        read = next(read_event(event, _event) for event, _ in each(events) if b"data:" in event)
         if read is None:
             raise failures.malformed(self._upstream)
         return read
 
 
-def _each(events: bytes) -> list[tuple[bytes, int]]:
+def each(events: bytes) -> list[tuple[bytes, int]]:
     """Every event with its blank line, and where it begins."""
     found: list[tuple[bytes, int]] = []
     place = 0
@@ -179,34 +201,15 @@ def _each(events: bytes) -> list[tuple[bytes, int]]:
     return found
 
 
-def _cleaned(events: bytes) -> bytes:
-    """Without comments and blank lines too many."""
-    kept = []
-    for event, _ in _each(events):
-        lines = [line for line in event.split(b"\n") if line and not line.startswith(b":")]
-        if lines:
-            kept.append(b"\n".join(lines) + b"\n\n")
-    return b"".join(kept)
-
-
-def _read(event: bytes) -> _Event | None:
+def read_event(event: bytes, decoder: "msgspec.json.Decoder[T]") -> T | None:
     """The JSON of an event's data; None when it is none."""
-    for data in (event[6:], _data(event)):  # one line, as everybody sends it, or several fields
+    for data in (event[6:], data_of(event)):  # one line, as everybody sends it, or several fields
         try:
-            return _event.decode(data)
+            return decoder.decode(data)
         except (msgspec.DecodeError, RecursionError):
             pass
     return None
 
 
-def _data(event: bytes) -> bytes:
+def data_of(event: bytes) -> bytes:
     return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
-
-
-def _finishes(events: bytes) -> bool:
-    return any(
-        choice.finish_reason
-        for event, _ in _each(events)
-        if (read := _read(event)) is not None
-        for choice in read.choices or ()
-    )

@@ -1,22 +1,26 @@
 """Anything that speaks OpenAI's API: OpenAI, vLLM, Ollama, another Homeport."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import copy
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Self
+from urllib.parse import urlencode
 
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Header
 from homeport.backends.embedded import Embedded
 from homeport.backends.lines import places_for_lines
-from homeport.backends.upstreams import embeddings, failures, relay
+from homeport.backends.upstreams import audio, embeddings, failures, moderations, pictures, relay, rerank
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
 from homeport.backends.upstreams.doors import Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
+from homeport.backends.upstreams.fine_tuning import FineTuning
+from homeport.backends.upstreams.forms import Form
 from homeport.backends.upstreams.images import Images
 from homeport.backends.upstreams.streamed import Streamed
 from homeport.errors import HomeportError
@@ -28,6 +32,9 @@ _LIMITS = b"emaining-"
 #: Pieces of one embeddings request that are asked for at the same time.
 _PIECES_AT_ONCE = 4
 
+#: Response, request, name of the upstream, what a failure is to the client. Raises HomeportError, TransferError.
+Read = Callable[[Response, Call, str, Callable[[TransferError], HomeportError]], Awaitable[Answer]]
+
 
 class _Listed(msgspec.Struct):
     id: str
@@ -38,7 +45,7 @@ class _List(msgspec.Struct):
 
 
 class OpenAIUpstream:
-    """Chat, Complete and Embed by asking another server. Raises ValueError for an address that cannot be used."""
+    """Every capability by asking another server. Raises ValueError for an address that cannot be used."""
 
     def __init__(self, name: str, settings: Upstream, images: Images | None = None) -> None:
         """images: fetches those that a request gives by URL; None: the upstream gets the URLs."""
@@ -105,6 +112,26 @@ class OpenAIUpstream:
             headers.append((b"openai-project", settings.project.encode()))
         return headers
 
+    @cached_property
+    def account(self) -> Self:
+        """The same upstream by its first door alone. What a fine-tuning job makes belongs to the account that asked for
+        it, so the other credentials of a pool would not find it."""
+        if len(self._doors.clients) == 1:
+            return self
+        other = copy.copy(self)
+        other._doors = Doors(self.name, self._doors.clients[:1], self._settings)
+        other._calm = other._doors.calm
+        return other
+
+    @cached_property
+    def fine_tuning(self) -> FineTuning:
+        """On the account that `account` answers with."""
+        return FineTuning(self.name, self._doors.clients[0], self._stored)
+
+    def _stored(self, path: str, query: Mapping[str, str]) -> str:
+        """The path of what is stored there."""
+        return f"{path}?{urlencode(query)}" if query else path
+
     async def start(self) -> None:
         """Nothing is asked of the network before somebody asks for an answer."""
 
@@ -127,6 +154,12 @@ class OpenAIUpstream:
     def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/completions", call)
 
+    def moderate(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/moderations", call, moderations.whole)
+
+    def rerank(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/rerank", call, rerank.whole)
+
     async def embed(self, call: Call) -> Answer:
         """A list that is longer than the upstream takes goes in pieces."""
         items = embeddings.inputs(call)
@@ -137,6 +170,24 @@ class OpenAIUpstream:
         if len(pieces) == 1:
             return await self._answer("/embeddings", call, partial(embeddings.whole, count=len(items)))
         return Answer(embeddings.joined(await self._piecemeal(call, pieces)))
+
+    def transcribe(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/audio/transcriptions", call, read=audio.heard)
+
+    def translate(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/audio/translations", call, read=audio.heard)
+
+    def speak(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/audio/speech", call, read=audio.spoken)
+
+    def draw(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/images/generations", call, read=pictures.drawn)
+
+    def edit_image(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/images/edits", call, read=pictures.drawn)
+
+    def vary_image(self, call: Call) -> Coroutine[Any, Any, Answer]:
+        return self._answer("/images/variations", call, read=pictures.drawn)
 
     async def _piecemeal(self, call: Call, pieces: Sequence[Sequence[msgspec.Raw]]) -> list[Embedded]:
         """The answer to each. What has been answered is remembered by the call, so that trying it again asks for the
@@ -192,26 +243,39 @@ class OpenAIUpstream:
             raise failures.malformed(self.name) from None
         return [one.id for one in listed.data]
 
-    async def _answer(self, path: str, call: Call, whole: Callable[[bytes, str], Frame] = relay.whole) -> Answer:
-        """whole: what reads a plain answer."""
+    async def _answer(
+        self,
+        path: str,
+        call: Call,
+        whole: Callable[[bytes, str], Frame] = relay.whole,
+        read: Read | None = None,
+    ) -> Answer:
+        """whole: what reads a plain answer; read: what reads any, where that is not JSON or chunks of a chat."""
         messages = await self._images.inlined(call) if self._images is not None else None
         doors = self._doors
         way = self._calm.get(call.model) or doors.take(call) or await doors.turn(call)
-        ask_usage = self._settings.usage_in_streams
-        body = relay.body_for(call, ask_usage=ask_usage, messages=messages)
+        ask_usage = self._settings.usage_in_streams and read is None
+        without = pictures.without(call)
+        form = Form(call, without) if call.attached else None
+        body = form or relay.body_for(call, ask_usage=ask_usage, messages=messages, without=without)
         if call.stream:
             call.forget_fields()
-        path, headers, lines = self._path(path, call), relay.passed_on(call), relay.lines(call)
+        path, headers = self._path(path, call), relay.passed_on(call)
+        lines = relay.lines(call, form.content_type) if form is not None else relay.lines(call)
         tried: list[Tried] = []
         while True:
             try:
-                response = await way.door.client.request("POST", path, headers, body, lines=lines, batch=call.batch)
+                response = await way.door.client.request(
+                    "POST", path, headers, body, lines=lines, batch=call.background
+                )
                 if response.mentions(_LIMITS):
                     doors.learn(way, response.headers)
                 try:
                     if response.status != 200:
                         raise await failures.refusal(response, self.name)
-                    if call.stream:
+                    if read is not None:
+                        answer = await read(response, call, self.name, self._failure)
+                    elif call.stream:
                         answer = await self._streamed(response, hide_usage=ask_usage and not call.include_usage)
                     else:
                         answer = Answer(whole(await response.read(relay.LARGEST_ANSWER), self.name))

@@ -1,6 +1,6 @@
 """What goes to an upstream, and whole answers back: untouched where nothing changes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -26,25 +26,25 @@ class Counts(msgspec.Struct):
 
     def counted(self) -> Usage:
         """A part is never more than its whole, and the parts of the prompt together neither."""
-        prompt, completion = _sane(self.prompt_tokens), _sane(self.completion_tokens)
+        prompt, completion = sane(self.prompt_tokens), sane(self.completion_tokens)
         read, written = self.prompt_tokens_details, self.completion_tokens_details
         cached = stored = heard = seen = spoken = 0
         if read is not None:
             if read.cached_tokens:
-                cached = min(_sane(read.cached_tokens), prompt)
+                cached = min(sane(read.cached_tokens), prompt)
             left = prompt - cached
             if read.cache_write_tokens:
-                left -= (stored := min(_sane(read.cache_write_tokens), left))
+                left -= (stored := min(sane(read.cache_write_tokens), left))
             if read.audio_tokens:
-                left -= (heard := min(_sane(read.audio_tokens), left))
+                left -= (heard := min(sane(read.audio_tokens), left))
             if read.image_tokens:
-                seen = min(_sane(read.image_tokens), left)
+                seen = min(sane(read.image_tokens), left)
         if written is not None and written.audio_tokens:
-            spoken = min(_sane(written.audio_tokens), completion)
+            spoken = min(sane(written.audio_tokens), completion)
         return Usage(prompt, completion, cached, stored, heard, seen, spoken)
 
 
-def _sane(count: int | None) -> int:
+def sane(count: int | None) -> int:
     """No upstream's nonsense gets into the records."""
     return count if count is not None and 0 < count < _MOST_TOKENS else min(max(count or 0, 0), _MOST_TOKENS)
 
@@ -65,15 +65,25 @@ class _Answer(msgspec.Struct):
 _answer = msgspec.json.Decoder(_Answer)
 
 
-def body_for(call: Call, *, ask_usage: bool, messages: msgspec.Raw | None = None, keep_name: bool = False) -> bytes:
+def body_for(
+    call: Call,
+    *,
+    ask_usage: bool,
+    messages: msgspec.Raw | None = None,
+    keep_name: bool = False,
+    without: Collection[str] = (),
+) -> bytes:
     """The request's own bytes, unless the model has another name upstream (and its own is not to be kept), a stream
-    must be asked for its usage, or other messages take the place of its own."""
+    must be asked for its usage, other messages take the place of its own, or it goes without some of its fields."""
     changes: dict[str, msgspec.Raw] = {} if messages is None else {"messages": messages}
     if call.model != call.name and not keep_name:
         changes["model"] = msgspec.Raw(msgspec.json.encode(call.model))
     if ask_usage and call.stream and not call.include_usage:
         options = msgspec.json.decode(call.fields.get("stream_options", b"null")) or {}
         changes["stream_options"] = msgspec.Raw(msgspec.json.encode({**options, "include_usage": True}))
+    if without:
+        kept = {**call.fields, **changes}
+        return msgspec.json.encode({name: value for name, value in kept.items() if name not in without})
     return msgspec.json.encode({**call.fields, **changes}) if changes else call.body
 
 
@@ -105,8 +115,8 @@ def passed_on(call: Call) -> Sequence[Header]:
     return (*call.headers, *call.trace) if call.trace else call.headers
 
 
-def lines(call: Call) -> bytes:
+def lines(call: Call, content_type: bytes = b"application/json") -> bytes:
     """Those that are ours, with the id for finding the request in the upstream's log, and what it is known by when it
     is sent again."""
-    ours = b"content-type: application/json\r\nx-client-request-id: %b\r\n" % call.request_id.encode()
+    ours = b"content-type: %b\r\nx-client-request-id: %b\r\n" % (content_type, call.request_id.encode())
     return b"%bidempotency-key: %b\r\n" % (ours, call.idempotency_key) if call.idempotency_key else ours

@@ -62,6 +62,41 @@ class ProjectModelPermissionsDeleted(Struct):
     object: Literal["project.model_permissions.deleted"] = "project.model_permissions.deleted"
 
 
+class ModerationConfig(Request):
+    """As ModerationConfigParam of a chat's `moderation`; only `block` is done here."""
+
+    mode: Literal["block"]
+
+
+class ModerationPolicy(Request):
+    """As ModerationPolicyParam; null: not moderated."""
+
+    input: ModerationConfig | None = None
+    output: ModerationConfig | None = None
+
+
+class ProjectModeration(Struct):
+    """Of Homeport, in the words of ModerationParam. threshold: null: where the model flags."""
+
+    model: str
+    policy: ModerationPolicy
+    threshold: float | None
+    object: Literal["project.moderation"] = "project.moderation"
+
+
+class ProjectModerationUpdateRequest(Request):
+    policy: ModerationPolicy
+    model: ModelName | None = None
+    threshold: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class ProjectModerationDeleted(Struct):
+    """deleted: whether the project had a rule of its own."""
+
+    deleted: bool
+    object: Literal["project.moderation.deleted"] = "project.moderation.deleted"
+
+
 def refuse_elsewhere(**values: str | None) -> None:
     """What places data elsewhere: it all stays where Homeport runs. Raises UnsupportedParameter."""
     for name, value in values.items():

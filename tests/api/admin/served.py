@@ -22,10 +22,12 @@ from homeport.api.admin.table import Operation
 from homeport.api.middleware import Envelope
 from homeport.api.openai import bearer_of
 from homeport.control import bootstrap
+from homeport.control import fine_tuning_states as states
 from homeport.control.changes import Actor, Changes
 from homeport.errors import InvalidKey
 from homeport.store.database import Database
-from homeport.store.tables import audit_logs, metadata
+from homeport.store.queue import Queue
+from homeport.store.tables import audit_logs, fine_tuning_jobs, metadata
 from homeport.wire.admin.spend import Interval
 from tests import openapi
 from tests.control import databases
@@ -134,6 +136,23 @@ class Served:
         assert status == 200, answer
         found: dict[str, Any] = answer
         return found
+
+    def make_model(self, project: str) -> str:
+        """The name of a fine-tuned one."""
+        queue = Queue(self.changes.database)
+
+        async def work() -> str:
+            row = {"project_id": project, "key_id": "", "model": "house", "base": "house", "method": "supervised"}
+            values = {**row, "hyperparameters": {}, "seed": 1, "training_file": "file-1"}
+            async with self.changes.database.write() as connection:
+                job_id = await states.create(connection, queue, values)
+                query = sa.select(fine_tuning_jobs).where(fine_tuning_jobs.c.id == job_id)
+                job = (await connection.execute(query)).mappings().one()
+                name = f"ft:house:homeport::{job_id[-8:]}"
+                await states.made(connection, job, name, digest=None, step=None)
+            return name
+
+        return self.run(work())
 
     def make_user(self, email: str, *, name: str | None = None, role: str = "owner") -> dict[str, Any]:
         """In the organization, and in no project."""

@@ -21,6 +21,8 @@ LEFT_OUT = re.compile(
 )
 #: Somebody else's part of it.
 ELSEWHERE = re.compile(r"/organization/(usage/.*|costs)")
+#: Its operations that ask for an admin key.
+CHECKPOINTS = "/fine_tuning/checkpoints/"
 #: In the SDK, not yet in the description.
 OF_THE_SDK = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 #: Members beside those of the description: the SDK's, and two limits of our own.
@@ -86,6 +88,15 @@ BODIES: dict[str, tuple[dict[str, Any], list[Wrong]]] = {
     ),
     "ProjectUpdateRequest": ({"name": "a"}, [*NAMES, ({"external_key_id": "k"}, "external_key_id", None)]),
     "ProjectTierRequest": ({"tier": "1"}, [({"tier": "gold"}, "tier", "invalid_value"), ({"tier": 1}, "tier", None)]),
+    "ProjectModerationUpdateRequest": (
+        {"policy": {}},
+        [
+            ({"policy": {"input": {"mode": "score"}}}, "policy.input.mode", "invalid_value"),
+            ({"policy": {"else": None}}, "policy.else", None),
+            ({"threshold": 0}, "threshold", "decimal_below_min_value"),
+            ({"model": ""}, "model", None),
+        ],
+    ),
     "ProjectModelPermissionsUpdateRequest": (
         {"mode": "allow_list", "model_ids": []},
         [
@@ -179,6 +190,15 @@ BODIES: dict[str, tuple[dict[str, Any], list[Wrong]]] = {
         ],
     ),
     "AnySpendLimitRequest": (MONEY, AMOUNTS),
+    "CreateCheckpointPermissionRequest": (
+        {"project_ids": ["proj_nobody"]},
+        [
+            ({"project_ids": []}, "project_ids", "empty_array"),
+            ({"project_ids": ["proj nobody"]}, "project_ids[0]", "invalid_value"),
+            ({"project_ids": "proj_nobody"}, "project_ids", "invalid_type"),
+            ({"project_ids": ["p"] * 101}, "project_ids", "array_above_max_length"),
+        ],
+    ),
     "SpendAlertRequest": (
         ALERT,
         [
@@ -203,7 +223,8 @@ def label(operation: Operation) -> str:
 def described() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """What of the description is ours to answer: method, path, operation."""
     for path, operations in openapi.description()["paths"].items():
-        if path.startswith("/organization/") and not LEFT_OUT.fullmatch(path) and not ELSEWHERE.fullmatch(path):
+        elsewhere = LEFT_OUT.fullmatch(path) or ELSEWHERE.fullmatch(path)
+        if path.startswith(("/organization/", CHECKPOINTS)) and not elsewhere:
             for method, operation in operations.items():
                 if method in ("get", "post", "put", "patch", "delete"):
                     yield method.upper(), path, operation
@@ -223,7 +244,7 @@ def schema_of(operation: dict[str, Any]) -> dict[str, Any]:
 def test_every_operation_is_there_as_described(served: Served) -> None:
     ours = {(one.method, re.sub(r":path}", "}", one.path)): one for one in served.operations}
     wanted = {(method, path): operation for method, path, operation in described()}
-    paths = {(method, path.removeprefix("/v1")) for method, path in ours if path.startswith(ORGANIZATION)}
+    paths = {(method, path.removeprefix("/v1")) for method, path in ours if not path.startswith(HOMEPORT)}
     assert paths == {*wanted, *OF_THE_SDK}
     for (method, path), operation in wanted.items():
         own = ours[method, f"/v1{path}"]
@@ -284,6 +305,9 @@ def world(served: Served, project: str) -> dict[str, str]:
     key = served.make("POST", f"{HOMEPORT}/projects/{project}/api_keys", {"name": "app"})["id"]
     served.make("POST", f"{HOMEPORT}/projects/{project}/api_keys/{key}/spend_limit", MONEY)
     served.make("POST", f"{path}/rate_limits/rl-gpt-4", {"max_requests_per_1_minute": 5})
+    model = served.make_model(served.default_project)
+    sharing = f"/v1{CHECKPOINTS}{model}/permissions"
+    (permission,) = served.make("POST", sharing, {"project_ids": [project]})["data"]
     return {
         "project_id": project,
         "key_id": served.make("POST", f"{ORGANIZATION}/admin_api_keys", {"name": "CI"})["id"],
@@ -293,6 +317,8 @@ def world(served: Served, project: str) -> dict[str, str]:
         "invite_id": invite["id"],
         "rate_limit_id": "rl-gpt-4",
         "alert_id": served.make("POST", f"{path}/spend_alerts", ALERT)["id"],
+        "fine_tuned_model_checkpoint": model,
+        "permission_id": permission["id"],
         "organizations_alert_id": served.make("POST", f"{ORGANIZATION}/spend_alerts", ALERT)["id"],
     }
 

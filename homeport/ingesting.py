@@ -1,0 +1,40 @@
+"""The part of the composition root for vector stores: who owns them, and how files get into them."""
+
+from collections.abc import Sequence
+
+from homeport.api.resources import Operation
+from homeport.api.vector_stores import VectorStores as VectorStoresOperations
+from homeport.batching import Gateway
+from homeport.control.vector_store_batches import VectorStoreBatches
+from homeport.control.vector_store_files import VectorStoreFiles
+from homeport.control.vector_stores import VectorStores
+from homeport.documents.reader import Reader
+from homeport.jobs.embedding import Embedder
+from homeport.jobs.ingestion import Ingestion, Sweep
+from homeport.jobs.worker import Handler
+from homeport.settings import Settings
+from homeport.store.blobs import Blobs
+from homeport.store.queue import Queue
+
+
+class Ingesting:
+    def __init__(self, settings: Settings, queue: Queue, blobs: Blobs, gateway: Gateway) -> None:
+        """gateway: what makes vectors."""
+        self._queue = queue
+        self._blobs = blobs
+        documents = settings.documents
+        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
+        self._embedder = Embedder(gateway.line, gateway.callers(queue.database))
+        self.stores = VectorStores(queue.database, queue, model=settings.vector_stores.embedding_model)
+
+    def operations(self) -> Sequence[Operation]:
+        files = VectorStoreFiles(self._queue.database, self._queue)
+        batches = VectorStoreBatches(self._queue.database, self._queue)
+        return VectorStoresOperations(self.stores, files, batches).operations()
+
+    def handlers(self) -> Sequence[Handler]:
+        return [Ingestion(self._queue, self._blobs, self._reader, self._embedder), Sweep(self._queue)]
+
+    async def close(self) -> None:
+        """Once nobody works any more."""
+        await self._reader.close()

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from homeport import batching, clock, ingesting
+from homeport import assisting, batching, clock, ingesting
 from homeport.api.batches import Batches as BatchesOperations
 from homeport.api.files import Files as FilesOperations
 from homeport.api.multipart import Form
@@ -86,6 +86,15 @@ class Durable:
         self._ingesting = ingesting.Ingesting(settings, self.queue, self.blobs, gateway)
         self._searching = Searching(settings, database, self._ingesting.stores, gateway)
         self._tuning = Tuning(settings, self.queue, self.blobs, gateway)
+        self._assisting = assisting.Assisting(
+            settings,
+            self.queue,
+            self.blobs,
+            gateway,
+            files=self.files,
+            stores=self._ingesting.stores,
+            search=self._searching.rules,
+        )
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
@@ -95,12 +104,14 @@ class Durable:
             Chore(self.queue, "vector_stores.expire", EXPIRY_SECONDS, self._ingesting.stores.expire),
             Chore(self.queue, "vector_stores.usage", USAGE_SECONDS, VectorStoreUsage(database).look),
             Chore(self.queue, "blobs.sweep", SWEEP_SECONDS, self.blobs.sweep),
+            *self._assisting.chores(),
         ]
         handlers: Sequence[Handler] = [
             *self._chores,
             *batching.handlers(settings, self.queue, self.blobs, self.batches, gateway, self.references),
             *self._ingesting.handlers(),
             *self._tuning.handlers(),
+            *self._assisting.handlers(),
         ]
         check_lanes(jobs.lanes, handlers)
         self.lanes = sorted(set(jobs.lanes or (one.lane for one in handlers)))
@@ -131,6 +142,7 @@ class Durable:
             *self._ingesting.operations(),
             *self._searching.operations(),
             *self._tuning.operations(),
+            *self._assisting.operations(),
         ]
 
     async def open(self) -> None:
@@ -143,6 +155,7 @@ class Durable:
         await self.blobs.start()
         await self._searching.open()
         await self._tuning.open()
+        await self._assisting.open()
 
     async def watch(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -162,6 +175,7 @@ class Durable:
         if self._drained_by is None:
             self._drained_by = clock.monotonic() + self._patience
         self._tuning.drain()
+        self._assisting.drain()
         if self._worker is not None:
             self._worker.drain()
 
@@ -177,4 +191,5 @@ class Durable:
     async def close(self) -> None:
         await self._ingesting.close()
         await self._tuning.close()
+        await self._assisting.close()
         await self.blobs.close()

@@ -177,6 +177,58 @@ def checkpoint_permission() -> str:
     return "cp_" + random_text(24)
 
 
+def assistant() -> str:
+    return "asst_" + random_text(24)
+
+
+def thread() -> str:
+    return "thread_" + random_text(24)
+
+
+def message() -> str:
+    return "msg_" + random_text(24)
+
+
+def run() -> str:
+    return "run_" + random_text(24)
+
+
+def run_step() -> str:
+    return "step_" + random_text(24)
+
+
+def response() -> str:
+    return "resp_" + random_text(48)
+
+
+def conversation() -> str:
+    return "conv_" + random_text(48)
+
+
+#: Items of responses and conversations, by their type.
+_ITEMS = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "file_search_call": "fs_",
+    "code_interpreter_call": "ci_",
+}
+
+
+def item(kind: str) -> str:
+    """kind: the item's `type`."""
+    return _ITEMS.get(kind, "item_") + random_text(48)
+
+
+def container() -> str:
+    return "cntr_" + random_text(48)
+
+
+def container_file() -> str:
+    return "cfile_" + random_text(24)
+
+
 def moderation() -> str:
     return "modr-" + random_text(24)
 

@@ -505,6 +505,38 @@ class FineTuning(_Section, frozen=True):
     ] = 32
 
 
+class Assistants(_Section, frozen=True):
+    """Runs of assistants, and responses: docs/assistants.md, docs/responses.md."""
+
+    run_seconds: Annotated[Positive, _doc("From the beginning of a run until it expires.")] = 600
+    at_once: Annotated[Positive, _doc("Runs and background responses that a process works on at once.")] = 200
+    poll_after_ms: Annotated[
+        Positive, _doc("What `openai-poll-after-ms` says: after so long whoever polls a run looks again.")
+    ] = 100
+    max_turns: Annotated[Positive, _doc("Calls of the model in one run, or one response; then it fails.")] = 64
+    events_hours: Annotated[Positive, _doc("So long a run that has ended can be watched from its beginning.")] = 24
+
+
+class CodeInterpreter(_Section, frozen=True):
+    """Where the tool `code_interpreter` runs code: docs/code-interpreter.md."""
+
+    enabled: Annotated[
+        bool, _doc("False: nobody may use it. Where this machine cannot wall code in, nobody can either way.")
+    ] = True
+    bubblewrap: Annotated[str, _doc("The program that builds the walls.")] = "bwrap"
+    python: Annotated[
+        str | None, _doc("The interpreter that runs the code, with its packages. By default Homeport's own.")
+    ] = None
+    memory_mb: Annotated[Positive, _doc("Of all processes of a cell together.")] = 1024
+    disk_mb: Annotated[Positive, _doc("Of the files of a cell.")] = 512
+    seconds: Annotated[Positive, _doc("For one execution.")] = 60
+    processes: Annotated[Positive, _doc("Of a cell, threads counted.")] = 64
+    cells: Annotated[
+        Positive, _doc("Cells at once, in each process; who wants one more waits for the longest idle.")
+    ] = 8
+    idle_minutes: Annotated[Positive, _doc("A cell that was not used for so long ends; its files stay.")] = 20
+
+
 class Price(_Section, frozen=True):
     """What a model costs in US dollars: `[prices.NAME]`. Goes before every list."""
 
@@ -596,6 +628,8 @@ class Settings(_Section, frozen=True):
     audio: Audio = Audio()
     images: Images = Images()
     fine_tuning: FineTuning = FineTuning()
+    assistants: Assistants = Assistants()
+    code_interpreter: CodeInterpreter = CodeInterpreter()
     moderation: Moderation = Moderation()
     alerts: Alerts = Alerts()
     cache: Cache = Cache()

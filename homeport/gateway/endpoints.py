@@ -394,5 +394,6 @@ SCOPES = frozenset(
     {"all", "model.read", "files.read", "files.write", "batch.read", "batch.write"}
     | {"vector_stores.read", "vector_stores.write"}
     | {"fine_tuning.jobs.read", "fine_tuning.jobs.write", "delete"}
+    | {"assistants.read", "assistants.write", "threads.read", "threads.write", "responses.read", "responses.write"}
     | {endpoint.scope for endpoint in ENDPOINTS}
 )

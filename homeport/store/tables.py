@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -635,5 +636,242 @@ checkpoint_permissions = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("checkpoint", "project_id"),
     Index("ix_checkpoint_permissions_project_id", "project_id"),
+    sqlite_autoincrement=True,
+)
+
+assistants = Table(
+    "assistants",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    Column("instructions", Text),
+    #: As the description has them, checked.
+    Column("tools", JSON, nullable=False),
+    Column("tool_resources", JSON(none_as_null=True)),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("temperature", Double),
+    Column("top_p", Double),
+    #: `"auto"`, or an object; null: nobody said.
+    Column("response_format", JSON(none_as_null=True)),
+    Column("reasoning_effort", Text),
+    Index("ix_assistants_project_id", "project_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: Threads (`thread_...`), and conversations (`conv_...`): what was said, in one order, is in `items`.
+threads = Table(
+    "threads",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("tool_resources", JSON(none_as_null=True)),
+    Index("ix_threads_project_id", "project_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: States of a run that nobody else may begin one beside, nor say anything: docs/assistants.md.
+_ACTIVE = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
+
+#: States: docs/assistants.md.
+runs = Table(
+    "runs",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: On whose account it runs.
+    Column("key_id", Text, nullable=False),
+    Column("thread_seq", Sequence, ForeignKey("threads.seq", ondelete="CASCADE"), nullable=False),
+    #: It may be gone, or another by now: what holds is in this row.
+    Column("assistant_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("tools", JSON, nullable=False),
+    #: Of the assistant; the thread's are looked at as they are.
+    Column("tool_resources", JSON(none_as_null=True)),
+    Column("tool_choice", JSON(none_as_null=True)),
+    Column("parallel_tool_calls", Boolean, nullable=False),
+    Column("response_format", JSON(none_as_null=True)),
+    Column("reasoning_effort", Text),
+    Column("temperature", Double),
+    Column("top_p", Double),
+    Column("max_prompt_tokens", BigInteger),
+    Column("max_completion_tokens", BigInteger),
+    #: `{"type", "last_messages"}`.
+    Column("truncation_strategy", JSON(none_as_null=True)),
+    Column("metadata", JSON(none_as_null=True)),
+    #: `{"code", "message"}`; and why it is incomplete.
+    Column("last_error", JSON(none_as_null=True)),
+    Column("incomplete_reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("cancelled_at", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("completed_at", BigInteger),
+    #: What all calls of the model took, as far as they have ended.
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    #: How many events it has told: the number of the next.
+    Column("events", Integer, nullable=False),
+    Index("ix_runs_thread_seq", "thread_seq", "seq"),
+    Index("ix_runs_project_id", "project_id"),
+    Index("ix_runs_expires_at", "expires_at", sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+    #: The lock of a thread: whoever comes second is told by the database.
+    Index("uq_runs_active", "thread_seq", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+    sqlite_autoincrement=True,
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_seq", Sequence, ForeignKey("runs.seq", ondelete="CASCADE"), nullable=False),
+    #: `message_creation` or `tool_calls`.
+    Column("type", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    #: The message that it makes.
+    Column("message_id", Text),
+    #: The calls that it makes, in their order (loop/turns.py): what the model asked for, and what came of it.
+    Column("calls", JSON(none_as_null=True)),
+    Column("last_error", JSON(none_as_null=True)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    #: Of the call of the model that made it; null until that has ended.
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Index("ix_run_steps_run_seq", "run_seq", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: States: docs/responses.md.
+responses = Table(
+    "responses",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: On whose account it runs.
+    Column("key_id", Text, nullable=False),
+    Column("conversation_seq", Sequence, ForeignKey("threads.seq", ondelete="SET NULL")),
+    #: The response that it goes on from: `resp_...`. It may be gone.
+    Column("previous_id", Text),
+    Column("status", Text, nullable=False),
+    Column("background", Boolean, nullable=False),
+    Column("model", Text, nullable=False),
+    #: What was asked for, without `input`, as answers say it again.
+    Column("request", JSON, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("incomplete_reason", Text),
+    Column("usage", JSON(none_as_null=True)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("completed_at", BigInteger),
+    #: How many events it has told: the number of the next.
+    Column("events", Integer, nullable=False),
+    Index("ix_responses_project_id", "project_id", "seq"),
+    Index("ix_responses_conversation_seq", "conversation_seq"),
+    Index("ix_responses_previous_id", "previous_id"),
+    sqlite_autoincrement=True,
+)
+
+#: What was said, called and found: messages of threads, items of conversations, input and output of responses.
+items = Table(
+    "items",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: The thread or conversation that it is in; and the response that it came with, or came of.
+    Column("thread_seq", Sequence, ForeignKey("threads.seq", ondelete="CASCADE")),
+    Column("response_seq", Sequence, ForeignKey("responses.seq", ondelete="SET NULL")),
+    #: Of a response's: whether it came of it; else it came with it.
+    Column("output", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: As items of responses have it: `message`, `function_call`, `file_search_call`, ...
+    Column("type", Text, nullable=False),
+    Column("role", Text),
+    Column("status", Text),
+    #: Of a message of a thread its parts as threads have them, of other items as responses do.
+    Column("content", JSON(none_as_null=True)),
+    #: What an item of another type has beside these columns.
+    Column("data", JSON(none_as_null=True)),
+    #: Of messages of threads alone.
+    Column("assistant_id", Text),
+    Column("run_id", Text),
+    Column("attachments", JSON(none_as_null=True)),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("completed_at", BigInteger),
+    Column("incomplete_at", BigInteger),
+    Column("incomplete_reason", Text),
+    Index("ix_items_thread_seq", "thread_seq", "seq"),
+    Index("ix_items_response_seq", "response_seq", "seq"),
+    Index("ix_items_project_id", "project_id"),
+    Index("ix_items_run_id", "run_id"),
+    sqlite_autoincrement=True,
+)
+
+
+def _events(name: str, of: str) -> Table:
+    """What a run, or a response, has told of itself, numbered from 0: for whoever watches it (store/events.py)."""
+    return Table(
+        f"{name}_events",
+        metadata,
+        Column(f"{name}_seq", Sequence, ForeignKey(f"{of}.seq", ondelete="CASCADE"), primary_key=True),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("event", Text, nullable=False),
+        #: JSON, as it is sent.
+        Column("data", LargeBinary, nullable=False),
+    )
+
+
+run_events = _events("run", "runs")
+response_events = _events("response", "responses")
+
+#: Where code of a thread, or of responses, runs (`cntr_...`): its files stay while its process may end.
+containers = Table(
+    "containers",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    #: Of a thread's.
+    Column("thread_seq", Sequence, ForeignKey("threads.seq", ondelete="CASCADE"), unique=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_active_at", BigInteger, nullable=False),
+    #: After it was last active it lives so long.
+    Column("expires_after_minutes", Integer, nullable=False),
+    Index("ix_containers_project_id", "project_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+container_files = Table(
+    "container_files",
+    metadata,
+    _seq(),
+    #: `cfile_...`.
+    Column("id", Text, nullable=False, unique=True),
+    Column("container_seq", Sequence, ForeignKey("containers.seq", ondelete="CASCADE"), nullable=False),
+    #: Below `/mnt/data`.
+    Column("path", Text, nullable=False),
+    #: The project's file that it is, where it is one.
+    Column("file_id", Text),
+    Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    #: `user`: somebody put it there. `assistant`: code made it.
+    Column("source", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("container_seq", "path"),
+    Index("ix_container_files_digest", "digest"),
     sqlite_autoincrement=True,
 )

@@ -21,8 +21,8 @@ class Limits(NamedTuple):
 
 class Executed(NamedTuple):
     """logs: stdout and stderr in their order, and the value of the last expression, as a notebook shows them. failed:
-    why it has not run to its end (`timeout`, `memory`, `disk`, `died`, or an exception's last line); empty where it has.
-    cut: whether logs were. restarted: its variables of before are lost."""
+    why it has not run to its end (`timeout`, `memory`, `disk`, `died`, or an exception's last line); empty where it
+    has. cut: whether logs were. restarted: its variables of before are lost."""
 
     logs: str
     failed: str = ""

@@ -4,8 +4,7 @@ A thread's row stands before all that is in it: who says something, or begins a 
 one of them finds is still so when it is done.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,7 +18,7 @@ PREFIX = "thread_"
 #: Of a run that holds its thread: nobody says anything, and no other begins (tables.py, `uq_runs_active`).
 ACTIVE: Final = ("queued", "in_progress", "requires_action", "cancelling")
 
-ThreadRow = Mapping[str, Any]
+ThreadRow = sa.RowMapping
 
 
 async def find(connection: AsyncConnection, owner: Owner, thread_id: str, *, lock: bool = False) -> ThreadRow:

@@ -1,17 +1,16 @@
 """The states of a run: these functions alone change them, each in its caller's transaction.
 
-                     a worker                    all calls are made, or none
-              +---->  has it    --> in_progress ----------------------------> completed, incomplete, failed
-              |                      |   |   |                                          ^
-            queued <--+     function |   |   | cancel                                   |
-             |  |     | outputs      v   |   v           its worker                     |
-      cancel |  |     +---- requires_|   | cancelling --- sees it ---> cancelled        |
-             |  |           action   |   |        |                        ^  ^         |
-             |  |             |      |   |        +--- it was done already -+--+--------+
-             |  |             +------+---+--- cancel ----------------------+  |
-             +--+----------------------------- cancel ------------------------+
-                |
-                +--- expires_at has come, as of every active state ---> expired
+            a worker has it
+    queued -----------------> in_progress -----------------> completed, incomplete, failed
+      ^                         |     |                                 ^
+      |                         |     | cancel                          | that came too late
+      | all outputs             |     +-------------> cancelling -------+
+      | are there               v                         |
+      +------------- requires_action                      +------------> cancelled: its worker has seen it
+                functions are called
+
+    queued, requires_action --- cancel ---> cancelled, at once: nobody works on it
+    active, whichever it is --- expires_at has come ---> expired
 
 A run that is active has its thread to itself (`uq_runs_active`). Its job (lane `runs`, kind `run`, subject: its id) is
 there while it is queued, in progress or cancelling; the one that is claimed alone may say what has become of it.
@@ -29,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import run_steps
+from homeport.control import messages, run_steps
 from homeport.control.run_steps import Step
 from homeport.store.calls import Calling
 from homeport.store.queue import Queue
@@ -57,6 +56,8 @@ _WORKED = ("in_progress", "cancelling")
 #: A worker should have ended it by then, seconds after it has expired; from then on anybody may.
 OVERDUE_SECONDS = 60
 
+Event = tuple[str, bytes]
+
 #: Of `runs`, with `thread_id`.
 Run = Mapping[Any, Any]
 Message = Mapping[Any, Any]
@@ -83,11 +84,21 @@ class Begun(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """steps, messages: that ended with it."""
+    """steps, messages: that ended with it, otherwise than they should have."""
 
     run: Run
     steps: Sequence[Step] = ()
     messages: Sequence[Message] = ()
+
+    def events(self) -> list[Event]:
+        """In their order: what is told of it (store/events.py), by whoever works on it, or nobody does."""
+        run, thread_id = self.run, self.run["thread_id"]
+        encode = msgspec.json.encode
+        return [
+            *[("thread.message.incomplete", encode(messages.as_object(one, thread_id))) for one in self.messages],
+            *[(f"thread.run.step.{one['status']}", encode(run_steps.as_object(one, run))) for one in self.steps],
+            event(run),
+        ]
 
 
 def query() -> "sa.Select[Any]":
@@ -285,7 +296,8 @@ async def _go(
 
 
 async def _one(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> Run | None:
-    return (await connection.execute(query().where(*which))).mappings().one_or_none()
+    found: Run | None = (await connection.execute(query().where(*which))).mappings().one_or_none()
+    return found
 
 
 def as_object(run: Run, pending: Sequence[Calling] = ()) -> RunObject:
@@ -307,3 +319,8 @@ def as_object(run: Run, pending: Sequence[Calling] = ()) -> RunObject:
         tool_choice=run["tool_choice"] or "auto",
         response_format=run["response_format"] or "auto",
     )
+
+
+def event(run: Run, pending: Sequence[Calling] = ()) -> Event:
+    """That it has come to the state that it is in."""
+    return f"thread.run.{run['status']}", msgspec.json.encode(as_object(run, pending))

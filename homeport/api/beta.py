@@ -24,7 +24,7 @@ def check(given: Iterable[str], wanted: str) -> None:
             code="invalid_beta",
         )
     raise InvalidRequest(
-        "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting the header "
-        f"'OpenAI-Beta: {wanted}'.",
+        "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting the "
+        f"header 'OpenAI-Beta: {wanted}'.",
         code="invalid_beta",
     )

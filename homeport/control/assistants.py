@@ -1,7 +1,7 @@
 """Assistants as their owners see them: a model, what it is told, and its tools."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -41,19 +41,10 @@ class Models(Protocol):
 
 
 class Assistants:
-    def __init__(
-        self,
-        database: Database,
-        models: Models,
-        resources: ToolResources,
-        *,
-        check_hosted: Callable[[Sequence[str]], None],
-    ) -> None:
-        """check_hosted: whether tools of these types can be used here; raises InvalidRequest."""
+    def __init__(self, database: Database, models: Models, resources: ToolResources) -> None:
         self._database = database
         self._models = models
         self._resources = resources
-        self._check_hosted = check_hosted
 
     async def create(self, owner: Owner, asked: CreateAssistantRequest) -> Assistant:
         """Raises InvalidRequest, NotFound, and what `Models` do."""
@@ -75,10 +66,8 @@ class Assistants:
         return shown
 
     async def check(self, asked: Sequence[Tool] | None, form: ResponseFormat | None) -> None:
-        """Whether there are such tools here, and whether every schema is one. Raises InvalidRequest."""
-        shown = shown_tools(asked or ())
-        self._check_hosted([tool["type"] for tool in shown])
-        await asyncio.to_thread(_check_schemas, shown, shown_format(form))
+        """Whether every schema is one. Raises InvalidRequest."""
+        await asyncio.to_thread(_check_schemas, shown_tools(asked or ()), shown_format(form))
 
     async def list(self, owner: Owner, window: Window) -> Page[Assistant]:
         """Raises InvalidRequest: no such place in the list."""
@@ -111,7 +100,7 @@ class Assistants:
         this = assistants.c.id == assistant_id, assistants.c.project_id == owner.project
         async with self._database.write() as connection:
             row = await find(connection, owner, assistant_id, lock=True)
-            if "tool_resources" in said:
+            if asked.tool_resources is not UNSET:
                 before = row["tool_resources"]
                 said["tool_resources"] = await self._resources.changed(connection, owner, before, asked.tool_resources)
             if said:
@@ -128,9 +117,7 @@ class Assistants:
         return Deleted("assistant.deleted", assistant_id)
 
 
-async def find(
-    connection: AsyncConnection, owner: Owner, assistant_id: str, *, lock: bool = False
-) -> Mapping[str, Any]:
+async def find(connection: AsyncConnection, owner: Owner, assistant_id: str, *, lock: bool = False) -> sa.RowMapping:
     """lock: nobody else changes it until the transaction ends. Raises NotFound."""
     query = sa.select(assistants).where(assistants.c.id == assistant_id, assistants.c.project_id == owner.project)
     if lock:
@@ -138,10 +125,10 @@ async def find(
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
         raise _no_such(assistant_id)
-    return dict(found)
+    return found
 
 
-def as_object(row: Mapping[str, Any]) -> Assistant:
+def as_object(row: sa.RowMapping) -> Assistant:
     resources = dict(row["tool_resources"] or {})
     for tool in row["tools"]:
         if tool["type"] in _LISTS:

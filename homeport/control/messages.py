@@ -13,7 +13,7 @@ from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import pages, threads, tool_resources
+from homeport.control import pages, run_states, threads, tool_resources
 from homeport.control.owners import Owner
 from homeport.control.pages import Window
 from homeport.control.threads import ThreadRow
@@ -35,7 +35,7 @@ from homeport.wire.threads import (
 #: Of files that a message shows: the first is the one for them.
 IMAGE_PURPOSES = ("vision", "assistants", "assistants_output", "user_data")
 
-MessageRow = Mapping[str, Any]
+MessageRow = Mapping[Any, Any]
 
 
 class Messages:
@@ -47,9 +47,9 @@ class Messages:
         """Raises NotFound; InvalidRequest: a run has the thread."""
         async with self._database.write() as connection:
             thread = await threads.find(connection, owner, thread_id, lock=True)
-            run_id = await threads.active_run(connection, thread)
-            if run_id is not None:
-                raise InvalidRequest(f"Can't add messages to {thread_id} while a run {run_id} is active.")
+            run = await run_states.active(connection, thread["seq"])
+            if run is not None:
+                raise InvalidRequest(f"Can't add messages to {thread_id} while a run {run['id']} is active.")
             (row,) = await self.add(connection, owner, thread, [asked])
         self._resources.told()
         return as_object(row, thread_id)

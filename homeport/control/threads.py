@@ -4,18 +4,19 @@ A thread's row stands before all that is in it: who says something, or begins a 
 one of them finds is still so when it is done.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from msgspec import UNSET, structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
+from homeport.control import run_states
 from homeport.control.owners import Owner
 from homeport.control.tool_resources import THREAD_STORE_DAYS, ToolResources
 from homeport.errors import NotFound
 from homeport.store.queue import Queue
-from homeport.store.tables import runs, threads
+from homeport.store.tables import threads
 from homeport.wire.fields import Deleted
 from homeport.wire.threads import CreateThreadRequest, ModifyThreadRequest, Thread
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from homeport.control.messages import Messages
 
 PREFIX = "thread_"
-#: Of a run that holds its thread: nobody says anything, and no other begins (tables.py, `uq_runs_active`).
-ACTIVE: Final = ("queued", "in_progress", "requires_action", "cancelling")
 
 ThreadRow = sa.RowMapping
 
@@ -82,20 +81,14 @@ class Threads:
         return as_object(thread)
 
     async def delete(self, owner: Owner, thread_id: str) -> Deleted:
-        """What was said in it goes with it, and its runs; who works on one is told. Vector stores stay.
+        """What was said in it goes with it, and its runs; who works on one has lost it. Vector stores stay.
 
         Raises NotFound.
         """
         async with self._database.write() as connection:
-            thread = await find(connection, owner, thread_id)
-            # Who works on a run has that, then says something: in the same order nobody waits in a circle.
-            theirs = sa.select(runs.c.id, runs.c.status).where(runs.c.thread_seq == thread["seq"])
-            held = (await connection.execute(theirs.order_by(runs.c.seq).with_for_update())).all()
-            if not (await connection.execute(sa.delete(threads).where(threads.c.seq == thread["seq"]))).rowcount:
-                raise _no_such(thread_id)
-            for run in held:
-                if run.status in ACTIVE:
-                    await self._queue.cancel(connection, run.id)
+            thread = await find(connection, owner, thread_id, lock=True)
+            await run_states.abandon(connection, self._queue, thread["seq"])
+            await connection.execute(sa.delete(threads).where(threads.c.seq == thread["seq"]))
         return Deleted("thread.deleted", thread_id)
 
 
@@ -110,13 +103,6 @@ async def find(connection: AsyncConnection, owner: Owner, thread_id: str, *, loc
     if found is None:
         raise _no_such(thread_id)
     return found
-
-
-async def active_run(connection: AsyncConnection, thread: ThreadRow) -> str | None:
-    """The id of the run that holds a thread, which the caller has locked."""
-    query = sa.select(runs.c.id).where(runs.c.thread_seq == thread["seq"], runs.c.status.in_(ACTIVE))
-    run_id: str | None = await connection.scalar(query)
-    return run_id
 
 
 def as_object(row: ThreadRow) -> Thread:

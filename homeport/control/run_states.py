@@ -15,7 +15,7 @@
 A run that is active has its thread to itself (`uq_runs_active`). Its job (lane `runs`, kind `run`, subject: its id) is
 there while it is queued, in progress or cancelling; the one that is claimed alone may say what has become of it.
 
-Who ends a run that nobody works on tells its last events as well (`Ended.events`). Whoever changes several rows takes
+Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows takes
 them in this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import messages, run_steps
+from homeport.control import run_steps
 from homeport.control.run_steps import Step
 from homeport.store.calls import Calling
 from homeport.store.queue import Queue
@@ -55,8 +55,6 @@ _WORKED = ("in_progress", "cancelling")
 
 #: A worker should have ended it by then, seconds after it has expired; from then on anybody may.
 OVERDUE_SECONDS = 60
-
-Event = tuple[str, bytes]
 
 #: Of `runs`, with `thread_id`.
 Run = Mapping[Any, Any]
@@ -89,16 +87,6 @@ class Ended(NamedTuple):
     run: Run
     steps: Sequence[Step] = ()
     messages: Sequence[Message] = ()
-
-    def events(self) -> list[Event]:
-        """In their order: what is told of it (store/events.py), by whoever works on it, or nobody does."""
-        run, thread_id = self.run, self.run["thread_id"]
-        encode = msgspec.json.encode
-        return [
-            *[("thread.message.incomplete", encode(messages.as_object(one, thread_id))) for one in self.messages],
-            *[(f"thread.run.step.{one['status']}", encode(run_steps.as_object(one, run))) for one in self.steps],
-            event(run),
-        ]
 
 
 def query() -> "sa.Select[Any]":
@@ -319,8 +307,3 @@ def as_object(run: Run, pending: Sequence[Calling] = ()) -> RunObject:
         tool_choice=run["tool_choice"] or "auto",
         response_format=run["response_format"] or "auto",
     )
-
-
-def event(run: Run, pending: Sequence[Calling] = ()) -> Event:
-    """That it has come to the state that it is in."""
-    return f"thread.run.{run['status']}", msgspec.json.encode(as_object(run, pending))

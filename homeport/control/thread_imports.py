@@ -1,0 +1,343 @@
+"""Threads that were exported elsewhere, taken into a project as they were: with their ids, times and order.
+
+An id that somebody has already becomes another one, which is made of the project and of the old id: so whoever imports
+the same file again finds what is there, and nothing is there twice. Each thread is one transaction.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport import clock
+from homeport.control import run_states
+from homeport.control.exported_threads import Exported
+from homeport.control.files import alive
+from homeport.control.tool_resources import CODE, SEARCH
+from homeport.errors import InvalidRequest
+from homeport.store.database import Database
+from homeport.store.tables import files, items, threads, vector_stores
+from homeport.wire.chat import Metadata, check_metadata
+from homeport.wire.threads import (
+    Content,
+    FileCitationAnnotation,
+    ImageFileContent,
+    IncompleteReason,
+    TextContent,
+)
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+#: Ids that are asked for at once.
+_SOME = 500
+#: Of a message that was exported while a run wrote it: nobody goes on with it.
+_CUT: IncompleteReason = "run_failed"
+
+
+class NotTaken(Exception):
+    """A thread that cannot be imported; the message says why."""
+
+
+class Taken(NamedTuple):
+    """What became of a thread. made: it is new. messages: that are. renamed: whose ids are others now: old -> new.
+    missing: files and vector stores that it names, and that the project does not have."""
+
+    id: str
+    made: bool
+    messages: int
+    renamed: Mapping[str, str]
+    missing: Collection[str]
+    runs: int
+
+
+class _Thread(Struct):
+    id: str | None = None
+    created_at: int | None = None
+    metadata: Metadata | None = None
+    tool_resources: dict[str, Any] | None = None
+
+
+class _Incomplete(Struct):
+    reason: IncompleteReason
+
+
+class _Message(Struct):
+    """file_ids: as they were before there were attachments."""
+
+    role: Literal["user", "assistant"]
+    content: list[Content]
+    id: str | None = None
+    created_at: int | None = None
+    status: Literal["in_progress", "incomplete", "completed"] = "completed"
+    incomplete_details: _Incomplete | None = None
+    completed_at: int | None = None
+    incomplete_at: int | None = None
+    assistant_id: str | None = None
+    run_id: str | None = None
+    attachments: list[dict[str, Any]] | None = None
+    file_ids: list[str] | None = None
+    metadata: Metadata | None = None
+
+
+class _Read(NamedTuple):
+    """A thread whose form is right. messages: the oldest first. identity: what its new id would be made of."""
+
+    thread: _Thread
+    messages: list[_Message]
+    identity: str
+
+
+class _DryRun(Exception):
+    """Nothing of it is to stay."""
+
+
+class ThreadImports:
+    def __init__(self, database: Database, project: str) -> None:
+        """project: its id."""
+        self._database: Final = database
+        self._project: Final = project
+
+    async def take(self, exported: Exported, *, dry: bool = False) -> Taken:
+        """dry: what would become of it. Raises NotTaken, Unavailable."""
+        read = _read(exported)
+        taken: Taken | None = None
+        try:
+            async with self._database.write() as connection:
+                taken = await self._take(connection, read, runs=len(exported.runs))
+                if dry:
+                    raise _DryRun
+        except _DryRun:
+            pass
+        assert taken is not None
+        return taken
+
+    async def _take(self, connection: AsyncConnection, read: _Read, *, runs: int) -> Taken:
+        renamed: dict[str, str] = {}
+        row, thread_id = await self._thread(connection, read)
+        resources, missing = await self._resources(connection, read.thread.tool_resources)
+        if read.thread.id not in (None, thread_id):
+            renamed[str(read.thread.id)] = thread_id
+        made = row is None
+        if row is None:
+            values = {
+                "id": thread_id,
+                "project_id": self._project,
+                "created_at": _created(read),
+                "metadata": read.thread.metadata,
+                "tool_resources": resources,
+            }
+            row = (await connection.execute(sa.insert(threads).values(values).returning(threads))).mappings().one()
+        new = await self._new_messages(connection, read, row, renamed)
+        if new and not made and await run_states.active(connection, row["seq"]) is not None:
+            raise NotTaken(f"a run has {thread_id}: wait until it has ended, and import the rest again")
+        if new:
+            await connection.execute(sa.insert(items), new)
+        missing |= await self._missing(connection, files, _named(read.messages))
+        return Taken(thread_id, made, len(new), renamed, missing, runs)
+
+    async def _thread(self, connection: AsyncConnection, read: _Read) -> tuple[sa.RowMapping | None, str]:
+        """The one that there is; and the id that it has, or shall have."""
+        other = _made_id("thread_", self._project, read.identity)
+        own = read.thread.id if read.thread.id is not None and _ID.fullmatch(read.thread.id) else None
+        query = sa.select(threads).where(threads.c.id.in_([other, own or other])).with_for_update(key_share=True)
+        found = {row["id"]: row for row in (await connection.execute(query)).mappings()}
+        if other in found:
+            return found[other], other
+        if own is None or not own.startswith("thread_"):
+            return None, other
+        if own not in found:
+            return None, own
+        return (found[own], own) if found[own]["project_id"] == self._project else (None, other)
+
+    async def _new_messages(
+        self, connection: AsyncConnection, read: _Read, thread: sa.RowMapping, renamed: dict[str, str]
+    ) -> list[dict[str, Any]]:
+        """Rows of those that come behind the last that is there."""
+        owns = [one.id if one.id is not None and _ID.fullmatch(one.id) else None for one in read.messages]
+        others = [
+            _made_id("msg_", self._project, f"{read.identity} {one.id or at}") for at, one in enumerate(read.messages)
+        ]
+        taken = await _taken(connection, [*others, *(own for own in owns if own is not None)])
+        here = {item_id for item_id, thread_seq in taken.items() if thread_seq == thread["seq"]}
+        known = [at for at, pair in enumerate(zip(owns, others, strict=True)) if here.intersection(pair)]
+        if not known and read.messages:
+            await _check_newer(connection, read, thread)
+        rows = []
+        for at in range(known[-1] + 1 if known else 0, len(read.messages)):
+            message, own = read.messages[at], owns[at]
+            item_id = others[at] if own is None or own in taken else own
+            if message.id not in (None, item_id):
+                renamed[str(message.id)] = item_id
+            taken[item_id] = thread["seq"]  # a file may have an id twice
+            rows.append(self._row(item_id, message, thread))
+        return rows
+
+    def _row(self, item_id: str, message: _Message, thread: sa.RowMapping) -> dict[str, Any]:
+        status, details = message.status, message.incomplete_details
+        reason = details.reason if details is not None else None
+        if status == "in_progress":
+            status, reason = "incomplete", _CUT
+        moment = message.created_at if message.created_at is not None else thread["created_at"]
+        return {
+            "id": item_id,
+            "project_id": self._project,
+            "thread_seq": thread["seq"],
+            "output": False,
+            "created_at": moment,
+            "type": "message",
+            "role": message.role,
+            "status": status,
+            "content": msgspec.to_builtins(message.content),
+            "assistant_id": message.assistant_id,
+            "run_id": message.run_id,
+            "attachments": _attachments(message),
+            "metadata": message.metadata,
+            "completed_at": message.completed_at,
+            "incomplete_at": message.incomplete_at,
+            "incomplete_reason": reason,
+        }
+
+    async def _resources(
+        self, connection: AsyncConnection, exported: dict[str, Any] | None
+    ) -> tuple[dict[str, Any] | None, set[str]]:
+        """What there is of it, or a run of the thread would fail; and what there is not."""
+        kept: dict[str, Any] = {}
+        missing: set[str] = set()
+        for tool, name, table in ((CODE, "file_ids", files), (SEARCH, "vector_store_ids", vector_stores)):
+            told = (exported or {}).get(tool)
+            wanted = told.get(name) if isinstance(told, dict) else None
+            if isinstance(wanted, list):
+                texts = [one for one in wanted if isinstance(one, str)]
+                gone = await self._missing(connection, table, texts)
+                kept[tool] = {name: [one for one in texts if one not in gone]}
+                missing |= gone
+        return kept or None, missing
+
+    async def _missing(self, connection: AsyncConnection, table: sa.Table, wanted: Collection[str]) -> set[str]:
+        there = alive() if table is files else table.c.deleted_at.is_(None)
+        found: set[str] = set()
+        for some in _blocks(wanted):
+            query = sa.select(table.c.id).where(table.c.id.in_(some), table.c.project_id == self._project, there)
+            found.update(await connection.scalars(query))
+        return {*wanted} - found
+
+
+async def _check_newer(connection: AsyncConnection, read: _Read, thread: sa.RowMapping) -> None:
+    """None of the messages is there: they can only come behind those that are. Raises NotTaken."""
+    last = await connection.scalar(
+        sa.select(sa.func.max(items.c.created_at)).where(items.c.thread_seq == thread["seq"])
+    )
+    if last is not None and any(one.created_at is not None and one.created_at < last for one in read.messages):
+        raise NotTaken(
+            f"some of its messages are older than those that {thread['id']} has here, which order they have is not to be "
+            "told: put all messages of a thread into one object, or delete the thread and import it whole"
+        )
+
+
+def _read(exported: Exported) -> _Read:
+    """Raises NotTaken."""
+    try:
+        thread = msgspec.convert(exported.thread, _Thread)
+        check_metadata(thread.metadata)
+    except (msgspec.ValidationError, InvalidRequest) as error:
+        raise NotTaken(f"the thread: {error}") from None
+    messages = [_message(one, at) for at, one in enumerate(_oldest_first(exported.messages), 1)]
+    if thread.id is not None:
+        return _Read(thread, messages, thread.id)
+    dumped = msgspec.json.encode([exported.thread, exported.messages])
+    return _Read(thread, messages, hashlib.sha256(dumped).hexdigest())
+
+
+def _message(dumped: dict[str, Any], number: int) -> _Message:
+    """number: from the oldest. Raises NotTaken."""
+    name = ascii(dumped["id"]) if "id" in dumped else f"message {number}"
+    content = dumped.get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if isinstance(parts, list):
+        parts = [_part(one) for one in parts]
+    try:
+        message = msgspec.convert({**dumped, "content": parts}, _Message)
+        check_metadata(message.metadata)
+    except (msgspec.ValidationError, InvalidRequest) as error:
+        raise NotTaken(f"{name}: {error}") from None
+    for told in (message.assistant_id, message.run_id):
+        if told is not None and not _ID.fullmatch(told):
+            raise NotTaken(f"{name}: {told[:40]!r} is no id")
+    return message
+
+
+def _part(part: Any) -> Any:
+    """With what the objects of threads have, and short dumps leave out."""
+    if not isinstance(part, dict):
+        return part
+    inner = part.get(str(part.get("type")))
+    if isinstance(inner, str) and part.get("type") == "text":
+        return {"type": "text", "text": {"value": inner, "annotations": []}}
+    if isinstance(inner, dict):
+        whole: dict[str, Any] = {"annotations": []} if part.get("type") == "text" else {}
+        return {**part, str(part["type"]): {**whole, **{name: one for name, one in inner.items() if one is not None}}}
+    return part
+
+
+def _oldest_first(dumped: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The API lists the newest first, unless it is told otherwise: their times say which way it was, or who has spoken
+    first, where all have the same."""
+    moments = [one["created_at"] if isinstance(one.get("created_at"), int) else None for one in dumped]
+    steps = [after - before for before, after in pairwise(moments) if before is not None and after is not None]
+    rising = next((step > 0 for step in steps if step), not dumped or dumped[0].get("role") == "user")
+    ordered = list(dumped) if rising else list(reversed(dumped))
+    if None in moments:
+        return ordered
+    return sorted(ordered, key=lambda one: int(one["created_at"]))
+
+
+def _created(read: _Read) -> int:
+    moments = [one.created_at for one in read.messages if one.created_at is not None]
+    return read.thread.created_at or min(moments, default=int(clock.now()))
+
+
+def _attachments(message: _Message) -> list[dict[str, Any]] | None:
+    if message.attachments is not None:
+        return message.attachments
+    tools = [{"type": "file_search"}, {"type": "code_interpreter"}]
+    return [{"file_id": one, "tools": tools} for one in message.file_ids or ()] or None
+
+
+def _named(messages: Sequence[_Message]) -> set[str]:
+    """The files."""
+    return {one for message in messages for one in _files_of(message)}
+
+
+def _files_of(message: _Message) -> Iterator[str]:
+    for attachment in _attachments(message) or ():
+        if isinstance(attachment.get("file_id"), str):
+            yield attachment["file_id"]
+    for part in message.content:
+        if isinstance(part, ImageFileContent):
+            yield part.image_file.file_id
+        elif isinstance(part, TextContent):
+            for one in part.text.annotations:
+                yield (one.file_citation if isinstance(one, FileCitationAnnotation) else one.file_path).file_id
+
+
+def _made_id(prefix: str, project: str, old: str) -> str:
+    return prefix + hashlib.sha256(f"{project} {old}".encode()).hexdigest()[:24]
+
+
+async def _taken(connection: AsyncConnection, wanted: Collection[str]) -> dict[str, int | None]:
+    """Of the ids those that items have, and whose thread they are in."""
+    taken: dict[str, int | None] = {}
+    for some in _blocks(wanted):
+        query = sa.select(items.c.id, items.c.thread_seq).where(items.c.id.in_(some))
+        taken.update({row.id: row.thread_seq for row in await connection.execute(query)})
+    return taken
+
+
+def _blocks(wanted: Collection[str]) -> Iterator[list[str]]:
+    several = list(wanted)
+    return (several[at : at + _SOME] for at in range(0, len(several), _SOME))

@@ -234,8 +234,8 @@ async def _check_newer(connection: AsyncConnection, read: _Read, thread: sa.RowM
     )
     if last is not None and any(one.created_at is not None and one.created_at < last for one in read.messages):
         raise NotTaken(
-            f"some of its messages are older than those that {thread['id']} has here, which order they have is not to be "
-            "told: put all messages of a thread into one object, or delete the thread and import it whole"
+            f"some of its messages are older than those that {thread['id']} has here, and nobody can tell where they "
+            "belong: put all messages of a thread into one object, or delete the thread and import it whole"
         )
 
 

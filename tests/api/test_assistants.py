@@ -141,7 +141,7 @@ def test_a_store_can_be_made_with_an_assistant_and_does_not_expire(mine: openai.
     )
     assert made.tool_resources is not None
     assert made.tool_resources.file_search is not None
-    (store_id,) = made.tool_resources.file_search.vector_store_ids or ()
+    (store_id,) = made.tool_resources.file_search.vector_store_ids or []
     store = mine.vector_stores.retrieve(store_id)
     assert (store.expires_after, store.metadata) == (None, {"of": "tests"})
     inside = mine.vector_stores.files.list(store_id).data
@@ -282,7 +282,7 @@ def test_what_an_assistant_cannot_be(owning: Running, body: dict[str, Any], para
 def test_parameters_of_v1_and_unknown_ones_are_refused(owning: Running, assistant: Assistant) -> None:
     error = refused(owning, "assistants", {"model": "echo", "file_ids": []})
     assert error["message"] == "Unrecognized request argument supplied: file_ids"
-    new = {"tool_resources": {"file_search": {"vector_stores": [{}]}}}
+    new: Any = {"tool_resources": {"file_search": {"vector_stores": [{}]}}}
     assert refused(owning, f"assistants/{assistant.id}", new)["code"] == "unknown_parameter"
     assert refused(owning, f"assistants/{assistant.id}", {"model": None})["param"] == "model"
     answer = ask(owning, "GET", "assistants?assistant_id=x")
@@ -300,7 +300,9 @@ def test_resources_that_are_not_there_are_named(owning: Running, mine: openai.Op
         assert error["param"] == f"tool_resources.{param}"
 
 
-def test_every_operation_wants_the_header_but_azures(owning: Running, mine: openai.OpenAI, assistant: Assistant) -> None:
+def test_every_operation_wants_the_header_but_azures(
+    owning: Running, mine: openai.OpenAI, assistant: Assistant
+) -> None:
     for method, path in (("GET", "assistants"), ("POST", f"assistants/{assistant.id}"), ("POST", "threads")):
         answer = raw.ask(owning, method, f"/v1/{path}", {})
         assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_beta", None)

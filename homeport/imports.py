@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from homeport.control import command_line, exported_threads
 from homeport.control.changes import Changes
-from homeport.control.exported_threads import Exported
-from homeport.control.thread_imports import NotTaken, Taken, ThreadImports
+from homeport.control.exported_threads import Exported, NotTaken
+from homeport.control.thread_imports import Taken, ThreadImports
 from homeport.errors import SettingsError
 from homeport.settings import Settings
 
@@ -56,21 +56,20 @@ def threads(settings: Settings, file: Path, *, project: str | None = None, dry: 
 def _told(where: str, taken: Taken) -> Iterator[str]:
     for old, new in taken.renamed.items():
         yield f"{where}: {old} is {new} here: the id is taken, or is none that threads have"
-    if taken.runs and taken.made:
-        yield f"{where}: the messages of {taken.runs} runs are there, the runs themselves are not imported"
 
 
 class _Sums:
     def __init__(self) -> None:
-        self.made = self.longer = self.there = self.messages = 0
+        self.made = self.longer = self.there = self.messages = self.runs = 0
         self.missing: set[str] = set()
 
     def add(self, taken: Taken) -> None:
         self.messages += taken.messages
+        self.runs += taken.runs
         self.missing.update(taken.missing)
         if taken.made:
             self.made += 1
-        elif taken.messages:
+        elif taken.messages or taken.runs:
             self.longer += 1
         else:
             self.there += 1
@@ -83,7 +82,8 @@ class _Sums:
                 f"{len(names)} files and vector stores that the threads name are not in this project: "
                 f"{', '.join(names[:_SHOWN])}{more}"
             )
-        said = [f"{_count(self.made, 'thread')} imported, with {_count(self.messages, 'message')}"]
+        runs = f" and {_count(self.runs, 'run')}" if self.runs else ""
+        said = [f"{_count(self.made, 'thread')} imported, with {_count(self.messages, 'message')}{runs}"]
         if self.longer:
             said.append(f"{self.longer} of before have grown")
         if self.there:

@@ -10,7 +10,8 @@ What one object may be, however it was written down (docs/import.md):
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -25,6 +26,10 @@ class Exported(NamedTuple):
     messages: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     steps: list[dict[str, Any]]
+
+
+class NotTaken(Exception):
+    """A thread that cannot be imported; the message says why."""
 
 
 class Unreadable(NamedTuple):
@@ -104,9 +109,9 @@ def _found(where: str, value: Any) -> Exported | Unreadable:
         thread = value.get("thread", value)
         if not isinstance(thread, dict):
             thread = {"id": thread}
-        lists = {name: _objects(value.get(name)) for name in ("messages", "runs", "run_steps", "steps")}
+        lists = {name: objects(value.get(name)) for name in ("messages", "runs", "run_steps", "steps")}
         if thread is not value and not lists["messages"]:
-            lists["messages"] = _objects(thread.get("messages"))
+            lists["messages"] = objects(thread.get("messages"))
         for name, found in lists.items():
             if found is None:
                 return Unreadable(where, f"'{name}' is no list of objects")
@@ -129,8 +134,8 @@ def _found(where: str, value: Any) -> Exported | Unreadable:
     return Unreadable(where, "it is neither a thread nor a message")
 
 
-def _objects(value: Any) -> list[dict[str, Any]] | None:
-    """None: it is no list of objects."""
+def objects(value: Any) -> list[dict[str, Any]] | None:
+    """Of a list, a page or several; nothing of null. None: it is none of objects."""
     flat = [one for _, one in _flat(value if value is not None else [])]
     return flat if all(isinstance(one, dict) for one in flat) else None
 
@@ -144,3 +149,15 @@ def _goes_on(group: Exported, value: dict[str, Any], found: Exported) -> bool:
     if "thread" in value or "messages" in value or not (found.messages or found.runs or found.steps):
         return False
     return "id" not in found.thread or found.thread["id"] == group.thread.get("id")
+
+
+def oldest_first(dumped: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The API lists the newest first, unless it is told otherwise: their times say which way it was, or who has spoken
+    first, where all have the same."""
+    moments = [one["created_at"] if isinstance(one.get("created_at"), int) else None for one in dumped]
+    steps = [after - before for before, after in pairwise(moments) if before is not None and after is not None]
+    rising = next((step > 0 for step in steps if step), not dumped or dumped[0].get("role") == "user")
+    ordered = list(dumped) if rising else list(reversed(dumped))
+    if None in moments:
+        return ordered
+    return sorted(ordered, key=lambda one: int(one["created_at"]))

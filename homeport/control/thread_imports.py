@@ -5,9 +5,7 @@ the same file again finds what is there, and nothing is there twice. Each thread
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -16,8 +14,8 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
-from homeport.control import run_states
-from homeport.control.exported_threads import Exported
+from homeport.control import imported_ids, run_imports, run_states
+from homeport.control.exported_threads import Exported, NotTaken, oldest_first
 from homeport.control.files import alive
 from homeport.control.tool_resources import CODE, SEARCH
 from homeport.errors import InvalidRequest
@@ -32,27 +30,20 @@ from homeport.wire.threads import (
     TextContent,
 )
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-#: Ids that are asked for at once.
-_SOME = 500
 #: Of a message that was exported while a run wrote it: nobody goes on with it.
 _CUT: IncompleteReason = "run_failed"
 
 
-class NotTaken(Exception):
-    """A thread that cannot be imported; the message says why."""
-
-
 class Taken(NamedTuple):
-    """What became of a thread. made: it is new. messages: that are. renamed: whose ids are others now: old -> new.
-    missing: files and vector stores that it names, and that the project does not have."""
+    """What became of a thread. made: it is new. messages, runs: how many are. renamed: old ids -> new ones. missing:
+    files and vector stores that it names, and that the project does not have."""
 
     id: str
     made: bool
     messages: int
+    runs: int
     renamed: Mapping[str, str]
     missing: Collection[str]
-    runs: int
 
 
 class _Thread(Struct):
@@ -85,10 +76,11 @@ class _Message(Struct):
 
 
 class _Read(NamedTuple):
-    """A thread whose form is right. messages: the oldest first. identity: what its new id would be made of."""
+    """A thread whose form is right. messages, runs: the oldest first. identity: what its new id would be made of."""
 
     thread: _Thread
     messages: list[_Message]
+    runs: list[run_imports.Read]
     identity: str
 
 
@@ -108,7 +100,7 @@ class ThreadImports:
         taken: Taken | None = None
         try:
             async with self._database.write() as connection:
-                taken = await self._take(connection, read, runs=len(exported.runs))
+                taken = await self._take(connection, read)
                 if dry:
                     raise _DryRun
         except _DryRun:
@@ -116,7 +108,7 @@ class ThreadImports:
         assert taken is not None
         return taken
 
-    async def _take(self, connection: AsyncConnection, read: _Read, *, runs: int) -> Taken:
+    async def _take(self, connection: AsyncConnection, read: _Read) -> Taken:
         renamed: dict[str, str] = {}
         row, thread_id = await self._thread(connection, read)
         resources, missing = await self._resources(connection, read.thread.tool_resources)
@@ -132,18 +124,21 @@ class ThreadImports:
                 "tool_resources": resources,
             }
             row = (await connection.execute(sa.insert(threads).values(values).returning(threads))).mappings().one()
+        run_ids = await run_imports.named(connection, self._project, row["seq"], read.runs)
+        renamed |= {old: new for old, new in run_ids.items() if new != old}
         new = await self._new_messages(connection, read, row, renamed)
         if new and not made and await run_states.active(connection, row["seq"]) is not None:
             raise NotTaken(f"a run has {thread_id}: wait until it has ended, and import the rest again")
         if new:
             await connection.execute(sa.insert(items), new)
+        runs = await run_imports.add(connection, self._project, row, read.runs, run_ids=run_ids, message_ids=renamed)
         missing |= await self._missing(connection, files, _named(read.messages))
-        return Taken(thread_id, made, len(new), renamed, missing, runs)
+        return Taken(thread_id, made, len(new), runs, renamed, missing)
 
     async def _thread(self, connection: AsyncConnection, read: _Read) -> tuple[sa.RowMapping | None, str]:
         """The one that there is; and the id that it has, or shall have."""
-        other = _made_id("thread_", self._project, read.identity)
-        own = read.thread.id if read.thread.id is not None and _ID.fullmatch(read.thread.id) else None
+        other = imported_ids.made("thread_", self._project, read.identity)
+        own = imported_ids.good(read.thread.id)
         query = sa.select(threads).where(threads.c.id.in_([other, own or other])).with_for_update(key_share=True)
         found = {row["id"]: row for row in (await connection.execute(query)).mappings()}
         if other in found:
@@ -158,11 +153,13 @@ class ThreadImports:
         self, connection: AsyncConnection, read: _Read, thread: sa.RowMapping, renamed: dict[str, str]
     ) -> list[dict[str, Any]]:
         """Rows of those that come behind the last that is there."""
-        owns = [one.id if one.id is not None and _ID.fullmatch(one.id) else None for one in read.messages]
+        owns = [imported_ids.good(one.id) for one in read.messages]
         others = [
-            _made_id("msg_", self._project, f"{read.identity} {one.id or at}") for at, one in enumerate(read.messages)
+            imported_ids.made("msg_", self._project, f"{read.identity} {one.id or at}")
+            for at, one in enumerate(read.messages)
         ]
-        taken = await _taken(connection, [*others, *(own for own in owns if own is not None)])
+        wanted = [*others, *(own for own in owns if own is not None)]
+        taken = await imported_ids.whose(connection, items.c.id, items.c.thread_seq, wanted)
         here = {item_id for item_id, thread_seq in taken.items() if thread_seq == thread["seq"]}
         known = [at for at, pair in enumerate(zip(owns, others, strict=True)) if here.intersection(pair)]
         if not known and read.messages:
@@ -174,17 +171,22 @@ class ThreadImports:
             if message.id not in (None, item_id):
                 renamed[str(message.id)] = item_id
             taken[item_id] = thread["seq"]  # a file may have an id twice
-            rows.append(self._row(item_id, message, thread))
+            rows.append(
+                {
+                    **self._row(message, thread),
+                    "id": item_id,
+                    "run_id": renamed.get(message.run_id or "", message.run_id),
+                }
+            )
         return rows
 
-    def _row(self, item_id: str, message: _Message, thread: sa.RowMapping) -> dict[str, Any]:
+    def _row(self, message: _Message, thread: sa.RowMapping) -> dict[str, Any]:
         status, details = message.status, message.incomplete_details
         reason = details.reason if details is not None else None
         if status == "in_progress":
             status, reason = "incomplete", _CUT
         moment = message.created_at if message.created_at is not None else thread["created_at"]
         return {
-            "id": item_id,
             "project_id": self._project,
             "thread_seq": thread["seq"],
             "output": False,
@@ -194,7 +196,6 @@ class ThreadImports:
             "status": status,
             "content": msgspec.to_builtins(message.content),
             "assistant_id": message.assistant_id,
-            "run_id": message.run_id,
             "attachments": _attachments(message),
             "metadata": message.metadata,
             "completed_at": message.completed_at,
@@ -221,7 +222,7 @@ class ThreadImports:
     async def _missing(self, connection: AsyncConnection, table: sa.Table, wanted: Collection[str]) -> set[str]:
         there = alive() if table is files else table.c.deleted_at.is_(None)
         found: set[str] = set()
-        for some in _blocks(wanted):
+        for some in imported_ids.blocks(wanted):
             query = sa.select(table.c.id).where(table.c.id.in_(some), table.c.project_id == self._project, there)
             found.update(await connection.scalars(query))
         return {*wanted} - found
@@ -246,11 +247,12 @@ def _read(exported: Exported) -> _Read:
         check_metadata(thread.metadata)
     except (msgspec.ValidationError, InvalidRequest) as error:
         raise NotTaken(f"the thread: {error}") from None
-    messages = [_message(one, at) for at, one in enumerate(_oldest_first(exported.messages), 1)]
+    messages = [_message(one, at) for at, one in enumerate(oldest_first(exported.messages), 1)]
+    runs = run_imports.read(exported)
     if thread.id is not None:
-        return _Read(thread, messages, thread.id)
+        return _Read(thread, messages, runs, thread.id)
     dumped = msgspec.json.encode([exported.thread, exported.messages])
-    return _Read(thread, messages, hashlib.sha256(dumped).hexdigest())
+    return _Read(thread, messages, runs, hashlib.sha256(dumped).hexdigest())
 
 
 def _message(dumped: dict[str, Any], number: int) -> _Message:
@@ -266,7 +268,7 @@ def _message(dumped: dict[str, Any], number: int) -> _Message:
     except (msgspec.ValidationError, InvalidRequest) as error:
         raise NotTaken(f"{name}: {error}") from None
     for told in (message.assistant_id, message.run_id):
-        if told is not None and not _ID.fullmatch(told):
+        if told is not None and imported_ids.good(told) is None:
             raise NotTaken(f"{name}: {told[:40]!r} is no id")
     return message
 
@@ -282,18 +284,6 @@ def _part(part: Any) -> Any:
         whole: dict[str, Any] = {"annotations": []} if part.get("type") == "text" else {}
         return {**part, str(part["type"]): {**whole, **{name: one for name, one in inner.items() if one is not None}}}
     return part
-
-
-def _oldest_first(dumped: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The API lists the newest first, unless it is told otherwise: their times say which way it was, or who has spoken
-    first, where all have the same."""
-    moments = [one["created_at"] if isinstance(one.get("created_at"), int) else None for one in dumped]
-    steps = [after - before for before, after in pairwise(moments) if before is not None and after is not None]
-    rising = next((step > 0 for step in steps if step), not dumped or dumped[0].get("role") == "user")
-    ordered = list(dumped) if rising else list(reversed(dumped))
-    if None in moments:
-        return ordered
-    return sorted(ordered, key=lambda one: int(one["created_at"]))
 
 
 def _created(read: _Read) -> int:
@@ -323,21 +313,3 @@ def _files_of(message: _Message) -> Iterator[str]:
         elif isinstance(part, TextContent):
             for one in part.text.annotations:
                 yield (one.file_citation if isinstance(one, FileCitationAnnotation) else one.file_path).file_id
-
-
-def _made_id(prefix: str, project: str, old: str) -> str:
-    return prefix + hashlib.sha256(f"{project} {old}".encode()).hexdigest()[:24]
-
-
-async def _taken(connection: AsyncConnection, wanted: Collection[str]) -> dict[str, int | None]:
-    """Of the ids those that items have, and whose thread they are in."""
-    taken: dict[str, int | None] = {}
-    for some in _blocks(wanted):
-        query = sa.select(items.c.id, items.c.thread_seq).where(items.c.id.in_(some))
-        taken.update({row.id: row.thread_seq for row in await connection.execute(query)})
-    return taken
-
-
-def _blocks(wanted: Collection[str]) -> Iterator[list[str]]:
-    several = list(wanted)
-    return (several[at : at + _SOME] for at in range(0, len(several), _SOME))

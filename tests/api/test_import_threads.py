@@ -279,6 +279,92 @@ def test_files_that_are_not_here_are_told(importing: Importing, mine: openai.Ope
     assert (first.attachments[0].file_id, second.attachments[0].file_id) == ("file-b", "file-c")
 
 
+def run(thread_id: str, *steps: Any, **more: Any) -> dict[str, Any]:
+    plain = {"object": "thread.run", "created_at": MOMENT + 1, "assistant_id": "asst_old", "status": "completed"}
+    rest = {"model": "gpt-4o", "instructions": "Be kind.", "tools": [{"type": "code_interpreter"}], "metadata": {}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    return {"id": ids.run(), "thread_id": thread_id, **plain, **rest, "usage": usage, "steps": [*steps], **more}
+
+
+def step(details: Any, **more: Any) -> dict[str, Any]:
+    plain = {"object": "thread.run.step", "created_at": MOMENT + 1, "completed_at": MOMENT + 2, "status": "completed"}
+    return {"id": ids.run_step(), **plain, "type": details["type"], "step_details": details, **more}
+
+
+def called(*calls: Any) -> dict[str, Any]:
+    return {"type": "tool_calls", "tool_calls": [*calls]}
+
+
+def test_runs_come_with_their_steps(importing: Importing, owning: Running, mine: openai.OpenAI) -> None:
+    function = {"name": "weather", "arguments": "{}", "output": "sunny"}
+    found = [{"file_id": "file-1", "file_name": "c.md", "score": 0.5, "content": [{"type": "text", "text": "Purr."}]}]
+    options = {"ranker": "default_2024_08_21", "score_threshold": 0.0}
+    search = {"ranking_options": options, "results": found}
+    outputs = [{"type": "logs", "logs": "1"}, {"type": "image", "image": {"file_id": "file-2"}}]
+    calls = called(
+        {"id": "call_a", "type": "function", "function": function},
+        {"id": "call_b", "type": "file_search", "file_search": search},
+        {"id": "call_c", "type": "code_interpreter", "code_interpreter": {"input": "print(1)", "outputs": outputs}},
+    )
+    told = thread()
+    messages = [message(0, "asked"), message(2, "answered", "assistant")]
+    said_step = step({"type": "message_creation", "message_creation": {"message_id": messages[1]["id"]}}, usage=None)
+    first = run(told["id"], said_step, step(calls))  # the newest first, as they are listed
+    cut = run(told["id"], created_at=MOMENT + 9, status="requires_action", usage=None, completed_at=None, steps=None)
+    apart = step(
+        called({"id": "call_d", "type": "function", "function": {**function, "output": None}}), run_id=cut["id"]
+    )
+    messages[1]["run_id"] = first["id"]
+    whole = {
+        "thread": told,
+        "messages": messages,
+        "runs": page([cut, first]),
+        "run_steps": [{**apart, "status": "in_progress"}],
+    }
+    assert importing.dump(whole)[-1] == "1 thread imported, with 2 messages and 2 runs"
+    assert importing.dump(whole)[-1].endswith("1 were there already")
+    seen = mine.beta.threads.runs.retrieve(first["id"], thread_id=told["id"])
+    assert (seen.status, seen.model, seen.instructions, seen.created_at) == (
+        "completed",
+        "gpt-4o",
+        "Be kind.",
+        MOMENT + 1,
+    )
+    assert seen.usage is not None
+    assert seen.usage.total_tokens == 7
+    assert mine.beta.threads.runs.retrieve(cut["id"], thread_id=told["id"]).status == "expired"
+    assert [one.id for one in mine.beta.threads.runs.list(told["id"])] == [cut["id"], first["id"]]
+    listed = mine.beta.threads.runs.steps.list(
+        first["id"],
+        thread_id=told["id"],
+        order="asc",
+        include=["step_details.tool_calls[*].file_search.results[*].content"],
+    ).data
+    assert [one.id for one in listed] == [first["steps"][1]["id"], first["steps"][0]["id"]]
+    assert listed[0].step_details.model_dump(exclude_none=True) == calls
+    (waiting,) = mine.beta.threads.runs.steps.list(cut["id"], thread_id=told["id"]).data
+    assert waiting.status == "expired"
+    items = raw.ask(owning, "GET", f"/v1/conversations/{told['id']}/items?order=asc").json["data"]
+    kinds = ["function_call", "file_search_call", "code_interpreter_call", "function_call_output"]
+    assert [one["type"] for one in items] == ["message", *kinds, "message", "function_call"]
+    mine.beta.threads.messages.create(told["id"], role="user", content="and now?")
+    theirs = new_project(owning, "runs")
+    lines = importing.dump(whole, project=theirs)
+    assert lines[-1] == "1 thread imported, with 2 messages and 2 runs"
+    assert sum(" is run_" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status": "lost"}, {"model": "a\0b"}, {"steps": [{"id": "step_1"}]}, {"metadata": {"k": "x" * 513}}],
+)
+def test_a_run_that_cannot_be_read(importing: Importing, wrong: Any) -> None:
+    told = thread(messages=[message(1, "a")])
+    lines = importing.dump({"thread": told, "runs": [{**run(told["id"]), **wrong}]})
+    assert lines[0].startswith("!line 1: 'run_")
+    assert lines[-1] == "0 threads imported, with 0 messages; 1 could not be read"
+
+
 def test_a_message_that_was_being_written_is_incomplete(importing: Importing, mine: openai.OpenAI) -> None:
     told = thread(messages=[message(1, "a", "assistant", status="in_progress")])
     importing.dump(told)

@@ -26,7 +26,7 @@ _SECONDS = 60.0
 #: What bubblewrap complains of -> what helps. The first that fits.
 _REMEDIES = {
     "namespace|uid map|Operation not permitted": "This machine does not let this user make user namespaces",
-    "nknown option": "bubblewrap is older than 0.7: install a newer one",
+    "Unknown option|unknown option": "bubblewrap is older than 0.7: install a newer one",
 }
 _TRIED = """
 import os, resource

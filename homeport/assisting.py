@@ -24,6 +24,7 @@ from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
+from homeport.sandbox.warm import WarmCells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -58,6 +59,7 @@ class Assisting:
         self._search = search
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
+        self._cells = WarmCells(settings.code_interpreter, data=settings.data)
         self._models = Models(gateway, gateway.callers(queue.database))
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
@@ -85,12 +87,14 @@ class Assisting:
 
     async def open(self) -> None:
         """Once the tables are there."""
+        await self._cells.open()
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
 
     async def close(self) -> None:
         """Once nobody works any more."""
+        await self._cells.close()
 
 
 class Models:

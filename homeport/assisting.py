@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+from homeport.api.containers import Containers as ContainersOperations
+from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.batching import Gateway
+from homeport.control.containers import Containers
 from homeport.control.files import Files
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
@@ -14,6 +17,9 @@ from homeport.store.blobs import Blobs
 from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
+
+#: Containers that have expired are emptied this often.
+EXPIRY_SECONDS = 60.0
 
 
 class Assisting:
@@ -38,17 +44,20 @@ class Assisting:
         self._files = files
         self._stores = stores
         self._search = search
+        self._containers = Containers(blobs, files, settings.code_interpreter)
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
 
     def operations(self) -> Sequence[Operation]:
-        return []
+        largest = self._settings.files.max_file_mb * 2**20
+        file = Form("file", largest=largest, staged=self._blobs.staged, optional=True)
+        return [*ContainersOperations(self._containers, file).operations()]
 
     def handlers(self) -> Sequence[Handler]:
         return []
 
     def chores(self) -> Sequence[Chore]:
-        return []
+        return [Chore(self._queue, "containers.expire", EXPIRY_SECONDS, self._containers.expire)]
 
     async def open(self) -> None:
         """Once the tables are there."""

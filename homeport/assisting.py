@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 
+from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
+from homeport.api.runs import Runs as RunsOperations
+from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
+from homeport.control.assistants import Assistants
 from homeport.control.containers import Containers
 from homeport.control.files import Files
+from homeport.control.messages import Messages
+from homeport.control.owners import Owner
+from homeport.control.runs import Rooms, Runs
+from homeport.control.threads import Threads
+from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
 from homeport.settings import Settings
@@ -18,8 +28,10 @@ from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
 
-#: Containers that have expired are emptied this often.
-EXPIRY_SECONDS = 60.0
+#: Runs that should have ended, and whose workers do not say so, are ended this often.
+EXPIRY_SECONDS = 5.0
+#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+CONTAINERS_SECONDS = 60.0
 
 
 class Assisting:
@@ -47,17 +59,33 @@ class Assisting:
         self._containers = Containers(blobs, files, settings.code_interpreter)
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
+        self._models = Models(gateway, gateway.callers(queue.database))
+        self._resources = ToolResources(stores)
+        self._messages = Messages(queue.database, self._resources)
+        self._threads = Threads(queue, self._messages, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources)
+        rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
+        self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
     def operations(self) -> Sequence[Operation]:
         largest = self._settings.files.max_file_mb * 2**20
         file = Form("file", largest=largest, staged=self._blobs.staged, optional=True)
-        return [*ContainersOperations(self._containers, file).operations()]
+        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        return [
+            *AssistantsOperations(self._assistants).operations(),
+            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            *ThreadsOperations(self._threads, self._messages).operations(),
+            *ContainersOperations(self._containers, file).operations(),
+        ]
 
     def handlers(self) -> Sequence[Handler]:
         return []
 
     def chores(self) -> Sequence[Chore]:
-        return [Chore(self._queue, "containers.expire", EXPIRY_SECONDS, self._containers.expire)]
+        return [
+            Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._containers.expire),
+        ]
 
     async def open(self) -> None:
         """Once the tables are there."""
@@ -67,3 +95,19 @@ class Assisting:
 
     async def close(self) -> None:
         """Once nobody works any more."""
+
+
+class Models:
+    """Which models may answer in an assistant's name (control/assistants.py)."""
+
+    def __init__(self, gateway: Gateway, callers: Callers) -> None:
+        self._gateway = gateway
+        self._callers = callers
+
+    async def admit(self, owner: Owner, model: str) -> None:
+        principal = await self._callers.of(owner.key_id)
+        principal.may_use(model)
+        if model.startswith("ft:"):
+            await self._gateway.router.look_for(model)
+        self._gateway.router.targets(model, principal.project)
+        self._gateway.limits.check_tier(principal, model)

@@ -45,7 +45,6 @@ class Running(NamedTuple):
 
     id: str
     executions: int
-    of_thread: bool
     files: Sequence[File]
 
 
@@ -219,18 +218,28 @@ class Containers:
         async with self._database.write() as connection:
             await states.use(connection, owner, container_id, param=param)
 
+    async def names(self, owner: Owner, container_id: str) -> Sequence[str]:
+        """Paths of its files, below the folder."""
+        query = (
+            sa.select(container_files.c.path)
+            .join(containers, containers.c.seq == container_files.c.container_seq)
+            .where(states.this(owner, container_id))
+            .order_by(container_files.c.seq)
+        )
+        async with self._database.read() as connection:
+            return (await connection.scalars(query)).all()
+
     async def begin(self, owner: Owner, container_id: str) -> Running:
         """Code begins to run. Raises NotFound; InvalidRequest: it has expired."""
         async with self._database.write() as connection:
             found = await states.use(connection, owner, container_id, param="container", runs=1)
             there = await states.files_of(connection, found)
-        return Running(container_id, found["executions"], found["thread_seq"] is not None, there)
+        return Running(container_id, found["executions"], there)
 
     async def keep(
         self, owner: Owner, container_id: str, made: Sequence[Made], gone: Collection[str]
-    ) -> tuple[Sequence[Kept], Sequence[File]]:
-        """What code has made and taken away. Of a thread's, what it made becomes files of the project. All files that
-        are there then, too.
+    ) -> Sequence[Kept]:
+        """What code has made and taken away. Of a thread's, what it made becomes files of the project.
 
         Raises InvalidRequest: there is no room; NotFound: the container is gone; StorageFull, Unavailable.
         """
@@ -249,10 +258,8 @@ class Containers:
                 for one, file_id in zip(made, file_ids, strict=True)
             ]
             rows, replaced = await states.put(connection, container, wanted, most_bytes=self._most_bytes)
-            there = await states.files_of(connection, container)
         await self._blobs.release([*digests, *replaced])
-        kept = [Kept(row["path"], row["file_id"] or "", row["id"], row["bytes"]) for row in rows]
-        return kept, there
+        return [Kept(row["path"], row["file_id"] or "", row["id"], row["bytes"]) for row in rows]
 
     async def living(self, container_ids: Collection[str]) -> set[str]:
         """Those of them that there are, and that have not expired. Raises Unavailable."""

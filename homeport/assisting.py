@@ -1,9 +1,11 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
+from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.runs import Runs as RunsOperations
@@ -11,17 +13,23 @@ from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
 from homeport.control.containers import Containers
+from homeport.control.conversations import Conversations
 from homeport.control.files import Files
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
+from homeport.control.response_items import ResponseItems
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.errors import Unavailable
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
+from homeport.loop.tools.toolbox import Toolbox
+from homeport.loop.tools.workplaces import Workplaces
+from homeport.sandbox.cell import Cell, Cells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -57,6 +65,13 @@ class Assisting:
         self._stores = stores
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
+        self._cells: Cells = NoCells()
+        self._workplaces = Workplaces(
+            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
+        )
+        self._toolbox = Toolbox(
+            queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
+        )
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
         self._models = Models(gateway, gateway.callers(queue.database))
@@ -68,15 +83,20 @@ class Assisting:
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
     def operations(self) -> Sequence[Operation]:
-        largest = self._settings.files.max_file_mb * 2**20
-        file = Form("file", largest=largest, staged=self._blobs.staged, optional=True)
         polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        database = self._queue.database
+        largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
-            *ContainersOperations(self._containers, file).operations(),
+            *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _container_file(self) -> Form:
+        largest = self._settings.files.max_file_mb * 2**20
+        return Form("file", largest=largest, staged=self._blobs.staged, optional=True)
 
     def handlers(self) -> Sequence[Handler]:
         return []
@@ -84,17 +104,38 @@ class Assisting:
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
-            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._containers.expire),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
         ]
+
+    async def _expire_containers(self) -> None:
+        await self._containers.expire()
+        await self._workplaces.sweep()
 
     async def open(self) -> None:
         """Once the tables are there."""
+        await self._cells.open()
+        await self._workplaces.open()
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
 
     async def close(self) -> None:
         """Once nobody works any more."""
+        await self._workplaces.close()
+        await self._cells.close()
+
+
+class NoCells:
+    """Until there are cells."""
+
+    reason = "The code interpreter is not there yet."
+
+    async def open(self) -> None: ...
+
+    async def cell(self, folder: Path) -> Cell:
+        raise Unavailable(self.reason)
+
+    async def close(self) -> None: ...
 
 
 class Models:

@@ -67,7 +67,7 @@ def test_an_assistant_of_everything_is_as_it_was_asked_for(owning: Running, mine
         name="Math Tutor",
         description="Knows numbers.",
         instructions="You are a tutor.\n\N{GRINNING FACE}",
-        tools=[{"type": "code_interpreter"}, search, WEATHER],
+        tools=[search, WEATHER],
         tool_resources={"code_interpreter": {"file_ids": [file]}, "file_search": {"vector_store_ids": [store]}},
         metadata={"team": "blue"},
         temperature=0.5,
@@ -79,8 +79,7 @@ def test_an_assistant_of_everything_is_as_it_was_asked_for(owning: Running, mine
     openapi.validate("AssistantObject", shown)
     assert (shown["name"], shown["description"]) == ("Math Tutor", "Knows numbers.")
     assert shown["instructions"] == "You are a tutor.\n\N{GRINNING FACE}"
-    code, searching, function = shown["tools"]
-    assert code == {"type": "code_interpreter"}
+    searching, function = shown["tools"]
     ranking = {"ranker": "default_2024_08_21", "score_threshold": 0.0}
     assert searching == {"type": "file_search", "file_search": {"max_num_results": 3, "ranking_options": ranking}}
     assert function == {"type": "function", "function": {"strict": False, **WEATHER["function"]}}
@@ -102,8 +101,8 @@ def test_what_is_not_said_stays_and_null_takes_away(mine: openai.OpenAI) -> None
     changed = mine.beta.assistants.update(made.id, name=None, instructions=None, temperature=None, metadata=None)
     assert (changed.name, changed.instructions, changed.temperature) == (None, None, 1.0)
     assert (changed.metadata, changed.description, len(changed.tools)) == ({}, "New.", 1)
-    changed = mine.beta.assistants.update(made.id, tools=[{"type": "code_interpreter"}], response_format=POINT)
-    assert [tool.type for tool in changed.tools] == ["code_interpreter"]
+    changed = mine.beta.assistants.update(made.id, tools=[{"type": "file_search"}], response_format=POINT)
+    assert [tool.type for tool in changed.tools] == ["file_search"]
     assert mine.beta.assistants.update(made.id) == changed == mine.beta.assistants.retrieve(made.id)
 
 
@@ -111,7 +110,7 @@ def test_resources_are_changed_a_tool_at_a_time(mine: openai.OpenAI) -> None:
     first, second, store = upload(mine), upload(mine), mine.vector_stores.create().id
     made = mine.beta.assistants.create(
         model="echo",
-        tools=[{"type": "code_interpreter"}, {"type": "file_search"}],
+        tools=[{"type": "file_search"}],
         tool_resources={"code_interpreter": {"file_ids": [first, first]}},
     )
     assert resources(made) == ([first], [])
@@ -119,17 +118,15 @@ def test_resources_are_changed_a_tool_at_a_time(mine: openai.OpenAI) -> None:
     assert resources(changed) == ([first], [store])
     changed = mine.beta.assistants.update(made.id, tool_resources={"code_interpreter": {"file_ids": [second]}})
     assert resources(changed) == ([second], [store])
-    unsaid: Any = None
-    assert resources(mine.beta.assistants.update(made.id, tool_resources=unsaid)) == ([], [])
+    changed = mine.beta.assistants.update(made.id, tool_resources=None)
+    assert resources(changed) == ([], [])
 
 
-def resources(assistant: Assistant) -> tuple[list[str] | None, list[str] | None]:
+def resources(assistant: Assistant) -> tuple[list[str], list[str]]:
     """The files that code sees, and the stores."""
     found = assistant.tool_resources
-    assert found is not None
-    assert found.code_interpreter is not None
-    assert found.file_search is not None
-    return found.code_interpreter.file_ids, found.file_search.vector_store_ids
+    code, search = (found.code_interpreter, found.file_search) if found else (None, None)
+    return (code.file_ids or [] if code else []), (search.vector_store_ids or [] if search else [])
 
 
 def test_a_store_can_be_made_with_an_assistant_and_does_not_expire(mine: openai.OpenAI) -> None:

@@ -27,7 +27,7 @@ PATIENCE, _LOOK = 60.0, 0.25
 _MOST_QUERIES = 16
 RANKER = "default_2024_08_21"
 
-_DEFINITION = {
+DEFINITION: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "file_search",
@@ -95,7 +95,7 @@ class FileSearch:
     """A Hosted (loop/tools)."""
 
     type: ToolType = "file_search"
-    definition = _DEFINITION
+    definition = DEFINITION
 
     def __init__(
         self,

@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 
 from homeport.api.assistants import Assistants as AssistantsOperations
+from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.conversations import Conversations
 from homeport.control.files import Files
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
+from homeport.control.response_items import ResponseItems
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.errors import InvalidRequest
+from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
@@ -63,10 +68,13 @@ class Assisting:
 
     def operations(self) -> Sequence[Operation]:
         polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        database = self._queue.database
+        largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
+            *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
         ]
 
     def handlers(self) -> Sequence[Handler]:
@@ -97,5 +105,11 @@ class Models:
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        self._gateway.router.targets(model, principal.project)
+        target = self._gateway.router.targets(model, principal.project)[0]
+        if target.local and not target.backend.can(CHAT.capability):
+            raise InvalidRequest(
+                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
+                param="model",
+                code="unsupported_model",
+            )
         self._gateway.limits.check_tier(principal, model)

@@ -1,0 +1,179 @@
+"""Responses as rows, and the only writers of their states: drawn in docs/responses.md.
+
+Those in the background have a row, and a job, before anybody is answered. Others get theirs once they have ended, if
+they are to be kept at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeport import clock
+from homeport.control import items
+from homeport.control.owners import Owner
+from homeport.store.queue import Queue
+from homeport.store.tables import items as items_table
+from homeport.store.tables import responses as table
+from homeport.wire.items import Item, shown
+from homeport.wire.responses import (
+    ErrorCode,
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
+    Response,
+    ResponseConversation,
+    ResponseError,
+    ResponseUsage,
+    Status,
+)
+
+LANE, KIND = "responses", "response"
+ACTIVE = ("queued", "in_progress")
+Row = Mapping[Any, Any]
+
+
+class Used(NamedTuple):
+    """Tokens of all turns so far."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+class Ended(NamedTuple):
+    """How a response has ended. model: what really answered, where that is known."""
+
+    status: Status
+    reason: str | None = None
+    error: Mapping[str, str] | None = None
+    model: str = ""
+
+
+def failed(code: ErrorCode, message: str) -> Ended:
+    return Ended("failed", error={"code": code, "message": message})
+
+
+def ended_values(ended: Ended, used: Used | None) -> dict[str, Any]:
+    """Of a row, once it is so."""
+    values: dict[str, Any] = {
+        "status": ended.status,
+        "incomplete_reason": ended.reason,
+        "error": ended.error,
+        "usage": used._asdict() if used is not None else None,
+        "completed_at": int(clock.now()) if ended.status == "completed" else None,
+    }
+    return {**values, "model": ended.model} if ended.model else values
+
+
+async def create(
+    connection: AsyncConnection, owner: Owner, row: Row, coming: Sequence[Item], output: Sequence[Item] = ()
+) -> int:
+    """The seq of its new row. coming: what it was made from. With the items of its conversation, once it has ended."""
+    seq: int = (await connection.scalars(sa.insert(table).values(row).returning(table.c.seq))).one()
+    thread_seq = None if row["status"] in ACTIVE else row["conversation_seq"]
+    await items.add(connection, owner, coming, thread_seq=thread_seq, response_seq=seq)
+    await items.add(connection, owner, output, thread_seq=thread_seq, response_seq=seq, output=True)
+    return seq
+
+
+async def begin(connection: AsyncConnection, response_id: str) -> Row | None:
+    """Somebody works on it. None: it has ended, or is gone."""
+    active = table.c.id == response_id, table.c.status.in_(ACTIVE)
+    begun = sa.update(table).where(*active).values(status="in_progress").returning(table)
+    return (await connection.execute(begun)).mappings().one_or_none()
+
+
+async def use(connection: AsyncConnection, seq: int, used: Used) -> None:
+    await connection.execute(sa.update(table).where(table.c.seq == seq).values(usage=used._asdict()))
+
+
+async def end(connection: AsyncConnection, seq: int, ended: Ended, used: Used | None) -> Row | None:
+    """What came with it and of it is in its conversation now. None: it has ended already, or is gone."""
+    active = table.c.seq == seq, table.c.status.in_(ACTIVE)
+    ending = sa.update(table).where(*active).values(ended_values(ended, used)).returning(table)
+    row = (await connection.execute(ending)).mappings().one_or_none()
+    if row is None:
+        return None
+    its = items_table.c.response_seq == seq
+    unfinished = items_table.c.output, items_table.c.status == "in_progress"
+    await connection.execute(sa.update(items_table).where(its, *unfinished).values(status="incomplete"))
+    if row["conversation_seq"] is not None:
+        await connection.execute(sa.update(items_table).where(its).values(thread_seq=row["conversation_seq"]))
+    return row
+
+
+async def cancel(connection: AsyncConnection, queue: Queue, row: Row) -> None:
+    """At once, whoever works on it: his job is no longer his."""
+    await queue.withdraw(connection, row["id"], KIND)
+    used = None if row["usage"] is None else Used(**row["usage"])
+    await end(connection, row["seq"], Ended("cancelled"), used)
+
+
+async def delete(connection: AsyncConnection, queue: Queue, row: Row) -> None:
+    """What is in a conversation stays there."""
+    await queue.withdraw(connection, row["id"], KIND)
+    its = items_table.c.response_seq == row["seq"], items_table.c.thread_seq.is_(None)
+    await connection.execute(sa.delete(items_table).where(*its))
+    await connection.execute(sa.delete(table).where(table.c.seq == row["seq"]))
+
+
+async def output_of(connection: AsyncConnection, seq: int) -> list[Item]:
+    query = sa.select(items_table).where(items_table.c.response_seq == seq, items_table.c.output)
+    rows = await connection.execute(query.order_by(items_table.c.seq))
+    return [items.as_item(row) for row in rows.mappings()]
+
+
+def as_object(row: Row, output: Sequence[Item], include: Sequence[str] = ()) -> Response:
+    """include: beside what the request has asked for."""
+    request: Mapping[str, Any] = row["request"]
+    include = [*request.get("include", ()), *include]
+    conversation = request.get("conversation")
+    named = {name: request[name] for name in ("prompt_cache_key", "safety_identifier", "user") if name in request}
+    return Response(
+        id=row["id"],
+        created_at=row["created_at"],
+        status=row["status"],
+        background=row["background"],
+        completed_at=row["completed_at"],
+        conversation=None if conversation is None else ResponseConversation(conversation["id"]),
+        error=None if row["error"] is None else ResponseError(**row["error"]),
+        incomplete_details=None if row["incomplete_reason"] is None else IncompleteDetails(row["incomplete_reason"]),
+        instructions=request.get("instructions"),
+        max_output_tokens=request.get("max_output_tokens"),
+        max_tool_calls=request.get("max_tool_calls"),
+        metadata=request.get("metadata", {}),
+        model=row["model"],
+        output=[shown(item, include) for item in output],
+        parallel_tool_calls=request.get("parallel_tool_calls", True),
+        previous_response_id=row["previous_id"],
+        prompt_cache_retention=request.get("prompt_cache_retention"),
+        reasoning={"effort": None, "summary": None, **request.get("reasoning", {})},
+        service_tier=request.get("service_tier", "default"),
+        store=request.get("store", True),
+        temperature=request.get("temperature", 1.0),
+        text={"format": {"type": "text"}, "verbosity": "medium", **request.get("text", {})},
+        tool_choice=request.get("tool_choice", "auto"),
+        tools=[_tool(tool) for tool in request.get("tools", ())],
+        top_p=request.get("top_p", 1.0),
+        truncation=request.get("truncation", "disabled"),
+        usage=None if row["usage"] is None or row["status"] in ACTIVE else _usage(Used(**row["usage"])),
+        **named,
+    )
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """The description wants these of functions, whatever they are."""
+    return {**({"parameters": None, "strict": None} if tool["type"] == "function" else {}), **tool}
+
+
+def _usage(used: Used) -> ResponseUsage:
+    return ResponseUsage(
+        used.input,
+        InputTokensDetails(used.cached),
+        used.output,
+        OutputTokensDetails(used.reasoning),
+        used.input + used.output,
+    )

@@ -107,17 +107,17 @@ async def end(connection: AsyncConnection, seq: int, ended: Ended, used: Used | 
 
 async def cancel(connection: AsyncConnection, queue: Queue, row: Row) -> None:
     """At once, whoever works on it: his job is no longer his."""
-    await queue.withdraw(connection, row["id"], KIND)
     used = None if row["usage"] is None else Used(**row["usage"])
     await end(connection, row["seq"], Ended("cancelled"), used)
+    await queue.withdraw(connection, row["id"], KIND)
 
 
 async def delete(connection: AsyncConnection, queue: Queue, row: Row) -> None:
     """What is in a conversation stays there."""
-    await queue.withdraw(connection, row["id"], KIND)
     its = items_table.c.response_seq == row["seq"], items_table.c.thread_seq.is_(None)
     await connection.execute(sa.delete(items_table).where(*its))
     await connection.execute(sa.delete(table).where(table.c.seq == row["seq"]))
+    await queue.withdraw(connection, row["id"], KIND)
 
 
 async def output_of(connection: AsyncConnection, seq: int) -> list[Item]:

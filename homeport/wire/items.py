@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from homeport.errors import InvalidRequest
+from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire import base
 from homeport.wire.base import unsupported_value
 from homeport.wire.chat_messages import CacheBreakpoint
@@ -319,6 +319,8 @@ def _check_parts(parts: Sequence[Part], param: str) -> None:
             given = {"file_id": part.file_id, "file_data": part.file_data, "file_url": part.file_url}
         else:
             continue
+        if isinstance(part, InputFile):
+            _check_file(part, f"{param}[{at}]")
         if sum(value is not None and value is not UNSET for value in given.values()) != 1:
             names = ", ".join(f"'{name}'" for name in given)
             raise InvalidRequest(
@@ -326,6 +328,20 @@ def _check_parts(parts: Sequence[Part], param: str) -> None:
                 param=f"{param}[{at}]",
                 code="invalid_value",
             )
+
+
+def _check_file(part: InputFile, param: str) -> None:
+    """A model is given a file's text. Raises UnsupportedParameter."""
+    if part.file_url is not UNSET:
+        raise UnsupportedParameter(
+            "Files are not fetched. Send the file as 'file_data', or upload it and send its 'file_id'.",
+            param=f"{param}.file_url",
+        )
+    if part.detail not in (UNSET, "auto"):
+        raise UnsupportedParameter(
+            "Pages of files are not looked at as pictures: their text is read. Leave 'detail' out.",
+            param=f"{param}.detail",
+        )
 
 
 def shown(item: Item, include: Sequence[str]) -> Item:

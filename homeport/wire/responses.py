@@ -6,7 +6,7 @@ response_events.py.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire.base import missing, unsupported_value
@@ -160,8 +160,8 @@ _REFUSED = {
 class CreateResponse(Request):
     """input: read by items.read."""
 
-    model: str
-    input: Raw = Raw()
+    model: Annotated[Text, Meta(min_length=1, max_length=256)]
+    input: str | list[dict[str, Any]] | None = None
     background: bool | None = None
     context_management: Any = None
     conversation: Identifier | Conversation | None = None
@@ -213,8 +213,13 @@ class CreateResponse(Request):
             raise InvalidRequest(
                 "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
             )
-        if not self.input:
+        if self.input is None:
             raise missing("input")
+        if self.stream_options is not None and self.stream_options.include_obfuscation:
+            raise UnsupportedParameter(
+                "Events are not padded here. Leave 'include_obfuscation' out, or send false.",
+                param="stream_options.include_obfuscation",
+            )
 
     def _check_include(self) -> None:
         check_include(self.include or ())

@@ -97,7 +97,9 @@ class Asking:
             await hearing.drain()
         except _Left as left:
             raise left.error from None
-        used = hearing.used or await asyncio.to_thread(_estimated, model, request, "".join(hearing.said))
+        used = hearing.used
+        if used is None:
+            used = await asyncio.to_thread(_estimated, model, request, "".join(hearing.said))
         return Told(hearing.finish or "stop", used, hearing.model or model)
 
 
@@ -240,8 +242,8 @@ class _Hearing:
 
 
 class _Calls:
-    """Which call a delta belongs to. Servers differ: some leave out `index` or `id`, give one index to several calls, or
-    say id and name again each time."""
+    """Which call a delta belongs to. Servers differ: some leave out `index` or `id`, give one index to several calls,
+    or say id and name again each time."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []

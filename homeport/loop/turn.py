@@ -13,8 +13,8 @@ class Turn:
     """text: what the message says, as the model has written it. begun: something was heard."""
 
     def __init__(self, scribe: Scribe, citations: Citations, hosted: Mapping[str, ToolType], taken: set[str]) -> None:
-        """hosted: by their names; whatever else is called is taken for a function. taken: ids of calls of earlier turns,
-        to which those of this one are added: not every server finds a new one each time."""
+        """hosted: by their names; whatever else is called is taken for a function. taken: ids of calls of earlier
+        turns, to which those of this one are added: not every server finds a new one each time."""
         self._scribe = scribe
         self._citations = citations
         self._hosted = hosted

@@ -51,13 +51,13 @@ class Plan(Struct, kw_only=True):
     own: how many of them, from the end, its turns have said already; the truncation is about those before, without the
     instructions.
     parameters: further members of every request (`temperature`, `response_format`, `reasoning_effort`, ...).
-    functions: the client's tools, as chat completions have them. tool_choice: as chat completions have it, or `{"type"}`
-    of a hosted tool; of the first turn alone (and of it only where `first` says that it is still to come), or the loop
-    would never end.
+    functions: the client's tools, as chat completions have them. tool_choice: the same, or `{"type"}` of a hosted
+    tool; of the first turn alone (and of it only where `first` says that it is still to come), or the loop would never
+    end.
     most_prompt, most_completion: tokens that are left for all turns together.
     most_calls: calls of tools that are left, of hosted ones.
-    pending: calls of an interrupted turn that have no output yet, of which `messages` has the turn; hosted ones are made
-    before the next turn, and functions end the loop.
+    pending: calls without output of an interrupted turn, which `messages` has: hosted ones are made before the next
+    turn, functions end the loop.
     sources: what earlier turns of this loop have found and made, for annotations.
     keeps_markers: whether the text keeps its citation markers (assistants) or loses them (responses).
     """

@@ -112,7 +112,9 @@ def test_a_link_to_a_made_file(text: str, path: str, file_id: str, keeps_markers
 
 
 @given(
-    st.lists(st.sampled_from([FOX, DOG, "【", "0:0", "†", "】", " ", "s", LINK, "a.csv", ".gz", "b", "\n"]), max_size=12),
+    st.lists(
+        st.sampled_from([FOX, DOG, "【", "0:0", "†", "】", " ", "s", LINK, "a.csv", ".gz", "b", "\n"]), max_size=12
+    ),
     st.lists(st.integers(0, 200), max_size=12),
     st.booleans(),
 )

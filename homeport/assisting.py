@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
 from homeport.batching import Gateway
+from homeport.control.conversations import Conversations
 from homeport.control.files import Files
+from homeport.control.response_items import ResponseItems
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.jobs.housekeeping import Chore
@@ -42,7 +45,11 @@ class Assisting:
         self._response_events = Events(queue.database, response_events, responses)
 
     def operations(self) -> Sequence[Operation]:
-        return []
+        database = self._queue.database
+        largest = self._settings.server.max_body_mb * 2**20
+        return [
+            *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+        ]
 
     def handlers(self) -> Sequence[Handler]:
         return []

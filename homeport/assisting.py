@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 
+from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.resources import Operation
+from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
+from homeport.control.assistants import Assistants
 from homeport.control.files import Files
+from homeport.control.messages import Messages
+from homeport.control.owners import Owner
+from homeport.control.threads import Threads
+from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
 from homeport.settings import Settings
@@ -40,9 +48,17 @@ class Assisting:
         self._search = search
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
+        self._models = Models(gateway, gateway.callers(queue.database))
+        self._resources = ToolResources(stores)
+        self._messages = Messages(queue.database, self._resources)
+        self._threads = Threads(queue, self._messages, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources)
 
     def operations(self) -> Sequence[Operation]:
-        return []
+        return [
+            *AssistantsOperations(self._assistants).operations(),
+            *ThreadsOperations(self._threads, self._messages).operations(),
+        ]
 
     def handlers(self) -> Sequence[Handler]:
         return []
@@ -58,3 +74,19 @@ class Assisting:
 
     async def close(self) -> None:
         """Once nobody works any more."""
+
+
+class Models:
+    """Which models may answer in an assistant's name (control/assistants.py)."""
+
+    def __init__(self, gateway: Gateway, callers: Callers) -> None:
+        self._gateway = gateway
+        self._callers = callers
+
+    async def admit(self, owner: Owner, model: str) -> None:
+        principal = await self._callers.of(owner.key_id)
+        principal.may_use(model)
+        if model.startswith("ft:"):
+            await self._gateway.router.look_for(model)
+        self._gateway.router.targets(model, principal.project)
+        self._gateway.limits.check_tier(principal, model)

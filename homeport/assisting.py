@@ -2,16 +2,34 @@
 
 from collections.abc import Sequence
 
+from homeport import clock
+from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
+from homeport.api.response_line import ResponseLine
+from homeport.api.responses import Responses as ResponsesOperations
+from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
+from homeport.control.assistants import Assistants
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
+from homeport.control.item_files import ItemFiles
+from homeport.control.messages import Messages
+from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
+from homeport.control.responses import Responses
+from homeport.control.threads import Threads
+from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.documents.reader import Reader
+from homeport.errors import HomeportError, InvalidRequest
+from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
+from homeport.loop.asking import Asking
+from homeport.loop.loop import Loop
+from homeport.loop.responding import Responding
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -43,12 +61,30 @@ class Assisting:
         self._search = search
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
+        self._models = Models(gateway, gateway.callers(queue.database))
+        self._resources = ToolResources(stores)
+        self._messages = Messages(queue.database, self._resources)
+        self._threads = Threads(queue, self._messages, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources)
+        documents = settings.documents
+        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
+        self._item_files = ItemFiles(files, blobs, self._reader)
+        self._loop = Loop(
+            Asking(gateway.line, gateway.callers(queue.database)), max_turns=settings.assistants.max_turns
+        )
+        self._responses = Responses(queue, self._response_events, self._models.holds)
+        self._responding = Responding(self._loop, NoTools(), self._item_files)
+        watchers = gateway.line.ledger.watchers
+        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
 
     def operations(self) -> Sequence[Operation]:
         database = self._queue.database
         largest = self._settings.server.max_body_mb * 2**20
         return [
+            *AssistantsOperations(self._assistants).operations(),
+            *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *ResponsesOperations(self._responses).operations(),
         ]
 
     def handlers(self) -> Sequence[Handler]:
@@ -65,3 +101,40 @@ class Assisting:
 
     async def close(self) -> None:
         """Once nobody works any more."""
+        await self._reader.close()
+
+
+class Models:
+    """Which models may answer in an assistant's name (control/assistants.py)."""
+
+    def __init__(self, gateway: Gateway, callers: Callers) -> None:
+        self._gateway = gateway
+        self._callers = callers
+
+    async def admit(self, owner: Owner, model: str) -> None:
+        principal = await self._callers.of(owner.key_id)
+        principal.may_use(model)
+        if model.startswith("ft:"):
+            await self._gateway.router.look_for(model)
+        self._gateway.router.targets(model, principal.project)
+        self._gateway.limits.check_tier(principal, model)
+
+    def holds(self, owner: Owner) -> bool:
+        """Whether a key that was good is so still."""
+        try:
+            found = self._gateway.caller(owner.key_id)
+        except HomeportError:  # nobody can tell any more
+            return False
+        return found is not None and (found.expires_at is None or found.expires_at > clock.now())
+
+
+class NoTools:
+    """Until loop/tools/toolbox.py is there."""
+
+    def check(self, types):
+        for at, one in enumerate(types):
+            if one != "function":
+                raise InvalidRequest(f"no {one}", param=f"tools[{at}]")
+
+    async def of_response(self, who, *, model, tools, container=None, sources=()):
+        return []

@@ -31,6 +31,7 @@ from homeport.wire.responses import (
 
 LANE, KIND = "responses", "response"
 ACTIVE = ("queued", "in_progress")
+#: Also of one that is not in the database yet.
 Row = Mapping[Any, Any]
 
 
@@ -83,7 +84,8 @@ async def begin(connection: AsyncConnection, response_id: str) -> Row | None:
     """Somebody works on it. None: it has ended, or is gone."""
     active = table.c.id == response_id, table.c.status.in_(ACTIVE)
     begun = sa.update(table).where(*active).values(status="in_progress").returning(table)
-    return (await connection.execute(begun)).mappings().one_or_none()
+    found: Row | None = (await connection.execute(begun)).mappings().one_or_none()
+    return found
 
 
 async def use(connection: AsyncConnection, seq: int, used: Used) -> None:
@@ -94,7 +96,7 @@ async def end(connection: AsyncConnection, seq: int, ended: Ended, used: Used | 
     """What came with it and of it is in its conversation now. None: it has ended already, or is gone."""
     active = table.c.seq == seq, table.c.status.in_(ACTIVE)
     ending = sa.update(table).where(*active).values(ended_values(ended, used)).returning(table)
-    row = (await connection.execute(ending)).mappings().one_or_none()
+    row: Row | None = (await connection.execute(ending)).mappings().one_or_none()
     if row is None:
         return None
     its = items_table.c.response_seq == seq

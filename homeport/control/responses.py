@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import items, response_items
+from homeport.control import conversations, items, response_items
 from homeport.control import response_states as states
 from homeport.control.owners import Owner
 from homeport.control.response_states import Row
@@ -27,7 +27,6 @@ from homeport.wire.responses import CreateResponse, DeletedResponse, Response
 
 #: Members of a request that its row does not repeat: they have a column, or are of the way that it is answered.
 _NOT_KEPT = ("input", "model", "background", "stream", "stream_options", "previous_response_id")
-_encode = msgspec.json.encode
 
 
 class Wanted(NamedTuple):
@@ -47,11 +46,6 @@ class Responses:
         self._queue = queue
         self._events = events
         self._holds = holds
-        self._draining = False
-
-    def drain(self) -> None:
-        """Followers end, to come again elsewhere. From any thread."""
-        self._draining = True
 
     async def wanted(self, owner: Owner, asked: CreateResponse) -> Wanted:
         """Nothing is written. Raises InvalidRequest, NotFound, Conflict."""
@@ -65,7 +59,8 @@ class Responses:
                 await _check_previous(connection, owner, asked.previous_response_id)
                 before = await response_items.until(connection, asked.previous_response_id)
             elif asked.conversation_id is not None:
-                conversation = await _conversation(connection, owner, asked.conversation_id)
+                conversation = (await conversations.find(connection, owner, asked.conversation_id))["seq"]
+                await _check_quiet(connection, conversation)
                 before = await response_items.of_conversation(connection, conversation)
         made = items.named(coming, referenced)
         if not before and not made and not asked.instructions:
@@ -93,12 +88,13 @@ class Responses:
         """It is written down, and will be answered. Raises NotFound, Conflict: of its conversation."""
         row = wanted.row
         shown = states.as_object(row, ())
-        first: list[Event] = [ResponseCreated(response=shown), ResponseQueued(sequence_number=1, response=shown)]
+        first: list[Event] = [ResponseCreated(shown), ResponseQueued(shown)]
         async with self._database.write() as connection:
-            if row["conversation_seq"] is not None:
-                await _lock(connection, row["conversation_seq"])
+            if row["conversation_seq"] is not None:  # of those that want to answer in it one is the first
+                await conversations.find(connection, owner, row["request"]["conversation"]["id"], lock=True)
+                await _check_quiet(connection, row["conversation_seq"])
             seq = await states.create(connection, owner, row, wanted.coming)
-            await self._events.tell(connection, seq, [(event.name, _encode(event)) for event in first])
+            await self._events.tell(connection, seq, [(one.name, one.numbered(at)) for at, one in enumerate(first)])
             await self._queue.enqueue(connection, states.LANE, states.KIND, row["id"])
         self._queue.told()
         return shown
@@ -143,9 +139,9 @@ class Responses:
         self._events.told(row["seq"])
         return DeletedResponse(response_id)
 
-    async def follow(self, owner: Owner, response_id: str, after: int = -1) -> AsyncGenerator[Told | None, None]:
-        """What a response in the background tells, after a number, until it has ended. None: nothing was heard for
-        long. It ends sooner where the process ends, or the key no longer holds.
+    async def follow(self, owner: Owner, response_id: str, after: int = -1) -> AsyncGenerator[Sequence[Told], None]:
+        """What a response in the background tells, after a number, some at once, until it has ended. Nothing at all:
+        there was nothing for long. It ends sooner where the process ends, or the key no longer holds.
 
         Raises NotFound, InvalidRequest; Unavailable only before the first.
         """
@@ -158,11 +154,10 @@ class Responses:
             status = await connection.scalar(sa.select(table.c.status).where(table.c.seq == seq))
             return status not in states.ACTIVE
 
-        async with aclosing(self._events.follow(seq, after, over)) as all_told:
-            async for told in all_told:
-                yield told
-                if self._draining or not self._holds(owner):
-                    return
+        following = self._events.follow(seq, after, over, holds=lambda: self._holds(owner))
+        async with aclosing(following) as all_told:
+            async for some in all_told:
+                yield some
 
 
 async def find(connection: AsyncConnection, owner: Owner, response_id: str) -> Row:
@@ -210,23 +205,6 @@ async def _check_previous(connection: AsyncConnection, owner: Owner, response_id
         )
 
 
-async def _conversation(connection: AsyncConnection, owner: Owner, conversation_id: str) -> int:
-    """Raises NotFound; InvalidRequest: it is a thread; Conflict: as _check_quiet."""
-    if conversation_id.startswith("thread_"):
-        raise InvalidRequest(
-            f"'{conversation_id}' is a thread: it is read as a conversation, and written by runs alone. Copy its items "
-            "into a conversation of its own by POST /v1/conversations.",
-            param="conversation",
-            code="invalid_value",
-        )
-    theirs = threads.c.id == conversation_id, threads.c.project_id == owner.project
-    seq: int | None = await connection.scalar(sa.select(threads.c.seq).where(*theirs))
-    if seq is None:
-        raise NotFound(f"Conversation with id '{conversation_id}' not found.", param="conversation")
-    await _check_quiet(connection, seq)
-    return seq
-
-
 async def _check_quiet(connection: AsyncConnection, seq: int) -> None:
     """Raises Conflict: a response in the background is still to say its part."""
     its = table.c.conversation_seq == seq, table.c.status.in_(states.ACTIVE)
@@ -238,14 +216,6 @@ async def _check_quiet(connection: AsyncConnection, seq: int) -> None:
             param="conversation",
             code="conversation_locked",
         )
-
-
-async def _lock(connection: AsyncConnection, seq: int) -> None:
-    """Of those that want to answer in the background one is the first. Raises NotFound, Conflict."""
-    locked = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update()
-    if await connection.scalar(locked) is None:
-        raise NotFound("The conversation was deleted meanwhile.", param="conversation")
-    await _check_quiet(connection, seq)
 
 
 async def _is_there(connection: AsyncConnection, seq: int) -> bool:

@@ -15,7 +15,7 @@
 A run that is active has its thread to itself (`uq_runs_active`). Its job (lane `runs`, kind `run`, subject: its id) is
 there while it is queued, in progress or cancelling; the one that is claimed alone may say what has become of it.
 
-Who ends a run that nobody works on tells its last events as well (`Ended.events`). Whoever changes several rows takes
+Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows takes
 them in this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import messages, run_steps
+from homeport.control import run_steps
 from homeport.control.run_steps import Step
 from homeport.store.calls import Calling
 from homeport.store.queue import Queue
@@ -45,7 +45,7 @@ from homeport.wire.runs import (
 from homeport.wire.runs import Run as RunObject
 
 LANE, KIND = "runs", "run"
-#: While it has its thread to itself.
+#: While it has its thread to itself (tables.py, `uq_runs_active`).
 ACTIVE = ("queued", "in_progress", "requires_action", "cancelling")
 OVER = ("cancelled", "failed", "completed", "incomplete", "expired")
 #: While nobody works on it: whoever comes may end it.
@@ -56,8 +56,6 @@ _WORKED = ("in_progress", "cancelling")
 #: A worker should have ended it by then, seconds after it has expired; from then on anybody may.
 OVERDUE_SECONDS = 60
 
-Event = tuple[str, bytes]
-
 #: Of `runs`, with `thread_id`.
 Run = Mapping[Any, Any]
 Message = Mapping[Any, Any]
@@ -66,8 +64,8 @@ _runs: Final = runs.c
 #: Of a run's object: columns that it has as they are.
 _PLAIN = (
     *("id", "created_at", "thread_id", "assistant_id", "status", "started_at", "cancelled_at", "failed_at"),
-    *("completed_at", "model", "instructions", "tools", "temperature", "top_p", "max_prompt_tokens"),
-    *("max_completion_tokens", "parallel_tool_calls", "reasoning_effort"),
+    *("completed_at", "model", "instructions", "tools", "max_prompt_tokens", "max_completion_tokens"),
+    *("parallel_tool_calls", "reasoning_effort"),
 )
 #: Of a run that ended so: the column that says when.
 _WHEN = {"cancelled": "cancelled_at", "failed": "failed_at", "completed": "completed_at"}
@@ -90,23 +88,17 @@ class Ended(NamedTuple):
     steps: Sequence[Step] = ()
     messages: Sequence[Message] = ()
 
-    def events(self) -> list[Event]:
-        """In their order: what is told of it (store/events.py), by whoever works on it, or nobody does."""
-        run, thread_id = self.run, self.run["thread_id"]
-        encode = msgspec.json.encode
-        return [
-            *[("thread.message.incomplete", encode(messages.as_object(one, thread_id))) for one in self.messages],
-            *[(f"thread.run.step.{one['status']}", encode(run_steps.as_object(one, run))) for one in self.steps],
-            event(run),
-        ]
-
 
 def query() -> "sa.Select[Any]":
     return sa.select(runs, threads.c.id.label("thread_id")).join(threads, threads.c.seq == _runs.thread_seq)
 
 
-async def find(connection: AsyncConnection, run_id: str) -> Run | None:
-    return await _one(connection, _runs.id == run_id)
+async def find(
+    connection: AsyncConnection, run_id: str, thread_seq: int | None = None, *, lock: bool = False
+) -> Run | None:
+    """thread_seq: that it is in. lock: nobody else changes it until the transaction ends."""
+    which = [_runs.id == run_id, *([_runs.thread_seq == thread_seq] if thread_seq is not None else [])]
+    return await _one(connection, *which, lock=lock)
 
 
 async def active(connection: AsyncConnection, thread_seq: int) -> Run | None:
@@ -227,6 +219,11 @@ async def end_late(connection: AsyncConnection, queue: Queue, run_seq: int) -> E
     return ended
 
 
+def has_expired(run: Run) -> bool:
+    """It waits, and nobody has said so yet (`end_late`)."""
+    return run["status"] in _WAITS and run["expires_at"] <= clock.now()
+
+
 async def late(connection: AsyncConnection, most: int) -> Sequence[int]:
     """Those that `end_late` is for, as far as can be seen: their `seq`."""
     now = int(clock.now())
@@ -295,8 +292,11 @@ async def _go(
     return None if seq is None else await _one(connection, _runs.seq == seq)
 
 
-async def _one(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> Run | None:
-    found: Run | None = (await connection.execute(query().where(*which))).mappings().one_or_none()
+async def _one(connection: AsyncConnection, *which: sa.ColumnElement[bool], lock: bool = False) -> Run | None:
+    wanted = query().where(*which)
+    if lock:
+        wanted = wanted.with_for_update(of=runs)
+    found: Run | None = (await connection.execute(wanted)).mappings().one_or_none()
     return found
 
 
@@ -315,12 +315,9 @@ def as_object(run: Run, pending: Sequence[Calling] = ()) -> RunObject:
         incomplete_details=None if reason is None else IncompleteDetails(reason),
         metadata=run["metadata"] or {},
         usage=Usage.of(run["prompt_tokens"], run["completion_tokens"]) if over else None,
+        temperature=1.0 if run["temperature"] is None else run["temperature"],
+        top_p=1.0 if run["top_p"] is None else run["top_p"],
         truncation_strategy=run["truncation_strategy"] or {"type": "auto", "last_messages": None},
         tool_choice=run["tool_choice"] or "auto",
         response_format=run["response_format"] or "auto",
     )
-
-
-def event(run: Run, pending: Sequence[Calling] = ()) -> Event:
-    """That it has come to the state that it is in."""
-    return f"thread.run.{run['status']}", msgspec.json.encode(as_object(run, pending))

@@ -120,8 +120,11 @@ def calls_of(step: Step) -> list[Calling]:
 
 def pending(step: Step | None) -> list[Calling]:
     """Of functions: those whose outputs are wanted of the client."""
-    calls = [] if step is None else calls_of(step)
-    return [call for call in calls if call.type == "function" and call.output is None]
+    return [] if step is None else [call for call in calls_of(step) if is_pending(call)]
+
+
+def is_pending(call: Calling) -> bool:
+    return call.type == "function" and call.output is None
 
 
 def as_object(step: Step, run: Run, *, content: bool = False) -> RunStep:

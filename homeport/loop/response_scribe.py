@@ -6,11 +6,11 @@ incomplete, and are no part of the output: the model is told what was wrong, and
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
 from homeport import ids
+from homeport.control.called_items import TYPES, call_item
 from homeport.control.response_states import Used
 from homeport.loop import turns
 from homeport.loop.said import arguments_of
@@ -31,7 +31,6 @@ from homeport.wire.response_events import Event
 
 #: Numbers an event, and sends it to whoever listens.
 Tell = Callable[[Event], Awaitable[None]]
-Hosted = FileSearchCall | CodeInterpreterCall
 
 
 class Keep(Protocol):
@@ -52,11 +51,17 @@ class Said(NamedTuple):
     items: Mapping[str, str]
 
 
-class Place(NamedTuple):
-    """An item of the output that is not done."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An item of the output, and where it is among those that were told."""
 
     index: int
-    item: Item
+    item: Any
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """As its events say it."""
+        return {"item_id": self.item.id, "output_index": self.index}
 
 
 class ResponseScribe:
@@ -103,7 +108,7 @@ class ResponseScribe:
         part = message.content[-1] if message.content else None
         if not isinstance(part, OutputText):
             part = await self._open_part(place, message, OutputText(text="", annotations=[]))
-        at = {"item_id": message.id, "output_index": place.index, "content_index": len(message.content) - 1}
+        at = {**place.at, "content_index": len(message.content) - 1}
         if delta:
             self._pieces.append(delta)
             self._text.append(delta)
@@ -120,8 +125,7 @@ class ResponseScribe:
         if not isinstance(part, Refusal):
             await self._open_part(place, message, Refusal(refusal=""))
         self._pieces.append(delta)
-        number = len(message.content) - 1
-        at = {"item_id": message.id, "output_index": place.index, "content_index": number}
+        at = {**place.at, "content_index": len(message.content) - 1}
         await self._tell(response_events.RefusalDelta(**at, delta=delta))
 
     async def reasoning(self, delta: str) -> None:
@@ -129,12 +133,9 @@ class ResponseScribe:
             thought = Reasoning(id=ids.item("reasoning"), summary=[], content=[], status="in_progress")
             self._thought = await self._add(thought)
             empty = ReasoningText(text="")
-            await self._tell(
-                response_events.ContentPartAdded(item_id=thought.id, output_index=self._thought.index, part=empty)
-            )
+            await self._tell(response_events.ContentPartAdded(**self._thought.at, content_index=0, part=empty))
         self._pieces.append(delta)
-        at = {"item_id": self._thought.item.id, "output_index": self._thought.index}
-        await self._tell(response_events.ReasoningTextDelta(**at, delta=delta))
+        await self._tell(response_events.ReasoningTextDelta(**self._thought.at, content_index=0, delta=delta))
 
     async def message_ended(self, incomplete: str) -> None:
         await self._end_reasoning()
@@ -158,7 +159,7 @@ class ResponseScribe:
     async def _open_part(self, place: Place, message: Message, part: Any) -> Any:
         await self._close_part(place, message)
         message.content.append(part)
-        at = {"item_id": message.id, "output_index": place.index, "content_index": len(message.content) - 1}
+        at = {**place.at, "content_index": len(message.content) - 1}
         await self._tell(response_events.ContentPartAdded(**at, part=part))
         return part
 
@@ -167,7 +168,7 @@ class ResponseScribe:
             return
         said, part = "".join(self._pieces), message.content[-1]
         self._pieces.clear()
-        at = {"item_id": message.id, "output_index": place.index, "content_index": len(message.content) - 1}
+        at = {**place.at, "content_index": len(message.content) - 1}
         if isinstance(part, OutputText):
             part.text = said
             await self._tell(response_events.TextDone(**at, text=said))
@@ -186,7 +187,7 @@ class ResponseScribe:
         part = ReasoningText(text="".join(self._pieces))
         self._pieces.clear()
         thought.content, thought.status = [part], "completed"
-        at = {"item_id": thought.id, "output_index": place.index}
+        at = {**place.at, "content_index": 0}
         await self._tell(response_events.ReasoningTextDone(**at, text=part.text))
         await self._tell(response_events.ContentPartDone(**at, part=part))
         await self._done(place)
@@ -197,28 +198,20 @@ class ResponseScribe:
         await self._end_reasoning()
         await self._end_arguments()
         self._arguing = call
-        kind = {"file_search": "file_search_call", "code_interpreter": "code_interpreter_call"}.get(call.type)
-        item_id = ids.item(kind or "function_call")
-        item: Item
-        if kind is None:
-            item = FunctionCall(id=item_id, call_id=call.id, name=call.name, arguments="", status="in_progress")
-        elif kind == "file_search_call":
-            item = FileSearchCall(id=item_id, status="in_progress", queries=[])
-        else:
-            item = CodeInterpreterCall(id=item_id, status="in_progress", container_id=self._container_id, code="")
+        item = call_item(call, ids.item(TYPES[call.type]), "in_progress")
+        if isinstance(item, CodeInterpreterCall):
+            item.container_id, item.code = self._container_id, ""
         place = self._calls[call.id] = await self._add(item)
-        at = {"item_id": item_id, "output_index": place.index}
-        if kind == "file_search_call":
-            await self._tell(response_events.FileSearchInProgress(**at))
-        elif kind is not None:
-            await self._tell(response_events.CodeInProgress(**at))
+        if isinstance(item, FileSearchCall):
+            await self._tell(response_events.FileSearchInProgress(**place.at))
+        elif isinstance(item, CodeInterpreterCall):
+            await self._tell(response_events.CodeInProgress(**place.at))
 
     async def arguments(self, call: Calling, delta: str) -> None:
         place = self._calls[call.id]
         if isinstance(place.item, FunctionCall):  # of hosted ones they are not the client's
             self._pieces.append(delta)
-            at = {"item_id": place.item.id, "output_index": place.index}
-            await self._tell(response_events.ArgumentsDelta(**at, delta=delta))
+            await self._tell(response_events.ArgumentsDelta(**place.at, delta=delta))
 
     async def _end_arguments(self) -> None:
         call, self._arguing = self._arguing, None
@@ -228,8 +221,7 @@ class ResponseScribe:
         if isinstance(place.item, FunctionCall):
             place.item.arguments = "".join(self._pieces)
             self._pieces.clear()
-            at = {"item_id": place.item.id, "output_index": place.index}
-            done = response_events.ArgumentsDone(**at, name=place.item.name, arguments=place.item.arguments)
+            done = response_events.ArgumentsDone(**place.at, name=place.item.name, arguments=place.item.arguments)
             await self._tell(done)
 
     async def turn_ended(self, calls: Sequence[Calling], used: turns.Used) -> None:
@@ -263,46 +255,31 @@ class ResponseScribe:
 
     async def _begin_call(self, call: Calling, place: Place) -> None:
         """Its arguments are there, and it is made."""
-        at = {"item_id": place.item.id, "output_index": place.index}
-        if isinstance(place.item, FileSearchCall):
-            place.item.queries = _queries(call)
-            place.item.status = "searching"
-            await self._tell(response_events.FileSearchSearching(**at))
-        elif isinstance(place.item, CodeInterpreterCall):
-            place.item.code = _code(call)
-            place.item.status = "interpreting"
-            await self._tell(response_events.CodeDelta(**at, delta=place.item.code))
-            await self._tell(response_events.CodeDone(**at, code=place.item.code))
-            await self._tell(response_events.CodeInterpreting(**at))
+        item = place.item
+        if isinstance(item, FileSearchCall):
+            _become(item, call_item(call, item.id))
+            item.status = "searching"
+            await self._tell(response_events.FileSearchSearching(**place.at))
+        elif isinstance(item, CodeInterpreterCall):
+            item.code, item.status = _code(call), "interpreting"
+            await self._tell(response_events.CodeDelta(**place.at, delta=item.code))
+            await self._tell(response_events.CodeDone(**place.at, code=item.code))
+            await self._tell(response_events.CodeInterpreting(**place.at))
 
     async def call_ended(self, call: Calling) -> None:
         place = self._waiting.pop(call.id)
-        item, result = place.item, call.result
-        at = {"item_id": item.id, "output_index": place.index}
-        if isinstance(item, FileSearchCall):
-            item.status = "completed" if isinstance(result, Searched) else "failed"
-            item.results = []
-            if isinstance(result, Searched):
-                item.queries = result.queries
-                item.results = [
-                    items.FileSearchResult(
-                        file_id=one.file_id,
-                        text=one.text,
-                        filename=one.filename,
-                        score=one.score,
-                        attributes=one.attributes or {},
-                    )
-                    for one in result.passages
-                ]
-                await self._tell(response_events.FileSearchCompleted(**at))
-        elif isinstance(item, CodeInterpreterCall):
-            item.status = "completed" if isinstance(result, Ran) and not result.failed else "failed"
-            item.outputs = []
-            if isinstance(result, Ran):
-                item.container_id, item.code = result.container_id, result.code
-                item.outputs = _outputs(result)
-                await self._tell(response_events.CodeCompleted(**at))
-        await self._tell(self._item_done(place))
+        item = place.item
+        if call.result is None:  # it could not be made
+            item.status = "failed"
+        else:
+            _become(item, call_item(call, item.id))
+        if isinstance(call.result, Ran):
+            if call.result.failed:
+                item.status = "failed"
+            await self._tell(response_events.CodeCompleted(**place.at))
+        elif isinstance(call.result, Searched):
+            await self._tell(response_events.FileSearchCompleted(**place.at))
+        await self._done(place)
         if self._keep is not None:
             await self._keep.call(call, item)
 
@@ -317,22 +294,14 @@ class ResponseScribe:
         await self._tell(response_events.OutputItemAdded(output_index=place.index, item=shown))
         return place
 
-    def _item_done(self, place: Place) -> Event:
-        shown = items.shown(place.item, self._include)
-        return response_events.OutputItemDone(output_index=place.index, item=shown)
-
     async def _done(self, place: Place) -> None:
-        await self._tell(self._item_done(place))
+        shown = items.shown(place.item, self._include)
+        await self._tell(response_events.OutputItemDone(output_index=place.index, item=shown))
 
     async def _forget(self, place: Place) -> None:
-        place.item.status = "incomplete"  # type: ignore[union-attr]  # a call has one
+        place.item.status = "incomplete"
         self._made.remove(place.item)
         await self._done(place)
-
-
-def _queries(call: Calling) -> list[str]:
-    found = (arguments_of(call) or {}).get("queries")
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _code(call: Calling) -> str:
@@ -342,11 +311,9 @@ def _code(call: Calling) -> str:
     return code if isinstance(code, str) else ""
 
 
-def _outputs(ran: Ran) -> list[items.CodeLogs | items.CodeImage]:
-    """Of a picture the path that its bytes are at."""
-    content = f"/v1/containers/{ran.container_id}/files/{{}}/content"
-    images = [items.CodeImage(url=content.format(one.container_file_id)) for one in ran.files if one.image]
-    return [*([items.CodeLogs(logs=ran.logs)] if ran.logs else []), *images]
+def _become(item: Item, other: Item) -> None:
+    for name in item.__struct_fields__:
+        setattr(item, name, getattr(other, name))
 
 
 def _annotation(found: turns.Annotation) -> items.Annotation:

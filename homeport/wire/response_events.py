@@ -4,6 +4,7 @@ Each event says its type, and its number among those of its response (`sequence_
 item of the output it is about; content_index: which part of that. The order is drawn in docs/responses.md.
 """
 
+import msgspec
 from msgspec import Struct
 
 from homeport.wire.items import Annotation, Item, LogProb, OutputText, ReasoningText, Refusal
@@ -12,13 +13,15 @@ from homeport.wire.responses import Response
 Part = OutputText | Refusal | ReasoningText
 
 
-class Event(Struct, kw_only=True, tag_field="type"):
-    sequence_number: int = 0
-
+class Event(Struct, tag_field="type"):
     @property
     def name(self) -> str:
         """Its `type`."""
         return str(self.__struct_config__.tag)
+
+    def numbered(self, number: int) -> bytes:
+        """JSON, with its `sequence_number`."""
+        return msgspec.json.encode(self)[:-1] + b',"sequence_number":%d}' % number
 
 
 class ResponseEvent(Event):
@@ -75,7 +78,7 @@ class ItemEvent(Event):
 
 
 class PartEvent(ItemEvent):
-    content_index: int = 0
+    content_index: int
 
 
 class ContentPartAdded(PartEvent, tag="response.content_part.added"):

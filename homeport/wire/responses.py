@@ -60,7 +60,7 @@ class AutoContainer(Request):
     """A container that is made for the response."""
 
     type: Literal["auto"] = "auto"
-    file_ids: Annotated[list[Identifier], Meta(max_length=50)] = []
+    file_ids: Annotated[list[Identifier], Meta(max_length=50)] | None = None
 
 
 class CodeInterpreterTool(Request, tag_field="type", tag="code_interpreter"):
@@ -100,7 +100,7 @@ ToolChoice = Literal["none", "auto", "required"] | Chosen | AllowedTools
 # What an answer looks like
 
 
-class TextFormat(Request, tag_field="type", tag="text"):
+class TextFormat(Request, tag_field="type", tag="text", frozen=True):
     pass
 
 
@@ -340,7 +340,7 @@ class Response(Struct, kw_only=True):
     temperature: float
     text: dict[str, Any]
     tool_choice: ToolChoice
-    tools: list[Tool]
+    tools: list[dict[str, Any]]
     top_logprobs: int = 0
     top_p: float
     truncation: str

@@ -1,13 +1,32 @@
-"""Runs of threads and their steps. Source: RunObject, RunStepObject, RunStepDetailsToolCalls..., RunToolCallObject.
+"""Runs of threads and their steps. Source: CreateRunRequest, CreateThreadAndRunRequest, ModifyRunRequest,
+SubmitToolOutputsRunRequest, RunObject, RunStepObject, RunStepDetailsToolCalls..., RunToolCallObject.
 
 `expires_at` of a step is not in the description; OpenAI's service sent it.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from homeport.wire.chat import Metadata
+from homeport.errors import InvalidRequest
+from homeport.wire.assistants import (
+    Instructions,
+    OtherToolResources,
+    ReasoningEffort,
+    ResponseFormat,
+    Temperature,
+    Tools,
+    TopP,
+    check_tools,
+)
+from homeport.wire.base import missing
+from homeport.wire.chat import Metadata, Named, check_metadata
+from homeport.wire.fields import Identifier, ModelName, Request
+from homeport.wire.threads import CreateMessageRequest, CreateThreadRequest
+
+#: Bytes of what functions have put out, all calls together: OpenAI's limit.
+LARGEST_OUTPUTS = 512 * 2**10
 
 Status = Literal[
     "queued",
@@ -22,6 +41,139 @@ Status = Literal[
 ]
 StepStatus = Literal["in_progress", "cancelled", "failed", "completed", "expired"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+
+
+Tokens = Annotated[int, Meta(ge=256)]
+
+
+class TruncationObject(Request):
+    type: Literal["auto", "last_messages"]
+    last_messages: Annotated[int, Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "last_messages" and self.last_messages is None:
+            raise missing("truncation_strategy.last_messages")
+        if self.type == "auto" and self.last_messages is not None:
+            raise InvalidRequest(
+                "'truncation_strategy.last_messages' is only allowed when 'truncation_strategy.type' is "
+                "'last_messages'.",
+                param="truncation_strategy.last_messages",
+                code="invalid_value",
+            )
+
+
+class NamedToolChoice(Request):
+    type: Literal["function", "code_interpreter", "file_search"]
+    function: Named | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "function" and self.function is None:
+            raise missing("tool_choice.function")
+        if self.type != "function" and self.function is not None:
+            raise InvalidRequest(
+                f"'tool_choice.function' is only allowed when 'tool_choice.type' is 'function', and it is "
+                f"'{self.type}'.",
+                param="tool_choice.function",
+                code="invalid_value",
+            )
+
+
+class RunRequest(Request):
+    """What both ways to begin a run have. What is not there, or null, is as the assistant has it."""
+
+    assistant_id: Identifier
+    model: ModelName | None = None
+    instructions: Instructions | None = None
+    tools: Tools | None = None
+    metadata: Metadata | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    stream: bool | None = None
+    max_prompt_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    truncation_strategy: TruncationObject | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+
+    def __post_init__(self) -> None:
+        check_metadata(self.metadata)
+        check_tools(self.tools)
+
+    @property
+    def shown_choice(self) -> Any:
+        """As it is stored."""
+        choice = self.tool_choice
+        if not isinstance(choice, NamedToolChoice):
+            return choice
+        named = {} if choice.function is None else {"function": {"name": choice.function.name}}
+        return {"type": choice.type, **named}
+
+    def check_choice(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """tools: that the run has. Raises InvalidRequest: it is to call one that is not among them."""
+        choice = self.tool_choice
+        if choice in (None, "auto", "none"):
+            return
+        if not tools:
+            raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+        if not isinstance(choice, NamedToolChoice):
+            return
+        if choice.function is not None:
+            names = [tool["function"]["name"] for tool in tools if tool["type"] == "function"]
+            wanted, where = choice.function.name, "tool_choice.function.name"
+        else:
+            names, wanted, where = [tool["type"] for tool in tools], choice.type, "tool_choice.type"
+        if wanted not in names:
+            raise InvalidRequest(
+                f"Invalid value for '{where}': {wanted!r} is not among the tools of this run.",
+                param=where,
+                code="invalid_value",
+            )
+
+
+class CreateRunRequest(RunRequest):
+    """additional_instructions: after those of the run. additional_messages: said before it begins."""
+
+    reasoning_effort: ReasoningEffort | None = None
+    additional_instructions: Instructions | None = None
+    additional_messages: list[CreateMessageRequest] | None = None
+
+
+class CreateThreadAndRunRequest(RunRequest):
+    """tool_resources: in the place of the assistant's."""
+
+    thread: CreateThreadRequest | None = None
+    tool_resources: OtherToolResources | None = None
+
+
+class ModifyRunRequest(Request):
+    """The pairs that there were are gone; where nothing is said they stay."""
+
+    metadata: Metadata | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        if self.metadata is not UNSET:
+            check_metadata(self.metadata)
+
+
+class ToolOutput(Request):
+    tool_call_id: str
+    output: str
+
+
+class SubmitToolOutputsRunRequest(Request):
+    tool_outputs: list[ToolOutput]
+    stream: bool | None = None
+
+    def __post_init__(self) -> None:
+        size = sum(len(one.output.encode()) for one in self.tool_outputs)
+        if size > LARGEST_OUTPUTS:
+            raise InvalidRequest(
+                f"Invalid 'tool_outputs': the outputs have {size} bytes together, and {LARGEST_OUTPUTS} are the most. "
+                "Submit what the model needs of them, or put the rest into a file.",
+                param="tool_outputs",
+                code="string_above_max_length",
+            )
 
 
 class LastError(Struct):
@@ -66,7 +218,8 @@ class RequiredAction(Struct, tag_field="type", tag="submit_tool_outputs"):
 
 
 class Run(Struct, kw_only=True):
-    """tools, truncation_strategy, tool_choice, response_format: as they were checked when it was made."""
+    """tools, truncation_strategy, tool_choice, response_format: as they were checked when it was made. What nobody said
+    has OpenAI's value."""
 
     id: str
     created_at: int
@@ -86,8 +239,8 @@ class Run(Struct, kw_only=True):
     tools: list[dict[str, Any]]
     metadata: Metadata
     usage: Usage | None
-    temperature: float | None
-    top_p: float | None
+    temperature: float
+    top_p: float
     max_prompt_tokens: int | None
     max_completion_tokens: int | None
     truncation_strategy: dict[str, Any]

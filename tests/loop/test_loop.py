@@ -27,9 +27,9 @@ def tools_of(request: dict[str, Any]) -> list[str]:
 
 
 def test_a_model_that_calls_nothing_is_asked_once() -> None:
-    done = gone(["Hel", "lo"], parameters={"temperature": 0.5})
+    done = gone(["Good ", "day"], parameters={"temperature": 0.5})
     assert done.outcome == Outcome("completed", model="m-2024")
-    assert done.scribe.told == ["Hel", "lo", ("message", ""), ("turn", [])]
+    assert done.scribe.told == ["Good ", "day", ("message", ""), ("turn", [])]
     assert done.scribe.used == [(10, 5, 0, 0)]
     (asked,) = done.model.asked
     assert asked == {
@@ -117,7 +117,7 @@ def test_an_interrupted_turn_goes_on_with_the_calls_that_are_left() -> None:
     [
         ("weather", '{"city": ', "The arguments are no JSON object. "),
         ("weather", '["Kiel"]', "The arguments are no JSON object. "),
-        ("wether", "{}", "There is no tool 'wether'. There are: weather, file_search."),
+        ("whether", "{}", "There is no tool 'whether'. There are: weather, file_search."),
     ],
 )
 def test_a_call_that_nobody_can_make_is_told_to_the_model(name: str, arguments: str, told: str) -> None:
@@ -272,9 +272,9 @@ def test_a_stream_that_breaks_off_is_not_asked_for_again() -> None:
     scribe = Scribe()
     with pytest.raises(UpstreamFailed):
         asyncio.run(
-            go(Model(["Hel", "lo", UpstreamFailed("Cut.")], ["no"]), plan(), scribe=scribe, wait=lambda *_: 0.0)
+            go(Model(["Good ", "day", UpstreamFailed("Cut.")], ["no"]), plan(), scribe=scribe, wait=lambda *_: 0.0)
         )
-    assert scribe.told == ["Hel", "lo"]
+    assert scribe.told == ["Good ", "day"]
 
 
 def test_what_the_scribe_raises_ends_the_loop() -> None:

@@ -26,6 +26,7 @@ from homeport.documents.reader import Reader
 from homeport.errors import HomeportError, InvalidRequest
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
+from homeport.jobs.response import Respond
 from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
 from homeport.loop.loop import Loop
@@ -88,7 +89,16 @@ class Assisting:
         ]
 
     def handlers(self) -> Sequence[Handler]:
-        return []
+        chosen = self._settings.assistants
+        return [
+            Respond(
+                self._queue,
+                self._response_events,
+                self._responding,
+                at_once=chosen.at_once,
+                seconds=chosen.run_seconds,
+            ),
+        ]
 
     def chores(self) -> Sequence[Chore]:
         return []

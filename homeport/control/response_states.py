@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
-from homeport.control import items
+from homeport.control import conversations, items
 from homeport.control.owners import Owner
 from homeport.store.queue import Queue
 from homeport.store.tables import items as items_table
@@ -57,13 +57,17 @@ def failed(code: ErrorCode, message: str) -> Ended:
     return Ended("failed", error={"code": code, "message": message})
 
 
-def ended_values(ended: Ended, used: Used | None) -> dict[str, Any]:
+def used_of(row: Row) -> Used:
+    return Used(**(row["usage"] or {}))
+
+
+def ended_values(ended: Ended, used: Used) -> dict[str, Any]:
     """Of a row, once it is so."""
     values: dict[str, Any] = {
         "status": ended.status,
         "incomplete_reason": ended.reason,
         "error": ended.error,
-        "usage": used._asdict() if used is not None else None,
+        "usage": used._asdict(),
         "completed_at": int(clock.now()) if ended.status == "completed" else None,
     }
     return {**values, "model": ended.model} if ended.model else values
@@ -80,37 +84,71 @@ async def create(
     return seq
 
 
-async def begin(connection: AsyncConnection, response_id: str) -> Row | None:
-    """Somebody works on it. None: it has ended, or is gone."""
-    active = table.c.id == response_id, table.c.status.in_(ACTIVE)
-    begun = sa.update(table).where(*active).values(status="in_progress").returning(table)
-    found: Row | None = (await connection.execute(begun)).mappings().one_or_none()
+class Begun(NamedTuple):
+    """new: nobody has worked on it before."""
+
+    row: Row
+    new: bool
+
+
+async def active(connection: AsyncConnection, response_id: str, *, lock: bool = False) -> Row | None:
+    """One that has not ended. lock: it does not until the transaction does."""
+    query = sa.select(table).where(table.c.id == response_id, table.c.status.in_(ACTIVE))
+    found: Row | None = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return found
 
 
-async def use(connection: AsyncConnection, seq: int, used: Used) -> None:
-    await connection.execute(sa.update(table).where(table.c.seq == seq).values(usage=used._asdict()))
-
-
-async def end(connection: AsyncConnection, seq: int, ended: Ended, used: Used | None) -> Row | None:
-    """What came with it and of it is in its conversation now. None: it has ended already, or is gone."""
-    active = table.c.seq == seq, table.c.status.in_(ACTIVE)
-    ending = sa.update(table).where(*active).values(ended_values(ended, used)).returning(table)
-    row: Row | None = (await connection.execute(ending)).mappings().one_or_none()
+async def begin(connection: AsyncConnection, response_id: str) -> Begun | None:
+    """Somebody works on it. None: it has ended, or is gone."""
+    row = await active(connection, response_id, lock=True)
     if row is None:
         return None
-    its = items_table.c.response_seq == seq
-    unfinished = items_table.c.output, items_table.c.status == "in_progress"
+    await connection.execute(sa.update(table).where(table.c.seq == row["seq"]).values(status="in_progress"))
+    return Begun({**row, "status": "in_progress"}, row["status"] == "queued")
+
+
+async def use(connection: AsyncConnection, seq: int, used: Used) -> bool:
+    """Whether it is there."""
+    using = sa.update(table).where(table.c.seq == seq).values(usage=used._asdict())
+    return bool((await connection.execute(using)).rowcount)
+
+
+async def change(connection: AsyncConnection, item: Item) -> None:
+    """Of the output, once more is known of it."""
+    await connection.execute(sa.update(items_table).where(items_table.c.id == item.id).values(items.values(item)))
+
+
+async def end(connection: AsyncConnection, row: Row, ended: Ended, used: Used) -> Row | None:
+    """What came with it and of it is in its conversation now. None: it has ended already, or is gone."""
+    if row["conversation_seq"] is not None:  # before the response's own row, as everybody does
+        await conversations.locked(connection, row["conversation_seq"])
+    mine = table.c.seq == row["seq"], table.c.status.in_(ACTIVE)
+    ending = sa.update(table).where(*mine).values(ended_values(ended, used)).returning(table)
+    now: Row | None = (await connection.execute(ending)).mappings().one_or_none()
+    if now is None:
+        return None
+    its = items_table.c.response_seq == row["seq"]
+    unfinished = items_table.c.output, items_table.c.status.in_(("in_progress", "searching", "interpreting"))
     await connection.execute(sa.update(items_table).where(its, *unfinished).values(status="incomplete"))
-    if row["conversation_seq"] is not None:
-        await connection.execute(sa.update(items_table).where(its).values(thread_seq=row["conversation_seq"]))
-    return row
+    if now["conversation_seq"] is not None:
+        await _append(connection, its, now["conversation_seq"])
+    return now
+
+
+async def _append(connection: AsyncConnection, which: "sa.ColumnElement[bool]", thread_seq: int) -> None:
+    """Items to a conversation, behind what has come into it meanwhile."""
+    query = sa.select(items_table).where(which).order_by(items_table.c.seq)
+    rows = [{**row, "thread_seq": thread_seq} for row in (await connection.execute(query)).mappings()]
+    await connection.execute(sa.delete(items_table).where(which))
+    for row in rows:
+        del row["seq"]
+    if rows:
+        await connection.execute(sa.insert(items_table), rows)
 
 
 async def cancel(connection: AsyncConnection, queue: Queue, row: Row) -> None:
     """At once, whoever works on it: his job is no longer his."""
-    used = None if row["usage"] is None else Used(**row["usage"])
-    await end(connection, row["seq"], Ended("cancelled"), used)
+    await end(connection, row, Ended("cancelled"), used_of(row))
     await queue.withdraw(connection, row["id"], KIND)
 
 
@@ -161,7 +199,7 @@ def as_object(row: Row, output: Sequence[Item], include: Sequence[str] = ()) -> 
         tools=[_tool(tool) for tool in request.get("tools", ())],
         top_p=request.get("top_p", 1.0),
         truncation=request.get("truncation", "disabled"),
-        usage=None if row["usage"] is None or row["status"] in ACTIVE else _usage(Used(**row["usage"])),
+        usage=None if row["status"] in ACTIVE or row["usage"] is None else _usage(used_of(row)),
         **named,
     )
 

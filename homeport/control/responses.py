@@ -19,7 +19,7 @@ from homeport.control.response_states import Row
 from homeport.errors import Conflict, InvalidRequest, NotFound
 from homeport.store.events import Events, Told
 from homeport.store.queue import Queue
-from homeport.store.tables import response_events, threads
+from homeport.store.tables import response_events
 from homeport.store.tables import responses as table
 from homeport.wire.items import Item, read
 from homeport.wire.response_events import Event, ResponseCreated, ResponseQueued
@@ -103,7 +103,7 @@ class Responses:
         """Of one that was answered at once, as far as it is to be kept. row: as it has ended."""
         async with self._database.write() as connection:
             conversation = row["conversation_seq"]
-            if conversation is not None and not await _is_there(connection, conversation):
+            if conversation is not None and not await conversations.locked(connection, conversation):
                 conversation = None  # deleted meanwhile
             if wanted.store:
                 kept = {**row, "conversation_seq": conversation}
@@ -134,7 +134,7 @@ class Responses:
     async def delete(self, owner: Owner, response_id: str) -> DeletedResponse:
         """Raises NotFound."""
         async with self._database.write() as connection:
-            row = await find(connection, owner, response_id)
+            row = await find(connection, owner, response_id, lock=True)
             await states.delete(connection, self._queue, row)
         self._events.told(row["seq"])
         return DeletedResponse(response_id)
@@ -160,10 +160,11 @@ class Responses:
                 yield some
 
 
-async def find(connection: AsyncConnection, owner: Owner, response_id: str) -> Row:
-    """Raises NotFound: there is none, or it is another project's."""
-    theirs = table.c.id == response_id, table.c.project_id == owner.project
-    found = (await connection.execute(sa.select(table).where(*theirs))).mappings().one_or_none()
+async def find(connection: AsyncConnection, owner: Owner, response_id: str, *, lock: bool = False) -> Row:
+    """lock: nobody else changes it, until the transaction ends. Raises NotFound: there is none, or it is another
+    project's."""
+    query = sa.select(table).where(table.c.id == response_id, table.c.project_id == owner.project)
+    found: Row | None = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     if found is None:
         raise response_items.no_such_response(response_id)
     return found
@@ -216,12 +217,6 @@ async def _check_quiet(connection: AsyncConnection, seq: int) -> None:
             param="conversation",
             code="conversation_locked",
         )
-
-
-async def _is_there(connection: AsyncConnection, seq: int) -> bool:
-    """It is until the transaction has ended."""
-    query = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update(read=True, key_share=True)
-    return await connection.scalar(query) is not None
 
 
 async def _check_told(connection: AsyncConnection, row: Row) -> None:

@@ -6,7 +6,7 @@ response_events.py.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire.base import missing, unsupported_value
@@ -100,7 +100,7 @@ ToolChoice = Literal["none", "auto", "required"] | Chosen | AllowedTools
 # What an answer looks like
 
 
-class TextFormat(Request, tag_field="type", tag="text", frozen=True):
+class TextFormat(Request, tag_field="type", tag="text"):
     pass
 
 
@@ -116,7 +116,7 @@ class JSONSchemaFormat(Request, tag_field="type", tag="json_schema"):
 
 
 class TextConfig(Request):
-    format: TextFormat | JSONObjectFormat | JSONSchemaFormat = TextFormat()
+    format: TextFormat | JSONObjectFormat | JSONSchemaFormat = field(default_factory=TextFormat)
     verbosity: Literal["low", "medium", "high"] | None = None
 
     def as_chat(self) -> dict[str, Any] | None:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.resources import Operation
+from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
 from homeport.control.files import Files
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
+from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
@@ -22,6 +24,9 @@ from homeport.store.blobs import Blobs
 from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
+
+#: Runs that should have ended, and whose workers do not say so, are ended this often.
+EXPIRY_SECONDS = 5.0
 
 
 class Assisting:
@@ -53,10 +58,14 @@ class Assisting:
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
         self._assistants = Assistants(queue.database, self._models, self._resources)
+        rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
+        self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
     def operations(self) -> Sequence[Operation]:
+        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
         return [
             *AssistantsOperations(self._assistants).operations(),
+            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
         ]
 
@@ -64,7 +73,7 @@ class Assisting:
         return []
 
     def chores(self) -> Sequence[Chore]:
-        return []
+        return [Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire)]
 
     async def open(self) -> None:
         """Once the tables are there."""

@@ -8,6 +8,7 @@ from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
 from homeport.api.responses import Responses as ResponsesOperations
+from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
@@ -18,6 +19,7 @@ from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
 from homeport.control.responses import Responses
+from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
@@ -36,6 +38,9 @@ from homeport.store.blobs import Blobs
 from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
+
+#: Runs that should have ended, and whose workers do not say so, are ended this often.
+EXPIRY_SECONDS = 5.0
 
 
 class Assisting:
@@ -77,12 +82,16 @@ class Assisting:
         self._responding = Responding(self._loop, NoTools(), self._item_files)
         watchers = gateway.line.ledger.watchers
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
+        rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
+        self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
     def operations(self) -> Sequence[Operation]:
+        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
         database = self._queue.database
         largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
+            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *ResponsesOperations(self._responses).operations(),
@@ -101,7 +110,7 @@ class Assisting:
         ]
 
     def chores(self) -> Sequence[Chore]:
-        return []
+        return [Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire)]
 
     async def open(self) -> None:
         """Once the tables are there."""

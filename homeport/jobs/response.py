@@ -41,8 +41,8 @@ BROKEN = "The server has failed several times at this response, and gives it up.
 
 
 class _Interrupted(NamedTuple):
-    """What was there when somebody takes a response up. said: its turns. output: their items. next: the index of the next item
-    that is told; waiting: calls that have no output. left: what was told and is not done."""
+    """What was there when somebody takes a response up. said: its turns. output: their items. next: the index of the
+    item that is told next. waiting: calls that have no output. left: what was told and is not done."""
 
     said: list[Said]
     output: list[Item]

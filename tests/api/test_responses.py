@@ -105,11 +105,11 @@ def test_what_is_kept_is_what_the_description_says(relay: Relay, client: openai.
     openapi.validate("Response", raw.ask(relay.homeport, "GET", f"{PATH}/{made.json['id']}").json)
 
 
-def test_headers_of_limits_and_the_request_id(relay: Relay) -> None:
-    relay.fake.by_model["limited"] = talkers.says("Yes.")
-    made = raw.ask(relay.homeport, path=PATH, body={"model": "limited", "input": "hello"})
-    (row,) = relay.rows("limited")
-    assert made.headers["x-request-id"] == row["request_id"]
+def test_its_first_turn_has_its_request_id(relay: Relay) -> None:
+    relay.fake.by_model["receipt"] = talkers.says("Yes.")
+    made = raw.ask(relay.homeport, path=PATH, body={"model": "receipt", "input": "hello"})
+    receipt = f"/v1/homeport/receipts/{made.headers['x-request-id']}"
+    assert until(lambda: raw.ask(relay.homeport, "GET", receipt).status == 200, 60)
 
 
 def test_going_on_from_a_response(relay: Relay, client: openai.OpenAI) -> None:

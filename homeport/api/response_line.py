@@ -170,7 +170,7 @@ class _Listening:
     def _frame(self, told: Event) -> Frame:
         data = told.numbered(self._number)
         self._number += 1
-        return Frame(event(told.name, data))
+        return Frame(event(told.kind, data))
 
 
 def event(name: str, data: bytes) -> bytes:

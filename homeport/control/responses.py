@@ -17,7 +17,8 @@ from homeport.control import response_states as states
 from homeport.control.owners import Owner
 from homeport.control.response_states import Row
 from homeport.errors import Conflict, InvalidRequest, NotFound
-from homeport.store.events import Events, Told
+from homeport.store.events import Events
+from homeport.store.followers import Told
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events
 from homeport.store.tables import responses as table
@@ -94,7 +95,7 @@ class Responses:
                 await conversations.find(connection, owner, row["request"]["conversation"]["id"], lock=True)
                 await _check_quiet(connection, row["conversation_seq"])
             seq = await states.create(connection, owner, row, wanted.coming)
-            await self._events.tell(connection, seq, [(one.name, one.numbered(at)) for at, one in enumerate(first)])
+            await self._events.tell(connection, seq, [(one.kind, one.numbered(at)) for at, one in enumerate(first)])
             await self._queue.enqueue(connection, states.LANE, states.KIND, row["id"])
         self._queue.told()
         return shown

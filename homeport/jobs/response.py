@@ -74,7 +74,7 @@ class Respond:
             row, first = begun.row, begun.row["events"]
             if begun.new:
                 event = ResponseInProgress(states.as_object(row, ()))
-                first = 1 + await self._events.tell(connection, row["seq"], [(event.name, event.numbered(first))])
+                first = 1 + await self._events.tell(connection, row["seq"], [(event.kind, event.numbered(first))])
             await self._queue.hold(connection, job)
         self._events.told(row["seq"])
         async with self._events.telling(row["seq"], first, job, again=not begun.new) as telling:
@@ -86,7 +86,7 @@ class Respond:
             ended = await states.end(connection, row, states.failed("server_error", BROKEN), states.used_of(row))
             if ended is not None:
                 event = ResponseFailed(states.as_object(ended, await states.output_of(connection, row["seq"])))
-                await self._events.tell(connection, row["seq"], [(event.name, event.numbered(ended["events"]))])
+                await self._events.tell(connection, row["seq"], [(event.kind, event.numbered(ended["events"]))])
 
     async def _work(self, task: Task, row: Row, telling: Telling) -> None:
         """Raises LeaseLost, Unavailable."""
@@ -161,7 +161,7 @@ class _Keeping:
         self.scribe: ResponseScribe | None = None
 
     async def tell(self, event: Event) -> None:
-        self._telling.say(event.name, event.numbered(self._telling.number))
+        self._telling.say(event.kind, event.numbered(self._telling.number))
 
     async def turn(self, said: Said, made: Sequence[Item], used: Used) -> None:
         self._said.append(said)
@@ -191,7 +191,7 @@ class _Keeping:
             if row is None:
                 raise LeaseLost
             event = LAST[ended.status](states.as_object(row, output))
-            await self._telling.tell(connection, (event.name, event.numbered(self._telling.number)))
+            await self._telling.tell(connection, (event.kind, event.numbered(self._telling.number)))
             await self._queue.finish(connection, self._job)
         self._telling.told()
 

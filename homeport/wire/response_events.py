@@ -15,7 +15,7 @@ Part = OutputText | Refusal | ReasoningText
 
 class Event(Struct, tag_field="type"):
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         """Its `type`."""
         return str(self.__struct_config__.tag)
 

@@ -34,7 +34,8 @@ Row = sa.RowMapping
 
 
 async def find(connection: AsyncConnection, owner: Owner, conversation_id: str, *, lock: bool = False) -> Row:
-    """One that may be changed. lock: nobody else does, until the transaction ends.
+    """One that may be changed. lock: nobody else does, nor adds to it, until the transaction ends: so whoever has seen
+    an item has seen all that are before it.
 
     Raises NotFound; InvalidRequest: it is a thread.
     """
@@ -58,7 +59,9 @@ async def locked(connection: AsyncConnection, seq: int) -> bool:
 async def _find(connection: AsyncConnection, owner: Owner, conversation_id: str, *, lock: bool = False) -> Row:
     """Raises NotFound."""
     query = sa.select(threads).where(threads.c.id == conversation_id, threads.c.project_id == owner.project)
-    found = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
+    if lock:
+        query = query.with_for_update(key_share=True)  # rows that refer to it may come all the same
+    found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
         raise NotFound(f"Conversation with id '{conversation_id}' not found.", param="conversation_id")
     return found

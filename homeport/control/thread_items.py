@@ -40,7 +40,11 @@ class _Call(msgspec.Struct):
     """What places a call; the rest of it may be long."""
 
     type: ToolType
-    output: msgspec.Raw | None = None
+    output: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def given(self) -> bool:
+        return bytes(self.output) != b"null"
 
 
 _calls = msgspec.json.Decoder(list[_Call])
@@ -119,7 +123,7 @@ def _places_of(step: "sa.Row[Any, Any]") -> list[Place]:
     suffix = step.id.partition("_")[2]
     calls = _calls.decode(step.calls)
     made = [Place(f"{_PREFIXES[call.type]}_{suffix}_{at}", step.seq, at) for at, call in enumerate(calls)]
-    given = [at for at, call in enumerate(calls) if call.type == "function" and call.output is not None]
+    given = [at for at, call in enumerate(calls) if call.type == "function" and call.given]
     return made + [Place(f"{_OUTPUT}_{suffix}_{at}", step.seq, at) for at in given]
 
 

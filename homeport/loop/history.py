@@ -8,7 +8,7 @@ from homeport.errors import ContentMissing, NotFound
 
 Message = dict[str, Any]
 #: Of `items`, a message of a thread.
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 
 class Pictures(Protocol):
@@ -19,9 +19,7 @@ class Pictures(Protocol):
         ...
 
 
-async def of_thread(
-    rows: Sequence[Row], filenames: Mapping[str, str], pictures: Pictures, who: Owner
-) -> list[Message]:
+async def of_thread(rows: Sequence[Row], filenames: Mapping[str, str], pictures: Pictures, who: Owner) -> list[Message]:
     """In their order. What says nothing is left out. filenames: of files that are attached, by their ids, as far as they
     are there. Raises InvalidRequest: of a picture."""
     found: list[Message] = []
@@ -89,5 +87,7 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _attached(attachments: Sequence[Mapping[str, Any]], filenames: Mapping[str, str]) -> str:
-    named = [f"{filenames[one['file_id']]} ({one['file_id']})" for one in attachments if one.get("file_id") in filenames]
+    named = [
+        f"{filenames[one['file_id']]} ({one['file_id']})" for one in attachments if one.get("file_id") in filenames
+    ]
     return f"[Attached: {', '.join(named)}]" if named else ""

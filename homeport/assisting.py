@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 
 from homeport.api.assistants import Assistants as AssistantsOperations
+from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.conversations import Conversations
 from homeport.control.files import Files
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
+from homeport.control.response_items import ResponseItems
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
@@ -63,10 +66,13 @@ class Assisting:
 
     def operations(self) -> Sequence[Operation]:
         polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        database = self._queue.database
+        largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
+            *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
         ]
 
     def handlers(self) -> Sequence[Handler]:

@@ -21,6 +21,9 @@ from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
 from homeport.loop.turns import Used
 
+#: Frames of an answer that are not heard yet; then nothing more of it is read.
+MOST_WAITING = 64
+
 
 class Callers(Protocol):
     """On whose account it is asked (jobs/batch_lines.py)."""
@@ -92,23 +95,30 @@ class Asking:
             include_usage=True,
         )
         hearing = _Hearing(model, hear)
-        try:
-            await self._line.stream(CHAT, principal, call, hearing)
-            await hearing.drain()
-        except _Left as left:
-            raise left.error from None
+        failed: list[Exception] = []
+
+        async def pour() -> None:
+            try:
+                await self._line.stream(CHAT, principal, call, hearing)
+            except Exception as error:
+                failed.append(error)
+            finally:
+                hearing.end()
+
+        async with asyncio.TaskGroup() as group:
+            pouring = group.create_task(pour())
+            try:
+                await hearing.all()
+            except Exception as error:
+                failed[:] = [error]
+            finally:
+                pouring.cancel()
+        if failed:
+            raise failed[0]
         used = hearing.used
         if used is None:
             used = await asyncio.to_thread(_estimated, model, request, "".join(hearing.said))
         return Told(hearing.finish or "stop", used, hearing.model or model)
-
-
-class _Left(BaseException):
-    """Whoever hears has failed: to the ledger it is a client that went."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
 
 
 class _CompletionDetails(Struct):
@@ -160,12 +170,14 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class _Hearing:
-    """The `Outlet` of a turn: frames wait in it until the pieces in them are heard, in the task that asks."""
+    """The `Outlet` of a turn: frames wait in it until the pieces in them are heard."""
 
     def __init__(self, model: str, hear: Hear) -> None:
         self._asked = model
         self._hear = hear
         self._frames: deque[Frame] = deque()
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._over = False
         self._calls = _Calls()
         self.said: list[str] = []
         self.finish = ""
@@ -174,20 +186,39 @@ class _Hearing:
         self._usage: Usage | None = None
 
     def begin(self, frame: Frame) -> None:
-        self._frames.append(frame)
+        self.take(frame)
 
     def take(self, frame: Frame) -> bool:
         self._frames.append(frame)
+        self._news.set()
+        if len(self._frames) < MOST_WAITING:
+            return True
+        self._room.clear()
         return False
 
     async def drain(self) -> None:
-        while self._frames:
-            frame = self._frames.popleft()
-            if frame.usage is not None:
-                self._usage = frame.usage
-            for event in frame.data.split(b"\n\n"):
-                if event:
-                    await self._take(event)
+        await self._room.wait()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._over = True
+        self._news.set()
+
+    async def all(self) -> None:
+        """Until the end. Raises UpstreamFailed, and what `hear` raises."""
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                if frame.usage is not None:
+                    self._usage = frame.usage
+                for event in frame.data.split(b"\n\n"):
+                    if event:
+                        await self._take(event)
+            self._room.set()
+            if self._over:
+                return
+            await self._news.wait()
+            self._news.clear()
 
     @property
     def used(self) -> Used | None:
@@ -235,10 +266,7 @@ class _Hearing:
 
     async def _say(self, piece: Piece) -> None:
         self.said.append(piece.name if isinstance(piece, CallBegan) else piece.delta)
-        try:
-            await self._hear(piece)
-        except Exception as error:
-            raise _Left(error) from error
+        await self._hear(piece)
 
 
 class _Calls:

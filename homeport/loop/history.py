@@ -8,7 +8,7 @@ from homeport.errors import ContentMissing, NotFound
 
 Message = dict[str, Any]
 #: Of `items`, a message of a thread.
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 
 class Pictures(Protocol):

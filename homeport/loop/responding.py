@@ -85,24 +85,38 @@ class Responding:
 
         Raises HomeportError.
         """
-        request = row["request"]
-        tools = [tool for tool in request.get("tools", ()) if _is_allowed(tool, request.get("tool_choice"))]
-        sources = [call.result for turn in turns for call in turn.calls if call.result is not None]
+        plan = await self.plan(owner, row, told, turns=turns, used=used)
+        plan.request_id = request_id
         hosted = await self._tools.of_response(
             owner,
             model=row["model"],
-            tools=[tool for tool in tools if tool["type"] != "function"],
+            tools=[tool for tool in _offered(row["request"]) if tool["type"] != "function"],
             container=_container(told),
-            sources=sources,
+            sources=plan.sources,
         )
+        containers = [getattr(tool, "container_id", "") for tool in hosted]
+        return Prepared(plan, hosted, next(filter(None, containers), ""))
+
+    async def plan(
+        self,
+        owner: Owner,
+        row: Row,
+        told: Sequence[Item],
+        *,
+        turns: Sequence[Said] = (),
+        used: Used = Used(),  # noqa: B008
+    ) -> Plan:
+        """As `prepared`, without the hosted tools. Raises HomeportError."""
+        request = row["request"]
+        tools = _offered(request)
         messages = as_messages(await self._files.brought(owner, told))
         if request.get("instructions"):
             messages.insert(0, {"role": "system", "content": request["instructions"]})
         own = [message for turn in turns for message in _said(turn)]
-        pending = [call for turn in turns[-1:] for call in turn.calls if call.output is None]
+        called = [call for turn in turns for call in turn.calls]
+        made = sum(call.type != "function" for call in called if call.output is not None)
         most, calls = request.get("max_output_tokens"), request.get("max_tool_calls")
-        made = sum(call.type != "function" for turn in turns for call in turn.calls if call.output is not None)
-        plan = Plan(
+        return Plan(
             who=owner,
             model=row["model"],
             messages=[*messages, *own],
@@ -115,13 +129,10 @@ class Responding:
             most_completion=None if most is None else max(0, most - used.output),
             most_calls=None if calls is None else max(0, calls - made),
             truncation=Truncation(request.get("truncation", "disabled")),
-            pending=pending,
-            sources=sources,
+            pending=[call for turn in turns[-1:] for call in turn.calls if call.output is None],
+            sources=[call.result for call in called if call.result is not None],
             keeps_markers=False,
-            request_id=request_id,
         )
-        containers = [getattr(tool, "container_id", "") for tool in hosted]
-        return Prepared(plan, hosted, next(filter(None, containers), ""))
 
     async def answer(self, prepared: Prepared, scribe: ResponseScribe, *, wait: Wait | None = None) -> Ended:
         """Raises HomeportError while nothing was said, and what the scribe raises. Cancelling it cancels the work."""
@@ -165,6 +176,10 @@ def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
         "reasoning_effort": request.get("reasoning", {}).get("effort"),
     }
     return {**found, **{name: value for name, value in others.items() if value is not None}}
+
+
+def _offered(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [tool for tool in request.get("tools", ()) if _is_allowed(tool, request.get("tool_choice"))]
 
 
 def _is_allowed(tool: Mapping[str, Any], choice: Any) -> bool:

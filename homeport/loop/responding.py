@@ -12,7 +12,7 @@ from homeport.loop import said
 from homeport.loop.loop import Loop, Wait
 from homeport.loop.response_scribe import ResponseScribe, Said
 from homeport.loop.tools import Hosted
-from homeport.loop.turns import Outcome, Plan, Truncation
+from homeport.loop.turns import Outcome, Plan, Ran, Truncation
 from homeport.wire.base import convert
 from homeport.wire.items import CodeInterpreterCall, Item, Message
 from homeport.wire.responses import FunctionTool, TextConfig
@@ -90,8 +90,8 @@ class Responding:
         hosted = await self._tools.of_response(
             owner,
             model=row["model"],
-            tools=[tool for tool in _offered(row["request"]) if tool["type"] != "function"],
-            container=_container(told),
+            tools=_offered(row["request"]),
+            container=_container(told, turns),
             sources=plan.sources,
         )
         containers = [getattr(tool, "container_id", "") for tool in hosted]
@@ -198,6 +198,8 @@ def _choice(choice: Any) -> Any:
     return {"type": "function", "function": {"name": choice["name"]}} if choice["type"] == "function" else choice
 
 
-def _container(told: Iterable[Item]) -> str | None:
+def _container(told: Iterable[Item], turns: Iterable[Said]) -> str | None:
+    """Where code has run last."""
     found = [item.container_id for item in told if isinstance(item, CodeInterpreterCall)]
+    found += [call.result.container_id for turn in turns for call in turn.calls if isinstance(call.result, Ran)]
     return next(filter(None, reversed(found)), None)

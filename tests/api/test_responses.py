@@ -177,12 +177,12 @@ def test_functions_are_called_by_the_client(relay: Relay, client: openai.OpenAI)
 
 def test_a_call_that_nobody_can_make_is_no_part_of_the_output(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["clumsy"] = talkers.turns(
-        talkers.says(talkers.call("wether", {}), talkers.call("weather", "{Rome", at=1)),
+        talkers.says(talkers.call("whether", {}), talkers.call("weather", "{Rome", at=1)),
         talkers.then(lambda visit: talkers.says("; ".join(talkers.outputs(visit)))),
     )
     made = client.responses.create(model="clumsy", input="weather?", tools=[WEATHER])
     assert (made.status, said(made)) == ("completed", ["message"])
-    assert "There is no tool 'wether'" in made.output_text
+    assert "There is no tool 'whether'" in made.output_text
     assert "no JSON object" in made.output_text
     assert made.usage is not None
     assert made.usage.total_tokens == 60

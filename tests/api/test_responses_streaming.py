@@ -64,7 +64,7 @@ def told(relay: Relay, model: str, **more: Any) -> list[dict[str, Any]]:
 
 
 def test_the_events_of_a_text(relay: Relay) -> None:
-    relay.fake.by_model["text"] = talkers.says("Hel", "lo.")
+    relay.fake.by_model["text"] = talkers.says("Hi ", "you.")
     events = told(relay, "text")
     assert [event["type"] for event in events] == [
         "response.created",
@@ -79,9 +79,9 @@ def test_the_events_of_a_text(relay: Relay) -> None:
         "response.completed",
     ]
     assert [event["sequence_number"] for event in events] == [*range(10)]
-    assert [event["delta"] for event in events if "delta" in event] == ["Hel", "lo."]
+    assert [event["delta"] for event in events if "delta" in event] == ["Hi ", "you."]
     assert events[2]["item"]["content"] == []
-    assert events[6]["text"] == events[7]["part"]["text"] == events[8]["item"]["content"][0]["text"] == "Hello."
+    assert events[6]["text"] == events[7]["part"]["text"] == events[8]["item"]["content"][0]["text"] == "Hi you."
     assert events[0]["response"]["status"] == events[1]["response"]["status"] == "in_progress"
     last = events[-1]["response"]
     assert (last["status"], last["output"]) == ("completed", [events[8]["item"]])

@@ -1,5 +1,6 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
+import asyncio
 from collections.abc import Sequence
 
 from homeport.api.resources import Operation
@@ -38,8 +39,8 @@ class Assisting:
         self._files = files
         self._stores = stores
         self._search = search
-        self._run_events = Events(queue.database, run_events, runs)
-        self._response_events = Events(queue.database, response_events, responses)
+        self._run_events = Events(queue, run_events, runs)
+        self._response_events = Events(queue, response_events, responses)
 
     def operations(self) -> Sequence[Operation]:
         return []
@@ -53,8 +54,16 @@ class Assisting:
     async def open(self) -> None:
         """Once the tables are there."""
 
+    async def watch(self) -> None:
+        """In every process, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_events.run())
+            group.create_task(self._response_events.run())
+
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
+        self._run_events.drain()
+        self._response_events.drain()
 
     async def close(self) -> None:
         """Once nobody works any more."""

@@ -1,5 +1,6 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
+import asyncio
 from collections.abc import Sequence
 
 from homeport import clock
@@ -84,6 +85,8 @@ class Assisting:
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
+        self._run_events = Events(queue, run_events, runs)
+        self._response_events = Events(queue, response_events, responses)
 
     def operations(self) -> Sequence[Operation]:
         polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
@@ -115,8 +118,16 @@ class Assisting:
     async def open(self) -> None:
         """Once the tables are there."""
 
+    async def watch(self) -> None:
+        """In every process, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_events.run())
+            group.create_task(self._response_events.run())
+
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
+        self._run_events.drain()
+        self._response_events.drain()
 
     async def close(self) -> None:
         """Once nobody works any more."""

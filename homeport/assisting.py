@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
+from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
+from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
 from homeport.api.responses import Responses as ResponsesOperations
@@ -13,6 +16,7 @@ from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
 from homeport.control.item_files import ItemFiles
@@ -26,7 +30,7 @@ from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError, InvalidRequest
+from homeport.errors import HomeportError, Unavailable
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
@@ -34,6 +38,9 @@ from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
 from homeport.loop.loop import Loop
 from homeport.loop.responding import Responding
+from homeport.loop.tools.toolbox import Toolbox
+from homeport.loop.tools.workplaces import Workplaces
+from homeport.sandbox.cell import Cell, Cells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -42,6 +49,8 @@ from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
 EXPIRY_SECONDS = 5.0
+#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+CONTAINERS_SECONDS = 60.0
 
 
 class Assisting:
@@ -66,8 +75,16 @@ class Assisting:
         self._files = files
         self._stores = stores
         self._search = search
-        self._run_events = Events(queue.database, run_events, runs)
-        self._response_events = Events(queue.database, response_events, responses)
+        self._containers = Containers(blobs, files, settings.code_interpreter)
+        self._cells: Cells = NoCells()
+        self._workplaces = Workplaces(
+            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
+        )
+        self._toolbox = Toolbox(
+            queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
+        )
+        self._run_events = Events(queue, run_events, runs)
+        self._response_events = Events(queue, response_events, responses)
         self._models = Models(gateway, gateway.callers(queue.database))
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
@@ -80,13 +97,11 @@ class Assisting:
             Asking(gateway.line, gateway.callers(queue.database)), max_turns=settings.assistants.max_turns
         )
         self._responses = Responses(queue, self._response_events, self._models.holds)
-        self._responding = Responding(self._loop, NoTools(), self._item_files)
+        self._responding = Responding(self._loop, self._toolbox, self._item_files)
         watchers = gateway.line.ledger.watchers
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
-        self._run_events = Events(queue, run_events, runs)
-        self._response_events = Events(queue, response_events, responses)
 
     def operations(self) -> Sequence[Operation]:
         polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
@@ -98,7 +113,12 @@ class Assisting:
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *ResponsesOperations(self._responses).operations(),
+            *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _container_file(self) -> Form:
+        largest = self._settings.files.max_file_mb * 2**20
+        return Form("file", largest=largest, staged=self._blobs.staged, optional=True)
 
     def handlers(self) -> Sequence[Handler]:
         chosen = self._settings.assistants
@@ -113,10 +133,19 @@ class Assisting:
         ]
 
     def chores(self) -> Sequence[Chore]:
-        return [Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire)]
+        return [
+            Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
+        ]
+
+    async def _expire_containers(self) -> None:
+        await self._containers.expire()
+        await self._workplaces.sweep()
 
     async def open(self) -> None:
         """Once the tables are there."""
+        await self._cells.open()
+        await self._workplaces.open()
 
     async def watch(self) -> None:
         """In every process, until cancelled."""
@@ -132,6 +161,21 @@ class Assisting:
     async def close(self) -> None:
         """Once nobody works any more."""
         await self._reader.close()
+        await self._workplaces.close()
+        await self._cells.close()
+
+
+class NoCells:
+    """Until there are cells."""
+
+    reason = "The code interpreter is not there yet."
+
+    async def open(self) -> None: ...
+
+    async def cell(self, folder: Path) -> Cell:
+        raise Unavailable(self.reason)
+
+    async def close(self) -> None: ...
 
 
 class Models:
@@ -156,15 +200,3 @@ class Models:
         except HomeportError:  # nobody can tell any more
             return False
         return found is not None and (found.expires_at is None or found.expires_at > clock.now())
-
-
-class NoTools:
-    """Until loop/tools/toolbox.py is there."""
-
-    def check(self, types):
-        for at, one in enumerate(types):
-            if one != "function":
-                raise InvalidRequest(f"no {one}", param=f"tools[{at}]")
-
-    async def of_response(self, who, *, model, tools, container=None, sources=()):
-        return []

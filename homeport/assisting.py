@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
 from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
@@ -30,7 +29,8 @@ from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError, Unavailable
+from homeport.errors import HomeportError, InvalidRequest
+from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
@@ -40,7 +40,7 @@ from homeport.loop.loop import Loop
 from homeport.loop.responding import Responding
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.tools.workplaces import Workplaces
-from homeport.sandbox.cell import Cell, Cells
+from homeport.sandbox.warm import WarmCells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -76,7 +76,7 @@ class Assisting:
         self._stores = stores
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
-        self._cells: Cells = NoCells()
+        self._cells = WarmCells(settings.code_interpreter, data=settings.data)
         self._workplaces = Workplaces(
             self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
         )
@@ -165,19 +165,6 @@ class Assisting:
         await self._cells.close()
 
 
-class NoCells:
-    """Until there are cells."""
-
-    reason = "The code interpreter is not there yet."
-
-    async def open(self) -> None: ...
-
-    async def cell(self, folder: Path) -> Cell:
-        raise Unavailable(self.reason)
-
-    async def close(self) -> None: ...
-
-
 class Models:
     """Which models may answer in an assistant's name (control/assistants.py)."""
 
@@ -190,7 +177,13 @@ class Models:
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        self._gateway.router.targets(model, principal.project)
+        target = self._gateway.router.targets(model, principal.project)[0]
+        if target.local and not target.backend.can(CHAT.capability):
+            raise InvalidRequest(
+                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
+                param="model",
+                code="unsupported_model",
+            )
         self._gateway.limits.check_tier(principal, model)
 
     def holds(self, owner: Owner) -> bool:

@@ -141,6 +141,11 @@ def marker(call: int, result: int, filename: str) -> str:
     return f"【{call}:{result}†{label[:64]}】"
 
 
+def number_of(marker: str) -> int:
+    """Of the call that has found its passage."""
+    return _place(marker)[0]
+
+
 def _place(marker: str) -> tuple[int, int]:
     """Of a call, and of a result in it: that is what a marker is known by, whatever its label is."""
     match = _marker.fullmatch(marker)

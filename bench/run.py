@@ -37,6 +37,8 @@ from bench import (  # noqa: E402
     jobs,
     report,
     retrieval,
+    runs,
+    runs_report,
     scene,
     search,
     soak,
@@ -71,6 +73,7 @@ PARTS = (
     "images",
     "diffusion",
     "tuning",
+    "runs",
 )
 
 
@@ -142,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "images": _images,
         "diffusion": _diffusion,
         "tuning": _tuning,
+        "runs": _runs,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
@@ -295,6 +299,13 @@ def _images(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None
     found = scene.run(folder, rounds=1 if options.quick else min(options.rounds, 3))
     print(report.images_table(found) + "\n")
     _keep(outcome, "images", found.as_dict(), report.images_goals(found))
+
+
+def _runs(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    each, at_once = (20, 50) if options.quick else (100, 200)
+    found = runs.run(folder, rounds=options.rounds, each=each, at_once=at_once)
+    print(runs_report.runs_table(found) + "\n")
+    _keep(outcome, "runs", found.as_dict(), runs_report.runs_goals(found))
 
 
 def _tuning(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

@@ -3,11 +3,24 @@
 import asyncio
 from collections.abc import Sequence
 
+from homeport.api.assistants import Assistants as AssistantsOperations
+from homeport.api.conversations import Conversations as ConversationsOperations
 from homeport.api.resources import Operation
+from homeport.api.runs import Runs as RunsOperations
+from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
+from homeport.control.assistants import Assistants
+from homeport.control.conversations import Conversations
 from homeport.control.files import Files
+from homeport.control.messages import Messages
+from homeport.control.owners import Owner
+from homeport.control.response_items import ResponseItems
+from homeport.control.runs import Rooms, Runs
+from homeport.control.threads import Threads
+from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
+from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
 from homeport.settings import Settings
@@ -15,6 +28,9 @@ from homeport.store.blobs import Blobs
 from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
+
+#: Runs that should have ended, and whose workers do not say so, are ended this often.
+EXPIRY_SECONDS = 5.0
 
 
 class Assisting:
@@ -41,15 +57,30 @@ class Assisting:
         self._search = search
         self._run_events = Events(queue, run_events, runs)
         self._response_events = Events(queue, response_events, responses)
+        self._models = Models(gateway, gateway.callers(queue.database))
+        self._resources = ToolResources(stores)
+        self._messages = Messages(queue.database, self._resources)
+        self._threads = Threads(queue, self._messages, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources)
+        rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
+        self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
     def operations(self) -> Sequence[Operation]:
-        return []
+        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        database = self._queue.database
+        largest = self._settings.server.max_body_mb * 2**20
+        return [
+            *AssistantsOperations(self._assistants).operations(),
+            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            *ThreadsOperations(self._threads, self._messages).operations(),
+            *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+        ]
 
     def handlers(self) -> Sequence[Handler]:
         return []
 
     def chores(self) -> Sequence[Chore]:
-        return []
+        return [Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire)]
 
     async def open(self) -> None:
         """Once the tables are there."""
@@ -67,3 +98,19 @@ class Assisting:
 
     async def close(self) -> None:
         """Once nobody works any more."""
+
+
+class Models:
+    """Which models may answer in an assistant's name (control/assistants.py)."""
+
+    def __init__(self, gateway: Gateway, callers: Callers) -> None:
+        self._gateway = gateway
+        self._callers = callers
+
+    async def admit(self, owner: Owner, model: str) -> None:
+        principal = await self._callers.of(owner.key_id)
+        principal.may_use(model)
+        if model.startswith("ft:"):
+            await self._gateway.router.look_for(model)
+        self._gateway.router.targets(model, principal.project)
+        self._gateway.limits.check_tier(principal, model)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from homeport.api import headers
+from homeport.api import beta, headers
 from homeport.api.asgi import read_body
 from homeport.api.idempotency import once
 from homeport.api.json import json_answer
@@ -133,7 +133,7 @@ class Operation(Generic[Who]):
     """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same; `metadata[*]` any
     member of an object. scope: that a key needs, where keys have scopes. answer: an object of the wire, or a Response
     of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. largest: bytes of a
-    body."""
+    body. beta: what `OpenAI-Beta` has to say (beta.py)."""
 
     method: str
     path: str
@@ -143,6 +143,7 @@ class Operation(Generic[Who]):
     scope: str = ""
     form: Form | None = None
     largest: int = LARGEST_BODY
+    beta: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,8 @@ class Endpoint(Generic[Who]):
         request = Request(scope)
         operation = self._operations["GET" if request.method == "HEAD" else request.method]
         who = await self._authorize(request, operation.scope)
+        if operation.beta:
+            beta.check(request.headers.getlist("openai-beta"), operation.beta)
         asked = Asked(
             who,
             _path(request),

@@ -40,8 +40,9 @@ def azure_routes(
     *,
     styled: Callable[[Route], BaseRoute],
 ) -> Sequence[BaseRoute]:
-    """The same below `/openai`. styled: checks `api-version`, and renders errors Azure's way."""
-    versioned = [replace(operation, query=(*operation.query, "api-version")) for operation in table]
+    """The same below `/openai`. styled: checks `api-version`, and renders errors Azure's way; nobody says
+    `OpenAI-Beta`."""
+    versioned = [replace(operation, query=(*operation.query, "api-version"), beta="") for operation in table]
     return [
         styled(Route(route.path.replace("/v1/", "/openai/", 1), route.endpoint, methods=list(route.methods or ())))
         for route in routes(versioned, dialect, idempotency)

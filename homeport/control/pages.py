@@ -63,6 +63,24 @@ def cut(rows: Sequence[Any], window: Window) -> tuple[Sequence[Any], bool]:
     return (kept[::-1] if window.backwards else kept), len(rows) > window.limit
 
 
+def among(names: Sequence[str], window: Window) -> tuple[Sequence[str], bool]:
+    """The ids of a page, and whether there are more, of a list that was put together: names are all of them, the oldest
+    first. Raises InvalidRequest: no such place in it."""
+    ordered = names[::-1] if window.descending else names
+    begin, end = 0, len(ordered)
+    for param, value in (("after", window.after), ("before", window.before)):
+        if value is not None:
+            if value not in ordered:
+                raise unknown_place(param, value)
+            if param == "after":
+                begin = ordered.index(value) + 1
+            else:
+                end = ordered.index(value)
+    if window.backwards:
+        return ordered[max(begin, end - window.limit) : end], end - window.limit > begin
+    return ordered[begin : min(end, begin + window.limit)], begin + window.limit < end
+
+
 def unknown_place(param: str, value: str) -> InvalidRequest:
     return InvalidRequest(
         f"Invalid '{param}': there is no {value!r} in this list; it may have been deleted since. Begin again without "

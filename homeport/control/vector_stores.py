@@ -3,7 +3,7 @@
 Counts and status follow from the rows of their files, and from the time: nothing is kept that could be wrong.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +42,13 @@ class VectorStores:
 
     async def create(self, owner: Owner, asked: CreateVectorStoreRequest) -> VectorStore:
         """Its files are on their way by then. Raises InvalidRequest; NotFound: no such file."""
+        async with self._database.write() as connection:
+            shown = await _shown(connection, [await self.add(connection, owner, asked)])
+        self._queue.told()
+        return shown[0]
+
+    async def add(self, connection: AsyncConnection, owner: Owner, asked: CreateVectorStoreRequest) -> Store:
+        """`create`, in the caller's transaction. Afterwards call `told`."""
         values = {
             "name": asked.name or "",
             "description": asked.description,
@@ -53,13 +60,24 @@ class VectorStores:
             CreateVectorStoreFileRequest(file_id=file_id, chunking_strategy=asked.chunking_strategy)
             for file_id in asked.file_ids or ()
         ]
-        async with self._database.write() as connection:
-            await states.hold_files(connection, owner, [one.file_id for one in files], "file_ids")
-            store = await states.create(connection, owner, values)
-            await states.attach(connection, self._queue, store, owner.key_id, [wanted(one) for one in files])
-            shown = await _shown(connection, [store])
+        await states.hold_files(connection, owner, [one.file_id for one in files], "file_ids")
+        store = await states.create(connection, owner, values)
+        await states.attach(connection, self._queue, store, owner.key_id, [wanted(one) for one in files])
+        return store
+
+    async def put(self, connection: AsyncConnection, owner: Owner, store_id: str, file_ids: Sequence[str]) -> None:
+        """Files into a store that is used so, in the caller's transaction. Afterwards call `told`.
+
+        Raises NotFound; InvalidRequest: the store has expired, or is full.
+        """
+        await states.hold_files(connection, owner, file_ids, "file_ids")
+        store = await states.use(connection, owner, store_id)
+        files = [wanted(CreateVectorStoreFileRequest(file_id=file_id)) for file_id in file_ids]
+        await states.attach(connection, self._queue, store, owner.key_id, files)
+
+    def told(self) -> None:
+        """There are files to be brought in."""
         self._queue.told()
-        return shown[0]
 
     async def list(self, owner: Owner, window: Window) -> Page[VectorStore]:
         """Raises InvalidRequest: no such place in the list."""

@@ -54,6 +54,14 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         raise invalid_json() from None
 
 
+def convert(value: object, kind: type[T]) -> T:
+    """Of JSON that was decoded already. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), msgspec.json.encode(value), kind) from None
+
+
 def missing(param: str) -> InvalidRequest:
     return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 

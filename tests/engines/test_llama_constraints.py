@@ -30,7 +30,7 @@ NUMBER = {
     "additionalProperties": False,
 }
 TOOLS = {"dice": NUMBER, "coin": {"type": "object", "properties": {}, "additionalProperties": False}}
-CALL = r'<tool_call>\n\{"name":"(dice|coin)","arguments":(\{[^}]*\})\}\n</tool_call>'
+CALL = r'<tool_call>\n\{"name": "(dice|coin)", "arguments": (\{[^}]*\})\}\n</tool_call>'
 
 
 def random(max_tokens: int = 100, *, seed: int = 3) -> Sampling:
@@ -94,6 +94,17 @@ def test_a_model_that_calls_for_ever_is_ended(llama: Llama) -> None:
     assert 1 < answer.text.count("<tool_call>") <= MOST_CALLS
 
 
+def test_a_model_that_wants_to_end_after_a_call_may(llama: Llama) -> None:
+    """By any token that ends its turns; LLGuidance is told of one only."""
+    tools: dict[str, dict[str, object]] = {"toss": {"type": "object", "additionalProperties": False}}
+    for end in ("<|im_end|>", "<|endoftext|>"):
+        (token,) = llama.tokens(end, special=True)
+        ending = Sampling(300, temperature=0.0, logit_bias={token: 100})
+        answer = llama.say(ASKED, ending, ToolCalls(tools, required=True, parallel=True))
+        assert answer.text.count("<tool_call>") == 1
+        assert answer.finish == "stop"
+
+
 def test_free_text_is_allowed_where_no_call_is_required(llama: Llama) -> None:
     free = ToolCalls(TOOLS, required=False, parallel=True)
     question = ASKED.replace("Tell me about Paris in JSON.", "What is the capital of France?")
@@ -131,7 +142,7 @@ def test_text_that_is_no_call_where_calls_have_no_mark(llama: Llama) -> None:
     assert llama.say(question, Sampling(20, temperature=0.0), free).text == "The capital of France is Paris."
     (brace,) = llama.tokens("{")
     call = llama.say(question, Sampling(60, temperature=0.0, logit_bias={brace: 100}), free).text
-    assert call.startswith('{"name":"dice","parameters":{"number":')
+    assert call.startswith('{"name": "dice", "parameters": {"number": ')
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ NODE: dict[str, Any] = {
 
 
 def schemas(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line.partition("%json ")[2]) for line in text.splitlines() if "%json " in line]
+    found = [line.partition("%json ")[2] for line in text.splitlines() if "%json " in line]
+    return [json.JSONDecoder().raw_decode(one)[0] for one in found]
 
 
 def test_references_lead_to_where_the_schema_stands() -> None:
@@ -54,6 +55,11 @@ def test_integers_without_bounds_get_those_that_others_can_read() -> None:
 def test_white_space_is_ours_to_set() -> None:
     (compact,) = schemas(grammar(JsonSchema({"type": "object", "x-guidance": {"whitespace_flexible": True}})))
     assert compact["x-guidance"] == {"whitespace_flexible": False}
+
+
+def test_an_answer_may_end_with_each_of_the_models_own_ends() -> None:
+    for constraint in (JsonSchema(NODE), ToolCalls({"f": NODE}, required=False, parallel=True)):
+        assert "end: <[0,2]>?" in grammar(constraint, ends=(0, 2)).splitlines()
 
 
 def test_marks_are_quoted() -> None:

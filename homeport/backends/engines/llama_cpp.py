@@ -33,7 +33,7 @@ from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.llama_adapted import Adapted
 from homeport.backends.engines.llama_adapters import Adapters, Lease, listed, shut_down
 from homeport.backends.engines.llama_chunks import Chunks, logprob_of
-from homeport.backends.engines.llama_grammar import grammar
+from homeport.backends.engines.llama_grammar import ENDS, grammar
 from homeport.backends.engines.llama_server import LlamaServer, parameters
 from homeport.backends.engines.threads import default_threads
 from homeport.backends.lines import Line, once_whole, to_its_end
@@ -96,6 +96,7 @@ class LlamaCpp:
         self._lookups = ThreadPoolExecutor(max_workers=2, thread_name_prefix="llama-tokens")
         self._closed = False
         self._texts: dict[int, str] = {}
+        self._ends: Sequence[int] = ()
         self._admission: Admission
 
     @property
@@ -163,7 +164,7 @@ class LlamaCpp:
         line: Line | None,
     ) -> AsyncGenerator[Piece, None]:
         self._check(prompt)
-        request = _request(prompt, sampling, constraint)
+        request = _request(prompt, sampling, constraint, self._ends)
         size = len(prompt) + sampling.max_tokens
         lease = await self._enter(size, line, adapter)
         loop = asyncio.get_running_loop()
@@ -234,6 +235,8 @@ class LlamaCpp:
         server = self._adapters.server
         about = server.about()
         self._vocabulary = int(about["n_vocab"])
+        found = [server.tokens(text, special=True) for text in ENDS]
+        self._ends = sorted({tokens[0] for tokens in found if len(tokens) == 1})
         # The library caps one request's context at what the model was trained for.
         usable = min(context, int(about["n_ctx_train"]) or context, cells)
         self._card = replace(
@@ -357,7 +360,9 @@ class LlamaCpp:
             lease.end()
 
 
-def _request(prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None) -> dict[str, Any]:
+def _request(
+    prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, ends: Sequence[int] = ()
+) -> dict[str, Any]:
     """A raw completion in llama.cpp's words, with none of its own defaults left."""
     request: dict[str, Any] = {
         "prompt": list(prompt),
@@ -386,5 +391,5 @@ def _request(prompt: Sequence[int], sampling: Sampling, constraint: Constraint |
         request["n_probs"] = max(1, sampling.top_logprobs)
         request["top"] = sampling.top_logprobs
     if constraint is not None:
-        request["grammar"] = grammar(constraint)
+        request["grammar"] = grammar(constraint, ends)
     return request

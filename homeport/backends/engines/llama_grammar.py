@@ -6,35 +6,44 @@ Source: LLGuidance's Lark-like syntax (docs/syntax.md of the project).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from homeport.backends.text import Constraint, JsonObject, JsonSchema, ToolCalls
 
 _HEAD = "%llguidance {}\n"
 _COMPACT = {"whitespace_flexible": False}
+#: Calls are spaced as templates write them (`tojson`), so as models have learnt to: in another writing they are less
+#: sure of everything that comes after, the end of their answer included.
+_SPACED = {**_COMPACT, "item_separator": ", ", "key_separator": ": "}
 #: What other programs read exactly (RFC 8259, section 6). Without bounds a small model writes digits to its limit.
 _INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
-#: Calls in one answer. A small model that has called once calls again and again, to the end of its context.
+#: Calls in one answer: a small model may call again and again, to the end of its context.
 MOST_CALLS = 16
+#: What models end their turns with, each of which llama.cpp stops at where a model has it. LLGuidance is told one of
+#: them alone (the first that llama.cpp meets in the vocabulary, of SmolLM2 `<|endoftext|>`): a grammar that does not
+#: name the others forbids them, and a model that wants to end after a call has to call again.
+ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
 #: Keywords whose members are values, and those whose members are named by the client: neither are keywords.
 _VALUES = ("const", "enum", "default", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
-def grammar(constraint: Constraint) -> str:
+def grammar(constraint: Constraint, ends: Sequence[int] = ()) -> str:
+    """ends: tokens that an answer may end with."""
+    end = f"end: <[{','.join(map(str, ends))}]>?\n" if ends else 'end: ""\n'
     match constraint:
         case JsonObject():
-            return f"{_HEAD}start: {_json({'type': 'object'})}\n"
+            return f"{_HEAD}start: {_json({'type': 'object'})} end\n{end}"
         case JsonSchema(schema):
-            return f"{_HEAD}start: {_json(schema)}\n"
+            return f"{_HEAD}start: {_json(schema)} end\n{end}"
         case ToolCalls():
-            return _HEAD + _tool_calls(constraint)
+            return _HEAD + _tool_calls(constraint) + end
 
 
 def _tool_calls(calls: ToolCalls) -> str:
     names = [f"call{number}" for number in range(len(calls.tools))]
     lines = [
-        f"{rule}: {_json(_call(name, schema, calls.argument_key))}"
+        f"{rule}: {_json(_call(name, schema, calls.argument_key), _SPACED)}"
         for rule, (name, schema) in zip(names, calls.tools.items(), strict=True)
     ]
     opening = _quoted(calls.opening)
@@ -42,6 +51,7 @@ def _tool_calls(calls: ToolCalls) -> str:
     if calls.parallel:
         more = MOST_CALLS - 1
         rest += f" ({_quoted(calls.separator)} {opening} call {_quoted(calls.closing)}){{0,{more}}}"
+    rest += " end"
     first = [f"start: {opening} rest"] if calls.required else _free(calls.opening)
     return "\n".join([*first, rest, f"call: {' | '.join(names)}", *lines]) + "\n"
 
@@ -74,12 +84,12 @@ def _escaped(text: str) -> str:
     return "".join([letter if letter.isalnum() else rf"\x{{{ord(letter):x}}}" for letter in text])
 
 
-def _json(schema: Mapping[str, object]) -> str:
+def _json(schema: Mapping[str, object], layout: Mapping[str, object] = _COMPACT) -> str:
     """`%json {...}` on one line. A schema's own `x-guidance` is not the client's to set."""
     placed = _placed(schema, "#")
     assert isinstance(placed, dict)
     plain = {key: value for key, value in placed.items() if key != "x-guidance"}
-    return "%json " + json.dumps({**plain, "x-guidance": _COMPACT}, ensure_ascii=False)
+    return "%json " + json.dumps({**plain, "x-guidance": layout}, ensure_ascii=False)
 
 
 def _placed(schema: object, place: str) -> object:

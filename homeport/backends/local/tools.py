@@ -71,7 +71,7 @@ def offered(request: Mapping[str, Any], model: str) -> Offer:
                 param=f"tools[{at}]",
             )
         function = tool["function"]
-        described.append({"type": "function", "function": _checked(function, where.format(at))})
+        described.append({"type": "function", "function": checked(function, where.format(at))})
         if function.get("strict"):
             strict.add(function["name"])
     chosen, required = _chosen(choice, described, "function_call" if older else "tool_choice", model)
@@ -87,8 +87,11 @@ def offered(request: Mapping[str, Any], model: str) -> Offer:
     )
 
 
-def _checked(function: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What the prompt says of it: name, description and parameters."""
+def checked(function: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What the prompt says of it: name, description and parameters. where: it stands in the request.
+
+    Raises InvalidRequest: its parameters are no schema of an object, or break OpenAI's rules for strict ones.
+    """
     parameters = function.get("parameters") or ANY_OBJECT
     place = Place(f"function '{function['name']}'", f"{where}.parameters", "invalid_function_parameters")
     if parameters.get("type") != "object":

@@ -1,5 +1,6 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
+import asyncio
 from collections.abc import Sequence
 
 from homeport.api.assistants import Assistants as AssistantsOperations
@@ -72,8 +73,8 @@ class Assisting:
         self._toolbox = Toolbox(
             queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
         )
-        self._run_events = Events(queue.database, run_events, runs)
-        self._response_events = Events(queue.database, response_events, responses)
+        self._run_events = Events(queue, run_events, runs)
+        self._response_events = Events(queue, response_events, responses)
         self._models = Models(gateway, gateway.callers(queue.database))
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
@@ -116,8 +117,16 @@ class Assisting:
         await self._cells.open()
         await self._workplaces.open()
 
+    async def watch(self) -> None:
+        """In every process, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_events.run())
+            group.create_task(self._response_events.run())
+
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
+        self._run_events.drain()
+        self._response_events.drain()
 
     async def close(self) -> None:
         """Once nobody works any more."""

@@ -163,6 +163,7 @@ class Durable:
                 group.create_task(self._worker.run())
             if self._watched:
                 group.create_task(self._watch_depths())
+            group.create_task(self._assisting.watch())
 
     async def _watch_depths(self) -> None:
         while True:

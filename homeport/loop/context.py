@@ -22,9 +22,18 @@ MOST_SHORTENED = 3
 #: long it is, that part stays.
 _ANSWER, _STAYS = 0.25, 0.6
 _CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-#: As OpenAI, vLLM and we ourselves say it; llama.cpp; Anthropic.
-_MOST = re.compile(r"maximum context length is (\d+)|context size \((\d+)|configured limit of (\d+)|\d+ tokens > (\d+)")
-_PROMPT = re.compile(r"\((\d+) in the messages|resulted in (\d+) tokens|prompt is too long: (\d+)")
+_TOO_LONG = re.compile(
+    r"context (length|size|window)|prompt is too long|token count .{0,40}exceeds|limit of \d+ tokens"
+)
+#: As OpenAI, vLLM and we ourselves say it; llama.cpp; OpenAI for newer models; Anthropic; Mistral; Google.
+_MOST = re.compile(
+    r"maximum context length is (\d+)|context size \((\d+)|limit of (\d+) tokens|\d+ tokens > (\d+)|"
+    r"(\d+) maximum context length|tokens allowed \((\d+)"
+)
+_PROMPT = re.compile(
+    r"\((\d+) in the messages|resulted in (\d+) tokens|prompt is too long: (\d+)|Prompt contains (\d+)|"
+    r"token count \((\d+)"
+)
 
 
 class TooLong(NamedTuple):
@@ -38,10 +47,9 @@ class TooLong(NamedTuple):
     def of(cls, error: HomeportError) -> "TooLong | None":
         """None: it is about something else."""
         code = error.body.get("code") if isinstance(error, UpstreamRefused) else error.code
-        most = _number(_MOST, error.message)
-        if code not in _CODES and (most is None or status_of(error) != 400):
+        if status_of(error) not in (400, 413) or not (code in _CODES or _TOO_LONG.search(error.message)):
             return None
-        return cls(most, _number(_PROMPT, error.message))
+        return cls(_number(_MOST, error.message), _number(_PROMPT, error.message))
 
 
 def _number(pattern: re.Pattern[str], text: str) -> int | None:

@@ -20,8 +20,8 @@ class Pictures(Protocol):
 
 
 async def of_thread(rows: Sequence[Row], filenames: Mapping[str, str], pictures: Pictures, who: Owner) -> list[Message]:
-    """In their order. What says nothing is left out. filenames: of files that are attached, by their ids, as far as they
-    are there. Raises InvalidRequest: of a picture."""
+    """In their order. What says nothing is left out. filenames: of files that are attached, by their ids, as far as
+    they are there. Raises InvalidRequest: of a picture."""
     found: list[Message] = []
     for row in rows:
         if row["role"] == "assistant":

@@ -1,5 +1,6 @@
 """A model on a scripted straight line, tools that do as they are told, and a scribe that keeps what it is told."""
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,7 +19,7 @@ from homeport.store.calls import Ran, Searched, ToolType
 WHO = Owner("proj_1", "key_1")
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 Delta = dict[str, Any]
-Turn = Sequence[Delta | str | HomeportError] | HomeportError | Callable[[Call], Any]
+Turn = Sequence["Delta | str | HomeportError | Pause"] | HomeportError | Callable[[Call], Any]
 
 
 def call(name: str, arguments: str, *, at: int = 0, id: str = "", **more: Any) -> Delta:
@@ -38,6 +39,14 @@ def counted(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
     return b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+
+
+class Pause:
+    """In an answer: there it waits. reached: it has come so far."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.goes_on = asyncio.Event()
 
 
 class Model:
@@ -62,12 +71,15 @@ class Model:
         frames = self._frames(turn)
         await Answer(await anext(frames), frames).pour(lambda frame: None, outlet)
 
-    async def _frames(self, turn: Sequence[Delta | str | HomeportError]) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, turn: Sequence[Delta | str | HomeportError | Pause]) -> AsyncGenerator[Frame, None]:
         finish = "stop"
         for one in turn:
             if isinstance(one, HomeportError):
                 raise one
-            if isinstance(one, str) and one.startswith("<"):
+            if isinstance(one, Pause):
+                one.reached.set()
+                await one.goes_on.wait()
+            elif isinstance(one, str) and one.startswith("<"):
                 finish = one[1:-1]
             else:
                 yield Frame(event({"content": one} if isinstance(one, str) else one))
@@ -134,6 +146,7 @@ class Tool:
         self.output = output
         self.result = result
         self.called: list[str] = []
+        self.pause: Pause | None = None
         self.fails: HomeportError | None = None
 
     @property
@@ -144,6 +157,9 @@ class Tool:
         self.called.append(calling.arguments)
         if self.fails:
             raise self.fails
+        if self.pause is not None:
+            self.pause.reached.set()
+            await self.pause.goes_on.wait()
         calling.output, calling.result = self.output, self.result
 
 

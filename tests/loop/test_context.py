@@ -132,6 +132,21 @@ def test_calls_stay_with_their_outputs() -> None:
             ),
             TooLong(8192, 9000),
         ),
+        (
+            UpstreamRefused(
+                400, {"message": "Prompt contains 65673 tokens, too large for model with 32768 maximum context length"}
+            ),
+            TooLong(32768, 65673),
+        ),
+        (
+            UpstreamRefused(
+                400,
+                {"message": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."},
+            ),
+            TooLong(1048576, 1200000),
+        ),
+        (InvalidRequest("Input tokens exceed the configured limit of 272000 tokens."), TooLong(272000, None)),
+        (InvalidRequest("Invalid 'metadata': string too long."), None),
         (InvalidRequest("Unknown parameter."), None),
         (HomeportError("maximum context length is 8192 tokens"), None),
     ],

@@ -1,7 +1,7 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
@@ -23,13 +23,13 @@ from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
-from homeport.errors import Unavailable
+from homeport.errors import HomeportError
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.tools.workplaces import Workplaces
-from homeport.sandbox.cell import Cell, Cells
+from homeport.sandbox.warm import WarmCells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -40,6 +40,8 @@ from homeport.store.tables import response_events, responses, run_events, runs
 EXPIRY_SECONDS = 5.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
 CONTAINERS_SECONDS = 60.0
+#: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
+LOCAL_CONTEXT = 8192
 
 
 class Assisting:
@@ -65,12 +67,17 @@ class Assisting:
         self._stores = stores
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
-        self._cells: Cells = NoCells()
+        self._cells = WarmCells(settings.code_interpreter, data=settings.data)
         self._workplaces = Workplaces(
             self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
         )
         self._toolbox = Toolbox(
-            queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
+            queue.database,
+            stores=stores,
+            search=search,
+            containers=self._containers,
+            workplaces=self._workplaces,
+            context=Contexts(settings, gateway).of,
         )
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
@@ -125,19 +132,6 @@ class Assisting:
         await self._cells.close()
 
 
-class NoCells:
-    """Until there are cells."""
-
-    reason = "The code interpreter is not there yet."
-
-    async def open(self) -> None: ...
-
-    async def cell(self, folder: Path) -> Cell:
-        raise Unavailable(self.reason)
-
-    async def close(self) -> None: ...
-
-
 class Models:
     """Which models may answer in an assistant's name (control/assistants.py)."""
 
@@ -152,3 +146,23 @@ class Models:
             await self._gateway.router.look_for(model)
         self._gateway.router.targets(model, principal.project)
         self._gateway.limits.check_tier(principal, model)
+
+
+class Contexts:
+    """How many tokens models take, as far as it is known without asking them."""
+
+    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+        self._models = settings.models
+        self._gateway = gateway
+
+    def of(self, model: str, project: str) -> int | None:
+        """The least of those that may answer; None: nobody knows. Models of this machine take LOCAL_CONTEXT, unless
+        the settings say otherwise."""
+        with suppress(HomeportError):
+            local = [one for one in self._gateway.router.targets(model, project) if one.local]
+            return min((self._length(one.model) for one in local), default=None)
+        return None
+
+    def _length(self, name: str) -> int:
+        model = self._models.get(name)
+        return (model.context_length if model is not None else None) or LOCAL_CONTEXT

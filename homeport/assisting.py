@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
@@ -51,6 +52,8 @@ from homeport.store.tables import response_events, responses, run_events, runs
 EXPIRY_SECONDS = 5.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
 CONTAINERS_SECONDS = 60.0
+#: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
+LOCAL_CONTEXT = 8192
 
 
 class Assisting:
@@ -81,7 +84,12 @@ class Assisting:
             self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
         )
         self._toolbox = Toolbox(
-            queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
+            queue.database,
+            stores=stores,
+            search=search,
+            containers=self._containers,
+            workplaces=self._workplaces,
+            context=Contexts(settings, gateway).of,
         )
         self._run_events = Events(queue, run_events, runs)
         self._response_events = Events(queue, response_events, responses)
@@ -193,3 +201,23 @@ class Models:
         except HomeportError:  # nobody can tell any more
             return False
         return found is not None and (found.expires_at is None or found.expires_at > clock.now())
+
+
+class Contexts:
+    """How many tokens models take, as far as it is known without asking them."""
+
+    def __init__(self, settings: Settings, gateway: Gateway) -> None:
+        self._models = settings.models
+        self._gateway = gateway
+
+    def of(self, model: str, project: str) -> int | None:
+        """The least of those that may answer; None: nobody knows. Models of this machine take LOCAL_CONTEXT, unless
+        the settings say otherwise."""
+        with suppress(HomeportError):
+            local = [one for one in self._gateway.router.targets(model, project) if one.local]
+            return min((self._length(one.model) for one in local), default=None)
+        return None
+
+    def _length(self, name: str) -> int:
+        model = self._models.get(name)
+        return (model.context_length if model is not None else None) or LOCAL_CONTEXT

@@ -35,7 +35,7 @@ def answer(visit: Visit, deltas: Sequence[Delta | str], finish: str | None = Non
         "created": 1,
         "model": f"{visit.json['model']}-2024",
     }
-    choices = [{"index": 0, "delta": one, "finish_reason": None} for one in said]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": one, "finish_reason": None} for one in said]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish or ("tool_calls" if calls else "stop")})
     found = [event({**head, "choices": [one]}) for one in choices]
     if usage:

@@ -52,6 +52,8 @@ from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
 EXPIRY_SECONDS = 5.0
+#: What has been told long ago is forgotten this often.
+FORGET_SECONDS = 600.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
 CONTAINERS_SECONDS = 60.0
 #: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
@@ -150,8 +152,12 @@ class Assisting:
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
+            Chore(self._queue, "responses.forget", FORGET_SECONDS, self._forget_told),
             Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
         ]
+
+    async def _forget_told(self) -> None:
+        await self._responses.forget_told(self._settings.assistants.events_hours * 3600)
 
     async def _expire_containers(self) -> None:
         await self._containers.expire()

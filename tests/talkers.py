@@ -29,8 +29,13 @@ def says(*deltas: Delta | str, finish: str | None = None, usage: Any = USAGE) ->
 def answer(visit: Visit, deltas: Sequence[Delta | str], finish: str | None = None, usage: Any = USAGE) -> list[bytes]:
     said = [text(one) if isinstance(one, str) else one for one in deltas]
     calls = any("tool_calls" in one for one in said)
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": f"{visit.json['model']}-2024"}
-    choices = [{"index": 0, "delta": one, "finish_reason": None} for one in said]
+    head: dict[str, Any] = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": f"{visit.json['model']}-2024",
+    }
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": one, "finish_reason": None} for one in said]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish or ("tool_calls" if calls else "stop")})
     found = [event({**head, "choices": [one]}) for one in choices]
     if usage:

@@ -3,7 +3,7 @@
 Source: createResponse, getResponse, cancelResponse, deleteResponse. Who answers is loop/responding.py.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -160,6 +160,10 @@ class Responses:
             async for some in all_told:
                 yield some
 
+    async def forget_told(self, seconds: float) -> None:
+        """What was told by those that have ended, and were made longer ago than that. Raises Unavailable."""
+        await self._events.sweep(table.c.status.not_in(states.ACTIVE), int(clock.now() - seconds))
+
 
 async def find(connection: AsyncConnection, owner: Owner, response_id: str, *, lock: bool = False) -> Row:
     """lock: nobody else changes it, until the transaction ends. Raises NotFound: there is none, or it is another
@@ -174,19 +178,8 @@ async def find(connection: AsyncConnection, owner: Owner, response_id: str, *, l
 def _request(asked: CreateResponse) -> dict[str, Any]:
     """What answers say again, and what whoever answers needs."""
     given: dict[str, Any] = msgspec.to_builtins(asked)
-    kept = {name: value for name, value in given.items() if value is not None and name not in _NOT_KEPT}
-    if asked.conversation_id is not None:
-        kept["conversation"] = {"id": asked.conversation_id}
-    for name in ("reasoning", "text"):
-        if name in kept:
-            kept[name] = {member: value for member, value in kept[name].items() if value is not None}
-    if "tools" in kept:
-        kept["tools"] = [_without_nulls(tool) for tool in kept["tools"]]
-    return kept
-
-
-def _without_nulls(tool: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in tool.items() if value is not None}
+    kept = {name: value for name, value in given.items() if name not in _NOT_KEPT}
+    return {**kept, "conversation": {"id": asked.conversation_id}} if asked.conversation_id is not None else kept
 
 
 async def _check_previous(connection: AsyncConnection, owner: Owner, response_id: str) -> None:

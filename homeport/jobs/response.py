@@ -6,7 +6,6 @@ model is told of it; the rows have their items. What an interrupted turn has tol
 is no part of the output.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +18,7 @@ from homeport.control import response_states as states
 from homeport.control.owners import Owner
 from homeport.control.response_states import Ended, Row, Used
 from homeport.errors import HomeportError
-from homeport.jobs.patience import Patience, kept
+from homeport.jobs.patience import Patience, Sign, watched
 from homeport.jobs.worker import Task
 from homeport.loop.responding import Responding, failure
 from homeport.loop.response_scribe import Place, ResponseScribe, Said
@@ -96,16 +95,9 @@ class Respond:
             before = await _interrupted(connection, row, task.job)
         keeping = _Keeping(self._queue, task.job, owner, row, telling, before.said)
         patience = Patience(row["created_at"] + self._seconds)
-        async with asyncio.TaskGroup() as group:
-            going = group.create_task(kept(self._go(owner, row, told, before, keeping, patience)))
-            leaving = [group.create_task(one.wait()) for one in (task.cancelled, task.stopping)]
-            await asyncio.wait((going, *leaving), return_when=asyncio.FIRST_COMPLETED)
-            for one in (going, *leaving):
-                one.cancel()
-        if going.cancelled():
-            await self._leave(task)
-            return
-        how = going.result()
+        how = await watched(task, self._go(owner, row, told, before, keeping, patience))
+        if isinstance(how, Sign):
+            return await self._leave(task)
         if isinstance(how, HomeportError) and not patience.is_of_others(how):
             how = failure(how)
         if not isinstance(how, Ended):

@@ -22,8 +22,8 @@ _REASONS = {"max_tokens": "max_completion_tokens", "content_filter": "content_fi
 
 
 class Rows(NamedTuple):
-    """steps: those that a worker has ended, and the calls that it has begun with. messages: of the thread, in their order,
-    but those of the run; own: these, by their ids. filenames: of what is attached."""
+    """steps: of the run. messages: of its thread, in their order, but those of the run; own: these, by their ids.
+    filenames: of what is attached."""
 
     steps: Sequence[Step]
     messages: Sequence[Row]

@@ -29,7 +29,7 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 # Tools
 
 
-class FunctionTool(Request, tag_field="type", tag="function"):
+class FunctionTool(Request, tag_field="type", tag="function", omit_defaults=True):
     """Of the client's, which ends the response with a call of it."""
 
     name: Annotated[str, Meta(pattern=NAME)]
@@ -44,22 +44,21 @@ class FunctionTool(Request, tag_field="type", tag="function"):
         return {"type": "function", "function": function}
 
 
-class RankingOptions(Request):
+class RankingOptions(Request, omit_defaults=True):
     ranker: Literal["auto", "default-2024-11-15"] = "auto"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
-class FileSearchTool(Request, tag_field="type", tag="file_search"):
+class FileSearchTool(Request, tag_field="type", tag="file_search", omit_defaults=True):
     vector_store_ids: Annotated[list[Identifier], Meta(min_length=1, max_length=64)]
     max_num_results: Annotated[int, Meta(ge=1, le=50)] | None = None
     ranking_options: RankingOptions | None = None
     filters: dict[str, Any] | None = None
 
 
-class AutoContainer(Request):
+class AutoContainer(Request, tag_field="type", tag="auto", omit_defaults=True):
     """A container that is made for the response."""
 
-    type: Literal["auto"] = "auto"
     file_ids: Annotated[list[Identifier], Meta(max_length=50)] | None = None
 
 
@@ -108,14 +107,14 @@ class JSONObjectFormat(Request, tag_field="type", tag="json_object"):
     pass
 
 
-class JSONSchemaFormat(Request, tag_field="type", tag="json_schema"):
+class JSONSchemaFormat(Request, tag_field="type", tag="json_schema", omit_defaults=True):
     name: Annotated[str, Meta(pattern=NAME)]
     schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
 
 
-class TextConfig(Request):
+class TextConfig(Request, omit_defaults=True):
     format: TextFormat | JSONObjectFormat | JSONSchemaFormat = field(default_factory=TextFormat)
     verbosity: Literal["low", "medium", "high"] | None = None
 
@@ -131,7 +130,7 @@ class TextConfig(Request):
         return {"type": "json_object"} if isinstance(self.format, JSONObjectFormat) else None
 
 
-class Reasoning(Request):
+class Reasoning(Request, omit_defaults=True):
     """What the model thinks is told as it is, where it is told at all (`reasoning_text`): nobody sums it up."""
 
     effort: Effort | None = None
@@ -157,8 +156,8 @@ _REFUSED = {
 }
 
 
-class CreateResponse(Request):
-    """input: read by items.read."""
+class CreateResponse(Request, omit_defaults=True):
+    """input: read by items.read. What nobody has said is not said again, and so it is with the members' members."""
 
     model: Annotated[Text, Meta(min_length=1, max_length=256)]
     input: str | list[dict[str, Any]] | None = None

@@ -181,6 +181,20 @@ def test_it_waits_for_a_model_that_has_no_time(relay: Relay, client: openai.Open
     assert len(relay.fake.received_for("patient")) == 2
 
 
+def test_what_was_told_long_ago_is_forgotten(relay: Relay, client: openai.OpenAI) -> None:
+    relay.fake.by_model["old"] = talkers.says("Done.")
+    made = client.responses.create(model="old", input="hello", background=True)
+    done = ended(client, made)
+    rules = relay.homeport.app.durable._assisting._responses
+    relay.homeport.begin(rules.forget_told(3600)).result(60)
+    assert [*client.responses.retrieve(made.id, stream=True)][-1].type == "response.completed"
+    relay.homeport.begin(rules.forget_told(-10)).result(60)
+    with pytest.raises(openai.BadRequestError) as forgotten:
+        client.responses.retrieve(made.id, stream=True)
+    assert forgotten.value.code == "events_not_kept"
+    assert client.responses.retrieve(made.id) == done
+
+
 @pytest.mark.parametrize("query", ["stream=true&include[]=nothing", "starting_after=1", "stream=maybe", "shoe=1"])
 def test_what_cannot_be_asked(relay: Relay, client: openai.OpenAI, query: str) -> None:
     answer = raw.ask(relay.homeport, "GET", f"{PATH}/resp_1?{query}")

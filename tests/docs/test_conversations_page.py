@@ -35,14 +35,15 @@ def run(server: Running, code: str, folder: Path) -> list[str]:
 
 def test_the_pages(tmp_path: Path) -> None:
     with running(tmp_path / "data") as server:
-        copied = "print(thread.id, *[item.content[0].text for item in client.conversations.items.list(copy.id)])"
+        copied = "\nprint(thread.id, *[item.content[0].text for item in client.conversations.items.list(copy.id)])"
         said = run(server, "\n".join([*snippets("conversations.md"), copied]), tmp_path)
         assert said[:4] == [
             *("message completed", "function_call completed", "function_call_output completed", "message completed")
         ]
         assert said[4].startswith("msg_")
         assert said[4].endswith(" user Where do cats sleep?")
-        thread_id, _, text = said[5].partition(" ")
+        assert int(said[5]) > 0
+        thread_id, _, text = said[6].partition(" ")
         assert text == "Where do cats sleep?"
         (dump,) = snippets("import.md")
         run(server, f"thread_ids = [{thread_id!r}]\n{dump}", tmp_path)

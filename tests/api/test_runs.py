@@ -180,6 +180,7 @@ def test_a_thread_has_one_active_run(server: Running, mine: openai.OpenAI) -> No
         ({"tool_choice": {"type": "file_search"}}, "tool_choice.type", "'file_search' is not among the tools"),
         ({"tool_choice": {"type": "file_search", "function": {"name": "a"}}}, "tool_choice.function", "only allowed"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice", "only allowed when 'tools'"),
+        ({"tools": [FUNCTION, {"type": "code_interpreter"}]}, "tools[1].type", "code_interpreter"),
         ({"tools": [FUNCTION, FUNCTION]}, "tools[1].function.name", "twice"),
         ({"tools": [{"type": "browser"}]}, "tools[0].type", "'function'"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "512"),

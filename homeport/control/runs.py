@@ -4,7 +4,7 @@ Whatever can be said of a run at once is said before a row is written: the assis
 tools. That the thread has no other is the database's to say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,14 +54,13 @@ class Begun(NamedTuple):
 
 
 class Rooms(NamedTuple):
-    """What a run is made of. check_hosted: whether tools of these types can be used here; raises InvalidRequest."""
+    """What a run is made of."""
 
     assistants: Assistants
     threads: Threads
     messages: Messages
     resources: ToolResources
     models: Models
-    check_hosted: Callable[[Sequence[str]], None]
 
 
 class Runs:
@@ -109,7 +108,6 @@ class Runs:
         await self._rooms.models.admit(owner, model)
         await self._rooms.assistants.check(asked.tools, asked.response_format)
         tools = assistant["tools"] if asked.tools is None else shown_tools(asked.tools)
-        self._rooms.check_hosted([tool["type"] for tool in tools])
         asked.check_choice(tools)
         instructions = assistant["instructions"] if asked.instructions is None else asked.instructions
         form = shown_format(asked.response_format)

@@ -1,14 +1,18 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from homeport.api.assistants import Assistants as AssistantsOperations
+from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
+from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
 from homeport.control.messages import Messages
@@ -19,11 +23,14 @@ from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
-from homeport.errors import InvalidRequest
+from homeport.errors import InvalidRequest, Unavailable
 from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
+from homeport.loop.tools.toolbox import Toolbox
+from homeport.loop.tools.workplaces import Workplaces
+from homeport.sandbox.cell import Cell, Cells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -32,6 +39,8 @@ from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
 EXPIRY_SECONDS = 5.0
+#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+CONTAINERS_SECONDS = 60.0
 
 
 class Assisting:
@@ -56,6 +65,14 @@ class Assisting:
         self._files = files
         self._stores = stores
         self._search = search
+        self._containers = Containers(blobs, files, settings.code_interpreter)
+        self._cells: Cells = NoCells()
+        self._workplaces = Workplaces(
+            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
+        )
+        self._toolbox = Toolbox(
+            queue.database, stores=stores, search=search, containers=self._containers, workplaces=self._workplaces
+        )
         self._run_events = Events(queue.database, run_events, runs)
         self._response_events = Events(queue.database, response_events, responses)
         self._models = Models(gateway, gateway.callers(queue.database))
@@ -75,22 +92,51 @@ class Assisting:
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _container_file(self) -> Form:
+        largest = self._settings.files.max_file_mb * 2**20
+        return Form("file", largest=largest, staged=self._blobs.staged, optional=True)
 
     def handlers(self) -> Sequence[Handler]:
         return []
 
     def chores(self) -> Sequence[Chore]:
-        return [Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire)]
+        return [
+            Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
+        ]
+
+    async def _expire_containers(self) -> None:
+        await self._containers.expire()
+        await self._workplaces.sweep()
 
     async def open(self) -> None:
         """Once the tables are there."""
+        await self._cells.open()
+        await self._workplaces.open()
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
 
     async def close(self) -> None:
         """Once nobody works any more."""
+        await self._workplaces.close()
+        await self._cells.close()
+
+
+class NoCells:
+    """Until there are cells."""
+
+    reason = "The code interpreter is not there yet."
+
+    async def open(self) -> None: ...
+
+    async def cell(self, folder: Path) -> Cell:
+        raise Unavailable(self.reason)
+
+    async def close(self) -> None: ...
 
 
 class Models:

@@ -849,8 +849,10 @@ containers = Table(
     Column("name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_active_at", BigInteger, nullable=False),
-    #: After it was last active it lives so long.
+    #: After it was last active it lives so long; that of a thread lives as long as its thread.
     Column("expires_after_minutes", Integer, nullable=False),
+    #: How often code has run in it: whose process has not seen the last of them has other variables, and files.
+    Column("executions", BigInteger, nullable=False),
     Index("ix_containers_project_id", "project_id", "seq"),
     sqlite_autoincrement=True,
 )

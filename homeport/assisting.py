@@ -1,7 +1,6 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
@@ -23,14 +22,14 @@ from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
-from homeport.errors import InvalidRequest, Unavailable
+from homeport.errors import InvalidRequest
 from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.tools.workplaces import Workplaces
-from homeport.sandbox.cell import Cell, Cells
+from homeport.sandbox.warm import WarmCells
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
 from homeport.store.events import Events
@@ -66,7 +65,7 @@ class Assisting:
         self._stores = stores
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
-        self._cells: Cells = NoCells()
+        self._cells = WarmCells(settings.code_interpreter, data=settings.data)
         self._workplaces = Workplaces(
             self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
         )
@@ -124,19 +123,6 @@ class Assisting:
         """Once nobody works any more."""
         await self._workplaces.close()
         await self._cells.close()
-
-
-class NoCells:
-    """Until there are cells."""
-
-    reason = "The code interpreter is not there yet."
-
-    async def open(self) -> None: ...
-
-    async def cell(self, folder: Path) -> Cell:
-        raise Unavailable(self.reason)
-
-    async def close(self) -> None: ...
 
 
 class Models:

@@ -78,7 +78,7 @@ class Assisting:
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
-        self._assistants = Assistants(queue.database, self._models, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources, check_hosted=self._toolbox.check)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 

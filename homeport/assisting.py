@@ -37,7 +37,7 @@ from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
-EXPIRY_SECONDS = 5.0
+EXPIRY_SECONDS = 10.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
 CONTAINERS_SECONDS = 60.0
 

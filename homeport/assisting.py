@@ -126,7 +126,8 @@ class Assisting:
 
 
 class Models:
-    """Which models may answer in an assistant's name (control/assistants.py)."""
+    """Which models may answer in an assistant's name (control/assistants.py), and who may have them run
+    (control/runs.py)."""
 
     def __init__(self, gateway: Gateway, callers: Callers) -> None:
         self._gateway = gateway
@@ -145,3 +146,7 @@ class Models:
                 code="unsupported_model",
             )
         self._gateway.limits.check_tier(principal, model)
+
+    async def admit_run(self, owner: Owner, model: str) -> None:
+        (await self._callers.of(owner.key_id)).may(CHAT.scope)
+        await self.admit(owner, model)

@@ -50,6 +50,12 @@ async def find(connection: AsyncConnection, owner: Owner, conversation_id: str, 
     return found
 
 
+async def locked(connection: AsyncConnection, seq: int) -> bool:
+    """Whether it is there; nobody else changes it, until the transaction ends."""
+    query = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update()
+    return await connection.scalar(query) is not None
+
+
 async def _find(connection: AsyncConnection, owner: Owner, conversation_id: str, *, lock: bool = False) -> Row:
     """Raises NotFound."""
     query = sa.select(threads).where(threads.c.id == conversation_id, threads.c.project_id == owner.project)

@@ -1,6 +1,6 @@
 """The hosted tools of a run, or of a response: those that it asks for, with its stores and its container."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,12 +32,15 @@ class Toolbox:
         search: VectorSearch,
         containers: Containers,
         workplaces: Workplaces,
+        context: Callable[[str, str], int | None] = lambda model, project: None,
     ) -> None:
+        """context: tokens that a model takes which a project asks, where that is known."""
         self._database = database
         self._stores = stores
         self._search = search
         self._containers = containers
         self._workplaces = workplaces
+        self._context = context
 
     def check(self, types: Sequence[str]) -> None:
         """Whether tools of these types are to be had. Raises InvalidRequest, which names the first that is not."""
@@ -61,10 +64,9 @@ class Toolbox:
         tools: Sequence[Tool],
         tool_resources: Resources | None,
         sources: Sequence[Searched | Ran] = (),
-        context: int | None = None,
     ) -> list[Hosted]:
         """tools, tool_resources: as a run's row has them; those of its thread are looked at now. sources: what the run
-        has found and made so far. context: tokens of the model's, where they are known.
+        has found and made so far.
 
         Raises NotFound: the thread is gone; InvalidRequest: there is no room for its files.
         """
@@ -85,7 +87,7 @@ class Toolbox:
                         store_ids=[*stores(tool_resources), *awaited],
                         awaited=awaited,
                         model=model,
-                        context=context,
+                        context=self._context(model, who.project),
                         options=Options.of_assistant(tool),
                         number=number,
                     )
@@ -93,7 +95,7 @@ class Toolbox:
             elif tool["type"] == "code_interpreter":
                 file_ids = [*code_files(tool_resources), *code_files(of_thread)]
                 container_id = await self._containers.of_thread(who, thread_seq, file_ids)
-                made.append(await self._code_interpreter(who, container_id, context))
+                made.append(await self._code_interpreter(who, container_id, model))
         return made
 
     async def of_response(
@@ -104,10 +106,9 @@ class Toolbox:
         tools: Sequence[Tool],
         container: str | None = None,
         sources: Sequence[Searched | Ran] = (),
-        context: int | None = None,
     ) -> list[Hosted]:
         """tools: as responses have them. container: that code ran in before, in the conversation: where one is made for
-        the response, that goes on, if it still lives. sources, context: as of_run.
+        the response, that goes on, if it still lives. sources: as of_run.
 
         Raises NotFound, InvalidRequest: no such container or file, or it has expired.
         """
@@ -121,7 +122,7 @@ class Toolbox:
                         self._stores,
                         store_ids=tool["vector_store_ids"],
                         model=model,
-                        context=context,
+                        context=self._context(model, who.project),
                         options=Options.of_response(tool),
                         number=_next(sources),
                     )
@@ -136,11 +137,12 @@ class Toolbox:
                     container_id = await self._containers.automatic(
                         who, file_ids, before=container, param=f"{param}.file_ids"
                     )
-                made.append(await self._code_interpreter(who, container_id, context))
+                made.append(await self._code_interpreter(who, container_id, model))
         return made
 
-    async def _code_interpreter(self, who: Owner, container_id: str, context: int | None) -> Hosted:
+    async def _code_interpreter(self, who: Owner, container_id: str, model: str) -> Hosted:
         names = await self._containers.names(who, container_id)
+        context = self._context(model, who.project)
         return CodeInterpreter(who, self._workplaces, container_id, names=names, context=context)
 
 

@@ -22,8 +22,8 @@ from homeport.control.owners import Owner
 from homeport.errors import InvalidRequest, StorageFull, Unavailable
 from homeport.sandbox import laying
 from homeport.sandbox.cell import Cell, Cells, Executed
+from homeport.sandbox.files import remove, walk
 from homeport.sandbox.laying import Stamp
-from homeport.sandbox.walking import remove, walk
 from homeport.settings import CodeInterpreter
 from homeport.store.blobs import Blobs
 from homeport.store.staged import Staged, disk
@@ -118,9 +118,10 @@ class Workplaces:
         Unavailable: there are no cells."""
         if self.reason:
             raise Unavailable(self.reason)
-        place = await self._place(container_id)
+        place = self._places.get(container_id) or await self._made(container_id)
         place.users += 1
         try:
+            await self._make_room()
             async with place.turn:
                 return await self._run(place, who, container_id, code)
         finally:
@@ -137,16 +138,18 @@ class Workplaces:
             if place is not None and not place.users and (name not in living or place.used < old):
                 await self._drop(name)
 
-    async def _place(self, container_id: str) -> _Workplace:
-        """Where there are too many by now, that goes which was not used for the longest time."""
-        place = self._places.get(container_id)
-        if place is None:
-            folder, cell = await self._new(container_id)
-            place = self._places.setdefault(container_id, _Workplace(folder, cell))
-            others = [one for one, other in self._places.items() if not other.users and one != container_id]
-            if others and len(self._places) > self._most:
-                await self._drop(min(others, key=lambda one: self._places[one].used))
-        return place
+    async def _made(self, container_id: str) -> _Workplace:
+        """Where somebody else was faster, that one's; our folder stays empty."""
+        folder, cell = await self._new(container_id)
+        return self._places.setdefault(container_id, _Workplace(folder, cell))
+
+    async def _make_room(self) -> None:
+        """Where there are too many by now, those go that were not used for the longest time."""
+        while len(self._places) > self._most:
+            idle = [name for name, place in self._places.items() if not place.users]
+            if not idle:
+                return
+            await self._drop(min(idle, key=lambda name: self._places[name].used))
 
     async def _new(self, container_id: str) -> tuple[Path, Cell]:
         """An empty folder, of a name that none has had, and its cell."""
@@ -176,6 +179,9 @@ class Workplaces:
         await self._lay(place, running)
         place.executions = running.executions
         executed = await place.cell.execute(code)
+        if executed.failed == "disk":  # what it has written was taken away, and perhaps more than that
+            place.executions = -1
+            return Done(executed, lost or executed.restarted, (), ())
         return await self._collected(place, who, container_id, executed, lost or executed.restarted)
 
     async def _lay(self, place: _Workplace, running: Running) -> None:

@@ -8,6 +8,7 @@ from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
+from homeport.api.input_tokens import InputTokens as InputTokensOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
@@ -30,13 +31,14 @@ from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError, InvalidRequest
-from homeport.gateway.endpoints import CHAT
+from homeport.errors import HomeportError
+from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
 from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
+from homeport.loop.input_tokens import InputTokens
 from homeport.loop.loop import Loop
 from homeport.loop.responding import Responding
 from homeport.loop.tools.toolbox import Toolbox
@@ -122,9 +124,14 @@ class Assisting:
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *self._input_tokens(largest).operations(),
             *ResponsesOperations(self._responses).operations(),
             *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _input_tokens(self, largest: int) -> InputTokensOperations:
+        counting = InputTokens(self._responses, self._responding, self._toolbox)
+        return InputTokensOperations(counting, self._models.first, largest=largest)
 
     def _container_file(self) -> Form:
         largest = self._settings.files.max_file_mb * 2**20
@@ -188,18 +195,17 @@ class Models:
         self._callers = callers
 
     async def admit(self, owner: Owner, model: str) -> None:
+        await self.first(owner, model)
+
+    async def first(self, owner: Owner, model: str) -> Target:
+        """What answers first, if it is well. Raises as `admit`."""
         principal = await self._callers.of(owner.key_id)
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        target = self._gateway.router.targets(model, principal.project)[0]
-        if target.local and not target.backend.can(CHAT.capability):
-            raise InvalidRequest(
-                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
-                param="model",
-                code="unsupported_model",
-            )
+        targets = self._gateway.router.targets(model, principal.project)
         self._gateway.limits.check_tier(principal, model)
+        return targets[0]
 
     async def admit_run(self, owner: Owner, model: str) -> None:
         (await self._callers.of(owner.key_id)).may(CHAT.scope)

@@ -313,6 +313,16 @@ def test_too_many_files_are_not_kept(run_once: Any, monkeypatch: pytest.MonkeyPa
     run_once(test)
 
 
+def test_what_a_full_disk_took_away_comes_back(run_once: Any) -> None:
+    async def test(house: House) -> None:
+        tool = await house.of_thread(resources={"code_interpreter": {"file_ids": [await house.upload(b"mine")]}})
+        full = await ran(tool, "(data / 'data.csv').unlink(); raise OSError(28, 'no space')")
+        assert full.output.endswith(code_interpreter._WHY["disk"])
+        assert (await ran(tool, "print((data / 'data.csv').read_text())")).output == "mine"
+
+    run_once(test)
+
+
 def test_a_project_without_room_is_told(run_once: Any) -> None:
     async def test(house: House) -> None:
         house.containers._project_files._most_bytes = 10

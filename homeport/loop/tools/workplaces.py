@@ -179,9 +179,6 @@ class Workplaces:
         await self._lay(place, running)
         place.executions = running.executions
         executed = await place.cell.execute(code)
-        if executed.failed == "disk":  # what it has written was taken away, and perhaps more than that
-            place.executions = -1
-            return Done(executed, lost or executed.restarted, (), ())
         return await self._collected(place, who, container_id, executed, lost or executed.restarted)
 
     async def _lay(self, place: _Workplace, running: Running) -> None:
@@ -204,6 +201,8 @@ class Workplaces:
     ) -> Done:
         changes = await asyncio.to_thread(_changes, place, self._most_bytes)
         unkept = changes.unkept
+        # Where there was no room its cell has taken away what it has written: that comes back as it was before.
+        gone = changes.gone if executed.failed != "disk" else ()
         kept: Sequence[Kept] = ()
         pictures: set[str] = set()
         async with AsyncExitStack() as staging:
@@ -215,9 +214,9 @@ class Workplaces:
                     made.append(Made(path, staged))
                     if _is_picture(path, begins):
                         pictures.add(path)
-            if made or changes.gone:
+            if made or gone:
                 try:
-                    kept = await self._containers.keep(who, container_id, made, changes.gone)
+                    kept = await self._containers.keep(who, container_id, made, gone)
                 except (InvalidRequest, StorageFull) as error:
                     return Done(executed, restarted, (), (), f"The files are not kept. {error.message}")
             place.laid |= {one.path: one.staged.digest for one in made}

@@ -23,7 +23,8 @@ from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
-from homeport.errors import HomeportError
+from homeport.errors import HomeportError, InvalidRequest
+from homeport.gateway.endpoints import CHAT
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Handler
@@ -144,7 +145,13 @@ class Models:
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        self._gateway.router.targets(model, principal.project)
+        target = self._gateway.router.targets(model, principal.project)[0]
+        if target.local and not target.backend.can(CHAT.capability):
+            raise InvalidRequest(
+                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
+                param="model",
+                code="unsupported_model",
+            )
         self._gateway.limits.check_tier(principal, model)
 
 

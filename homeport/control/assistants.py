@@ -36,7 +36,8 @@ _LISTS = {CODE: "file_ids", SEARCH: "vector_store_ids"}
 
 class Models(Protocol):
     async def admit(self, owner: Owner, model: str) -> None:
-        """Whether they may have it answer. Raises InvalidKey, PermissionDenied, ModelNotFound, Unavailable."""
+        """Whether they may have it answer. Raises InvalidRequest: it answers no chats; InvalidKey, PermissionDenied,
+        ModelNotFound, Unavailable."""
         ...
 
 

@@ -194,6 +194,13 @@ def test_the_model_must_be_served_and_allowed(owning: Running, mine: openai.Open
     assert (answer.status, answer.error["code"]) == (403, "model_not_found")
 
 
+def test_a_model_that_answers_no_chats_is_refused(owning: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owning.app.held["echo"], "can", lambda capability: capability != "chat")
+    error = refused(owning, "assistants", {"model": "gpt-4o"})
+    assert (error["param"], error["code"]) == ("model", "unsupported_model")
+    assert "'gpt-4o' cannot be used with the Assistants API" in error["message"]
+
+
 def test_a_key_needs_its_scope(owning: Running) -> None:
     project = new_project(owning, "scopes")
     reader = new_key(owning, project, scopes=["assistants.read"])

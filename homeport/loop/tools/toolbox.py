@@ -123,7 +123,7 @@ class Toolbox:
                         store_ids=tool["vector_store_ids"],
                         model=model,
                         context=self._context(model, who.project),
-                        options=Options.of_response(tool),
+                        options=Options.of_response(tool, f"tools[{at}]"),
                         number=_next(sources),
                     )
                 )

@@ -12,6 +12,7 @@ from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
@@ -69,14 +70,13 @@ class Assisting:
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
         self._cells = WarmCells(settings.code_interpreter, data=settings.data)
-        self._workplaces = Workplaces(
-            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
-        )
+        work = ContainerWork(blobs, files, settings.code_interpreter)
+        self._workplaces = Workplaces(work, self._cells, blobs, settings.code_interpreter, settings.data / "containers")
         self._toolbox = Toolbox(
             queue.database,
             stores=stores,
             search=search,
-            containers=self._containers,
+            work=work,
             workplaces=self._workplaces,
             context=Contexts(settings, gateway).of,
         )

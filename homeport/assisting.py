@@ -17,6 +17,7 @@ from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
@@ -32,6 +33,7 @@ from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
 from homeport.errors import HomeportError
+from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
@@ -84,14 +86,13 @@ class Assisting:
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
         self._cells = WarmCells(settings.code_interpreter, data=settings.data)
-        self._workplaces = Workplaces(
-            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
-        )
+        work = ContainerWork(blobs, files, settings.code_interpreter)
+        self._workplaces = Workplaces(work, self._cells, blobs, settings.code_interpreter, settings.data / "containers")
         self._toolbox = Toolbox(
             queue.database,
             stores=stores,
             search=search,
-            containers=self._containers,
+            work=work,
             workplaces=self._workplaces,
             context=Contexts(settings, gateway).of,
         )

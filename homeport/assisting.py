@@ -17,6 +17,7 @@ from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
@@ -32,6 +33,7 @@ from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
 from homeport.errors import HomeportError
+from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
@@ -51,7 +53,7 @@ from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
-EXPIRY_SECONDS = 5.0
+EXPIRY_SECONDS = 10.0
 #: What has been told long ago is forgotten this often.
 FORGET_SECONDS = 600.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
@@ -84,14 +86,13 @@ class Assisting:
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
         self._cells = WarmCells(settings.code_interpreter, data=settings.data)
-        self._workplaces = Workplaces(
-            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
-        )
+        work = ContainerWork(blobs, files, settings.code_interpreter)
+        self._workplaces = Workplaces(work, self._cells, blobs, settings.code_interpreter, settings.data / "containers")
         self._toolbox = Toolbox(
             queue.database,
             stores=stores,
             search=search,
-            containers=self._containers,
+            work=work,
             workplaces=self._workplaces,
             context=Contexts(settings, gateway).of,
         )
@@ -101,7 +102,7 @@ class Assisting:
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
-        self._assistants = Assistants(queue.database, self._models, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources, check_hosted=self._toolbox.check)
         documents = settings.documents
         self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
         self._item_files = ItemFiles(files, blobs, self._reader)
@@ -187,7 +188,8 @@ class Assisting:
 
 
 class Models:
-    """Which models may answer in an assistant's name (control/assistants.py)."""
+    """Which models may answer in an assistant's name (control/assistants.py), and who may have them run
+    (control/runs.py)."""
 
     def __init__(self, gateway: Gateway, callers: Callers) -> None:
         self._gateway = gateway
@@ -205,6 +207,10 @@ class Models:
         targets = self._gateway.router.targets(model, principal.project)
         self._gateway.limits.check_tier(principal, model)
         return targets[0]
+
+    async def admit_run(self, owner: Owner, model: str) -> None:
+        (await self._callers.of(owner.key_id)).may(CHAT.scope)
+        await self.admit(owner, model)
 
     def holds(self, owner: Owner) -> bool:
         """Whether a key that was good is so still."""

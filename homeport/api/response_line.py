@@ -107,7 +107,8 @@ class ResponseLine:
     async def _answer(self, owner: Owner, wanted: Wanted, call: Call, listener: "_Nobody | _Listening") -> Response:
         """Raises HomeportError while nothing was said."""
         told = [*wanted.before, *wanted.coming]
-        prepared = await self._responding.prepared(owner, wanted.row, told, request_id=call.request_id)
+        prepared = await self._responding.prepared(owner, wanted.row, told)
+        prepared.plan.request_id, prepared.plan.told = call.request_id, call.told
         include = wanted.row["request"].get("include", ())
         scribe = ResponseScribe(listener.tell, include=include, container_id=prepared.container_id)
         try:

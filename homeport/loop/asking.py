@@ -76,8 +76,17 @@ class Asking:
         self._line = line
         self._callers = callers
 
-    async def turn(self, who: Owner, request: Mapping[str, Any], hear: Hear, *, request_id: str = "") -> Told:
-        """request: of a chat completion, but for `stream`. request_id: a new one where it is empty.
+    async def turn(
+        self,
+        who: Owner,
+        request: Mapping[str, Any],
+        hear: Hear,
+        *,
+        request_id: str = "",
+        told: list[bytes] | None = None,
+    ) -> Told:
+        """request: of a chat completion, but for `stream`. request_id: a new one where it is empty. told: header lines
+        of the answer are added to these (Call.told).
 
         Raises HomeportError, in a stream that breaks off after some pieces, too; and what `hear` raises. Cancelling it
         cancels the work.
@@ -93,6 +102,7 @@ class Asking:
             stream=True,
             max_tokens=request.get("max_completion_tokens"),
             include_usage=True,
+            told=[] if told is None else told,
         )
         hearing = _Hearing(model, hear)
         failed: list[Exception] = []

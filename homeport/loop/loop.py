@@ -124,8 +124,12 @@ class _Going:
             citations = Citations(self._sources, keeps_markers=self._plan.keeps_markers)
             turn = Turn(self._scribe, citations, types, self._taken)
             request_id, self._request_id = self._request_id, ""
+            headers: list[bytes] = []
+            if self._first:
+                headers = self._plan.told
+                headers.clear()  # of what was refused before
             try:
-                told = await self._asking.turn(self._plan.who, request, turn.hear, request_id=request_id)
+                told = await self._asking.turn(self._plan.who, request, turn.hear, request_id=request_id, told=headers)
             except HomeportError as error:
                 if turn.begun:
                     raise

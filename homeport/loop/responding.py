@@ -78,15 +78,12 @@ class Responding:
         *,
         turns: Sequence[Said] = (),
         used: Used = Used(),  # noqa: B008
-        request_id: str = "",
     ) -> Prepared:
-        """told: what was said before it, and came with it. turns, used: of an interrupted one. request_id: of its first
-        turn.
+        """told: what was said before it, and came with it. turns, used: of an interrupted one.
 
         Raises HomeportError.
         """
         plan = await self.plan(owner, row, told, turns=turns, used=used)
-        plan.request_id = request_id
         hosted = await self._tools.of_response(
             owner,
             model=row["model"],

@@ -60,6 +60,7 @@ class Plan(Struct, kw_only=True):
     turn, functions end the loop.
     sources: what earlier turns of this loop have found and made, for annotations.
     keeps_markers: whether the text keeps its citation markers (assistants) or loses them (responses).
+    request_id: of the first turn. told: the header lines of its answer (Call.told).
     """
 
     who: Owner
@@ -79,6 +80,7 @@ class Plan(Struct, kw_only=True):
     sources: Sequence[Searched | Ran] = ()
     keeps_markers: bool = True
     request_id: str = ""
+    told: list[bytes] = field(default_factory=list)
 
 
 class Used(NamedTuple):

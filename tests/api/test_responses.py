@@ -112,6 +112,23 @@ def test_its_first_turn_has_its_request_id(relay: Relay) -> None:
     assert until(lambda: raw.ask(relay.homeport, "GET", receipt).status == 200, 60)
 
 
+def test_the_limits_are_told_as_of_chats(relay: Relay) -> None:
+    project = new_project(relay.homeport, "limited")
+    limits = {"max_requests_per_1_minute": 1}
+    path = f"/v1/organization/projects/{project}/rate_limits/rl-limited"
+    assert raw.ask(relay.homeport, path=path, body=limits).status == 200
+    key = new_key(relay.homeport, project)
+    relay.fake.by_model["limited"] = talkers.turns(talkers.says(talkers.call("nobody", {})), talkers.says("Yes."))
+    body = {"model": "limited", "input": "hello", "tools": [WEATHER]}
+    made = raw.ask(relay.homeport, path=PATH, body=body, key=key)
+    assert made.headers["x-ratelimit-remaining-requests"] == "0"
+    assert (made.json["status"], made.json["error"]["code"]) == ("failed", "rate_limit_exceeded"), "of its second turn"
+    refused = raw.ask(relay.homeport, path=PATH, body=body, key=key)
+    assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
+    assert refused.headers["x-ratelimit-limit-requests"] == "1"
+    assert "retry-after" in refused.headers
+
+
 def test_going_on_from_a_response(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["chain"] = talkers.says("Indeed.")
     first = client.responses.create(model="chain", input="one", instructions="Old.")

@@ -32,7 +32,7 @@ from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError
+from homeport.errors import HomeportError, InvalidRequest
 from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
@@ -196,7 +196,13 @@ class Models:
         self._callers = callers
 
     async def admit(self, owner: Owner, model: str) -> None:
-        await self.first(owner, model)
+        target = await self.first(owner, model)
+        if target.local and not target.backend.can(CHAT.capability):
+            raise InvalidRequest(
+                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
+                param="model",
+                code="unsupported_model",
+            )
 
     async def first(self, owner: Owner, model: str) -> Target:
         """What answers first, if it is well. Raises as `admit`."""

@@ -205,7 +205,7 @@ class Models:
             )
 
     async def first(self, owner: Owner, model: str) -> Target:
-        """What answers first, if it is well. Raises as `admit`."""
+        """What would answer, if it is well. Raises ModelNotFound, PermissionDenied, Unavailable."""
         principal = await self._callers.of(owner.key_id)
         principal.may_use(model)
         if model.startswith("ft:"):

@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from homeport.store.tables import jobs, response_events
@@ -90,7 +89,6 @@ def check(replica: Replica, response_id: str, model: Model) -> None:
             assert stream.get_final_response().output_text == done.output_text
 
 
-@pytest.mark.timeout(300)
 def test_on_sqlite(tmp_path: Path) -> None:
     model = Model()
     with housed(tmp_path, settings=SETTINGS) as house:
@@ -103,7 +101,6 @@ def test_on_sqlite(tmp_path: Path) -> None:
         check(house.first, response_id, model)
 
 
-@pytest.mark.timeout(300)
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:
     """Who follows it at one server sees what another does, and who goes on when that is killed."""
     model = Model()

@@ -32,8 +32,18 @@ from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
 
 BUCKETS = ("folder", "copying_folder", "memory", "local", "s3")
+#: Where the bytes are and where the rows: each of both, the folder and S3 with both databases.
+TOGETHER = (
+    *(("folder", "sqlite"), ("folder", "postgresql"), ("s3", "sqlite"), ("s3", "postgresql")),
+    *(("copying_folder", "sqlite"), ("memory", "postgresql"), ("local", "sqlite")),
+)
 ROOT = Path(__file__).parents[2]
 _numbers = count()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if {"bucket", "url"} <= {*metafunc.fixturenames}:
+        metafunc.parametrize(("bucket", "url"), TOGETHER, indirect=True)
 
 
 @pytest.fixture

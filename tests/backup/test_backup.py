@@ -257,7 +257,7 @@ class TestCut:
         config = filled.arguments(tmp_path / "homeport.toml")
         for target in (tmp_path / "backup.tar", tmp_path / "backup"):
             endings = []
-            for step in range(0, 80, 2 if target.suffix else 7):
+            for step in range(0, 80, 3 if target.suffix else 7):
                 endings.append(dying(step, ["backup", target, *config]))
                 if target.exists():
                     break  # it has its name last, and is whole
@@ -275,7 +275,7 @@ class TestCut:
         backup.make(filled.settings, tmp_path / "backup")
         wanted = filled.rows()
         endings, cut = [], 0
-        for step in range(0, 200, 15 if kind == "sqlite" else 40):
+        for step in range(0, 200, 15 if kind == "sqlite" else 25):
             other = new(kind)
             config = other.arguments(tmp_path / "homeport.toml")
             endings.append(dying(step, ["restore", tmp_path / "backup", *config]))

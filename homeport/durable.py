@@ -95,6 +95,7 @@ class Durable:
             stores=self._ingesting.stores,
             search=self._searching.rules,
         )
+        self.response_line = self._assisting.response_line
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),

@@ -67,11 +67,12 @@ class _Told:
 
 @contextmanager
 def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True) -> Iterator[Running]:
-    """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY.
+    """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY. Code is run where they say
+    anything of `code_interpreter`: to look whether a machine can takes a moment of each start.
 
     lane=False answers everything through plain ASGI, as another ASGI server would.
     """
-    table = {**ECHO, **(settings or {})}
+    table = {**ECHO, "code_interpreter": {"enabled": False}, **(settings or {})}
     table["server"] = {"port": 0, "data": str(data), **table.get("server", {})}
     chosen = msgspec.convert(table, Settings)
     built = app.build(chosen)

@@ -1,4 +1,4 @@
-"""The seam: a cell is a process of Python behind walls, that keeps its variables from one call to the next.
+"""The seam: a cell is a Python behind walls, that keeps its variables from one call to the next.
 
 What it cannot do, on any machine that has cells: reach a network, see files, processes or environment of the machine,
 take more memory, time, processes or disk than it was given, outlive the server.
@@ -20,9 +20,10 @@ class Limits(NamedTuple):
 
 
 class Executed(NamedTuple):
-    """logs: stdout and stderr in their order, and the value of the last expression, as a notebook shows them. failed:
-    why it has not run to its end (`timeout`, `memory`, `disk`, `died`, or an exception's last line); empty where it
-    has. cut: whether logs were. restarted: its variables of before are lost."""
+    """logs: stdout and stderr in their order, and the value of the last expression, as a notebook shows them; no text
+    that a database would not take. failed: why it has not run to its end (`timeout`, `memory`, `disk`, `died`, or an
+    exception's last line); empty where it has. cut: whether logs were, in their middle. restarted: its variables of
+    before are lost."""
 
     logs: str
     failed: str = ""
@@ -31,13 +32,18 @@ class Executed(NamedTuple):
 
 
 class Cell(Protocol):
-    """folder: of this machine, what the code sees as `/mnt/data`; whoever reads it follows no links."""
+    """folder: of this machine, what the code sees as `/mnt/data`; it belongs to the code, whoever has laid files into
+    it. Between executions all processes of the cell are stopped. Whoever reads it uses files.py."""
 
     @property
     def folder(self) -> Path: ...
 
     async def execute(self, code: str) -> Executed:
-        """One at a time. Cancelling it interrupts the code."""
+        """One at a time, as soon as there is room. Cancelling it interrupts the code. `disk`: what it has written is
+        gone.
+
+        Raises Unavailable: there are no cells.
+        """
         ...
 
     async def close(self) -> None:
@@ -54,11 +60,12 @@ class Cells(Protocol):
         ...
 
     async def open(self) -> None:
-        """Looks whether this machine can wall a process in."""
+        """Looks whether this machine can wall code in."""
         ...
 
     async def cell(self, folder: Path) -> Cell:
-        """A new one, as soon as there is room for it. Raises Unavailable: there are none."""
+        """The one of this folder: the same as long as somebody has it, or it is warm. Raises Unavailable: there are
+        none."""
         ...
 
     async def close(self) -> None: ...

@@ -1,0 +1,128 @@
+"""What the processes of a cell take together, which limits of single processes do not hold.
+
+Looked at from process 1 while code runs; what takes too much is killed, all of it. So for some hundredths of a second
+there can be more than is allowed. A control group (cgroups.py), where the machine has one to give, knows no such time.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from . import tree
+
+DATA = "/mnt/data"
+#: Kept in memory: what is in them counts as memory.
+TEMPORARY = ("/tmp", "/dev/shm")
+#: Of bytes, what the disk of /mnt/data always keeps free, whoever fills it.
+SPARE = 128 * 1024**2
+#: CLOCK_REALTIME_COARSE.
+_CLOCK_OF_FILES = 5
+
+
+class Allowed(NamedTuple):
+    """In bytes, and number."""
+
+    memory: int
+    disk: int
+    entries: int
+
+
+class Hidden(Exception):
+    """A process has made itself one that cannot be looked at."""
+
+
+def processes() -> Iterator[int]:
+    """All but process 1."""
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal() and name != "1")
+
+
+def too_much_memory(most: int) -> bool:
+    """Anonymous memory of all of them, and files in memory. What forks share is counted once, as soon as it matters."""
+    temporary = sum(_used(folder) for folder in TEMPORARY)
+    rough = sum(_told(pid, "status", ("RssAnon", "RssShmem")) for pid in processes())
+    if rough + temporary <= most:
+        return False
+    exact = sum(_told(pid, "smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for pid in processes())
+    return exact + temporary > most
+
+
+def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
+    """Bytes, by those lines of a file of /proc; 0 of a process that is gone."""
+    try:
+        with open(f"/proc/{pid}/{file}") as opened:
+            lines = [line.split() for line in opened]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    except PermissionError:
+        _must_be_ending(pid)
+        return 0
+    return sum(int(line[1]) * 1024 for line in lines if line and line[0].rstrip(":") in names)
+
+
+def _used(folder: str) -> int:
+    told = os.statvfs(folder)
+    return (told.f_blocks - told.f_bfree) * told.f_frsize
+
+
+class Disk:
+    """Of an execution. What was there before may stay where it is more than is allowed, and may not become more: who
+    has filled the disk can make room."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        """Raises tree.TooMuch: what is there cannot even be looked at."""
+        self._root = os.open(DATA, tree.FOLDER)
+        self._device = os.fstat(self._root).st_dev
+        before = tree.size(self._root, 2 * allowed.entries)
+        self._bytes = max(allowed.disk, before.bytes)
+        self._entries = max(allowed.entries, before.entries)
+        self.spare = _free()
+        self.began = time.clock_gettime_ns(_CLOCK_OF_FILES)
+
+    def too_much(self) -> bool:
+        """Raises tree.TooMuch."""
+        if _free() < min(SPARE, self.spare // 2):
+            return True
+        size = tree.size(self._root, self._entries)
+        return size.entries > self._entries or size.bytes + self._without_names() > self._bytes
+
+    def _without_names(self) -> int:
+        """Of files that were deleted, and are open."""
+        taken: dict[int, int] = {}
+        for pid in processes():
+            for told in _open_files(pid):
+                if told.st_nlink == 0 and told.st_dev == self._device and stat.S_ISREG(told.st_mode):
+                    taken[told.st_ino] = told.st_blocks * 512
+        return sum(taken.values())
+
+    def take_back(self) -> None:
+        """What was written since it began is gone. Only once nobody runs any more."""
+        tree.clear(self._root, lambda told: told.st_ctime_ns > self.began)
+
+    def close(self) -> None:
+        os.close(self._root)
+
+
+def _free() -> int:
+    told = os.statvfs(DATA)
+    return told.f_bavail * told.f_frsize
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    folder = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                yield os.stat(f"{folder}/{name}")
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    except PermissionError:
+        _must_be_ending(pid)
+
+
+def _must_be_ending(pid: int) -> None:
+    """What has no memory any more may not be looked into, either. Raises Hidden: it has."""
+    if _told(pid, "status", ("VmRSS",)):
+        raise Hidden

@@ -13,6 +13,7 @@ from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
 from homeport.api.responses import Responses as ResponsesOperations
+from homeport.api.run_streams import RunStreams
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
@@ -26,6 +27,7 @@ from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
 from homeport.control.responses import Responses
+from homeport.control.run_watching import RunWatching
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
@@ -115,14 +117,17 @@ class Assisting:
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
+        self._run_watching = RunWatching(queue.database, self._run_events, self._models.holds)
 
     def operations(self) -> Sequence[Operation]:
-        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        streams, poll_ms = RunStreams(self._run_watching), self._settings.assistants.poll_after_ms
         database = self._queue.database
         largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
-            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            *RunsOperations(
+                self._runs, streams, poll_ms=poll_ms
+            ).operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *self._input_tokens(largest).operations(),
@@ -153,12 +158,14 @@ class Assisting:
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
-            Chore(self._queue, "responses.forget", FORGET_SECONDS, self._forget_told),
+            Chore(self._queue, "events.forget", FORGET_SECONDS, self._forget_told),
             Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
         ]
 
     async def _forget_told(self) -> None:
-        await self._responses.forget_told(self._settings.assistants.events_hours * 3600)
+        seconds = self._settings.assistants.events_hours * 3600
+        await self._run_watching.forget(seconds)
+        await self._responses.forget_told(seconds)
 
     async def _expire_containers(self) -> None:
         await self._containers.expire()

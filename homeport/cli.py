@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_backups(commands)
 
+    _add_import(commands)
     _add_fine_tune(commands)
 
     doctor = _command(
@@ -223,6 +224,34 @@ def _add_backups(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     restore.add_argument("source", metavar="DIR|FILE.tar", type=Path, help="what `homeport backup` has written")
     restore.add_argument("--force", action="store_true", help="though there is a state already: it goes")
     restore.set_defaults(run=_restore)
+
+
+def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    imports = _command(
+        commands,
+        "import",
+        "bring in what was exported from OpenAI's API",
+        """\
+        What programs have dumped from OpenAI's API becomes part of a project here. It works on the database, whether a
+        server runs or not; a running one shows it at once. More: docs/import.md.
+        """,
+    )
+    kinds = imports.add_subparsers(title="what", metavar="WHAT", required=True)
+    threads = _command(
+        kinds,
+        "threads",
+        "threads of assistants, with their messages",
+        """\
+        Make threads of a file of them: JSON, or JSON Lines, with an object for each thread and its messages. Ids,
+        times, order, metadata and annotations stay; an id that is taken becomes another one, and that is told. To
+        import a file again does no harm: what is there stays as it is, and what has come since is added. Ends with 1
+        when something of the file could not be read; the rest is imported.
+        """,
+    )
+    threads.add_argument("file", metavar="FILE", type=Path, help="what was dumped; docs/import.md shows how")
+    threads.add_argument("--project", metavar="ID|NAME", help="whose threads they become (default: the first project)")
+    threads.add_argument("--dry-run", action="store_true", help="say what would become of it, and write nothing")
+    threads.set_defaults(run=_import_threads)
 
 
 def _add_fine_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -438,6 +467,15 @@ def _restore(options: argparse.Namespace) -> int:
 
     print(f"restored: {restore.put_back(_settings(options), options.source, force=options.force)}")
     return 0
+
+
+def _import_threads(options: argparse.Namespace) -> int:
+    from homeport import imports
+
+    lines = imports.threads(_settings(options), options.file, project=options.project, dry=options.dry_run)
+    for line in lines:
+        print(line.text, file=sys.stderr if line.wrong else sys.stdout)
+    return 1 if any(line.wrong for line in lines) else 0
 
 
 def _fine_tune_watch(options: argparse.Namespace) -> int:

@@ -3,24 +3,18 @@
 It works on the database, whether a server runs or not; a running one sees the change within a second.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from homeport.control import bootstrap, issuing
+from homeport.control import command_line, issuing
 from homeport.control.admin_api_keys import AdminApiKeys
 from homeport.control.api_keys import ApiKeys
 from homeport.control.changes import COMMAND_LINE, Changes
-from homeport.errors import HomeportError, SettingsError
+from homeport.errors import SettingsError
 from homeport.gateway.endpoints import SCOPES
 from homeport.settings import Settings
-from homeport.store import restoring
-from homeport.store.database import Database
-from homeport.store.migrations import migrate
 from homeport.store.tables import keys, projects
 from homeport.wire.admin.api_keys import (
     AdminApiKeyCreateRequest,
@@ -28,7 +22,6 @@ from homeport.wire.admin.api_keys import (
     ProjectApiKeyRotateRequest,
 )
 
-T = TypeVar("T")
 DAY = 86_400
 
 
@@ -58,10 +51,12 @@ def create(
             made: Any = await AdminApiKeys(changes).create(COMMAND_LINE, AdminApiKeyCreateRequest(name=name, **life))
         else:
             asked = ProjectApiKeyCreateRequest(name=name, models=models, scopes=scopes, **life)
-            made = await ApiKeys(changes, SCOPES).create(COMMAND_LINE, await _project(changes, project), asked)
+            made = await ApiKeys(changes, SCOPES).create(
+                COMMAND_LINE, await command_line.project(changes, project), asked
+            )
         return Made(made.id, made.value)
 
-    return _run(settings, work)
+    return command_line.run(settings, work)
 
 
 def listed(settings: Settings) -> list[str]:
@@ -72,7 +67,7 @@ def listed(settings: Settings) -> list[str]:
         async with changes.database.read() as connection:
             return [_line(row) for row in await connection.execute(query)]
 
-    return _run(settings, work)
+    return command_line.run(settings, work)
 
 
 def rotate(settings: Settings, key_id: str, *, overlap: int) -> Made:
@@ -87,7 +82,7 @@ def rotate(settings: Settings, key_id: str, *, overlap: int) -> Made:
             until = await connection.scalar(sa.select(keys.c.expires_at).where(keys.c.id == key_id))
         return Made(made.id, made.value, _moment(until or 0))
 
-    return _run(settings, work)
+    return command_line.run(settings, work)
 
 
 def revoke(settings: Settings, key_id: str) -> str:
@@ -103,46 +98,7 @@ def revoke(settings: Settings, key_id: str) -> str:
             await issuing.revoke(change, key_id, project=project)
             return str(row.redacted)
 
-    return _run(settings, work)
-
-
-def _run(settings: Settings, work: Callable[[Changes], Coroutine[Any, Any, T]]) -> T:
-    async def whole() -> T:
-        async with _opened(settings) as changes:
-            return await work(changes)
-
-    try:
-        return asyncio.run(whole())
-    except HomeportError as error:
-        raise SettingsError(error.message) from None
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[Changes, None]:
-    restoring.check(settings.data)
-    database = Database(settings.state_url)
-    try:
-        await migrate(database, "state")
-        changes = Changes(database)
-        await bootstrap.default_project_made(changes)
-        yield changes
-    finally:
-        await database.close()
-
-
-async def _project(changes: Changes, wanted: str | None) -> str:
-    """The id of the project that has this id or name; of the default one without."""
-    async with changes.database.read() as connection:
-        if wanted is None:
-            default = await bootstrap.default_project(connection)
-            assert default is not None
-            return default
-        query = sa.select(projects.c.id, projects.c.name).where(projects.c.archived_at.is_(None))
-        found = [row.id for row in await connection.execute(query) if wanted in (row.id, row.name)]
-    if len(found) != 1:
-        what = "There is no project" if not found else "There are several projects named"
-        raise SettingsError(f"{what} {wanted!r}. Name one by its id.")
-    return str(found[0])
+    return command_line.run(settings, work)
 
 
 async def _project_of(changes: Changes, key_id: str) -> str:

@@ -48,15 +48,15 @@ class FormFile:
 @dataclass(frozen=True)
 class Filled:
     """A form that came whole. fields: an object of JSON, whose values are texts, lists and objects of texts. files: by
-    the name of their part, in their order; those of the first name are there."""
+    the name of their part, in their order; of the first name there is one, unless the form's are optional."""
 
     fields: bytes
     files: Mapping[str, Sequence[FormFile]]
 
     @property
-    def file(self) -> FormFile:
+    def file(self) -> FormFile | None:
         """The first."""
-        return next(iter(self.files.values()))[0]
+        return next((file for files in self.files.values() for file in files), None)
 
     @property
     def identity(self) -> bytes:
@@ -74,20 +74,23 @@ class Form:
         largest: int,
         staged: Callable[[], AbstractAsyncContextManager[Staged]],
         several: Mapping[str, int] | None = None,
+        optional: bool = False,
         lists: Collection[str] = (),
         hint: str = "",
         most_fields: int = MOST_FIELDS,
         largest_fields: int = LARGEST_FIELDS,
     ) -> None:
-        """files: names of their parts; the first must be there. largest: bytes of one. several: of which there may be
-        so many, as `name` or `name[]`; one of the others. lists: fields that are lists, each item a part of its own.
-        hint: where more may go. most_fields: items of lists count; largest_fields: bytes of all together."""
+        """files: names of their parts; the first must be there, unless they are optional. largest: bytes of one.
+        several: of which there may be so many, as `name` or `name[]`; one of the others. lists: fields that are lists,
+        each item a part of its own. hint: where more may go. most_fields: items of lists count; largest_fields: bytes
+        of all together."""
         self._files: Final = {name: (several or {}).get(name, 1) for name in files}
         self._largest = largest
         self._most = largest * sum(self._files.values()) + LARGEST_REST + largest_fields
         self._most_fields = most_fields
         self._largest_fields = largest_fields
         self._staged = staged
+        self._optional = optional
         self._lists = frozenset(lists)
         self._hint = hint
 
@@ -111,7 +114,8 @@ class Form:
                 most_fields=self._most_fields,
                 largest_fields=self._largest_fields,
             )
-            yield reading.whole() if await self._came_whole(reading, receive, length) else None
+            came = await self._came_whole(reading, receive, length)
+            yield reading.whole(optional=self._optional) if came else None
 
     async def _came_whole(self, reading: "_Reading", receive: Receive, length: int) -> bool:
         """Raises InvalidRequest, BodyTooLarge, StorageFull."""
@@ -287,11 +291,11 @@ class _Reading:
             raise InvalidRequest(f"The form's fields have more than {self._largest_fields} bytes, without the files.")
         self._fields[name][-1] += piece
 
-    def whole(self) -> Filled:
-        """Nothing more comes. Raises InvalidRequest."""
+    def whole(self, *, optional: bool) -> Filled:
+        """Nothing more comes. optional: there need be no file. Raises InvalidRequest."""
         if not self._parts.ended:
             raise _malformed()
-        if (first := next(iter(self._most))) not in self._files:
+        if (first := next(iter(self._most))) not in self._files and not optional:
             raise base.missing(first)
         for name, files in self._files.items():
             if not all(file.staged.bytes for file in files):

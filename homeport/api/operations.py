@@ -132,8 +132,8 @@ class Asked(Generic[Who]):
 class Operation(Generic[Who]):
     """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same; `metadata[*]` any
     member of an object. scope: that a key needs, where keys have scopes. answer: an object of the wire, or a Response
-    of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. largest: bytes of a
-    body. beta: what `OpenAI-Beta` has to say (beta.py)."""
+    of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. or_json: it may be
+    JSON, too. largest: bytes of a body. beta: what `OpenAI-Beta` has to say (beta.py)."""
 
     method: str
     path: str
@@ -142,6 +142,7 @@ class Operation(Generic[Who]):
     query: Sequence[str] = ()
     scope: str = ""
     form: Form | None = None
+    or_json: bool = False
     largest: int = LARGEST_BODY
     beta: str = ""
 
@@ -197,7 +198,7 @@ class Endpoint(Generic[Who]):
             if operation.method != "POST":
                 answered = await operation.answer(asked)
             else:
-                decoded = decode(operation.body, body.raw, lax=operation.form is not None)
+                decoded = decode(operation.body, body.raw, lax=body.form is not None)
                 file = None if body.form is None else body.form.file
                 answered = await operation.answer(replace(asked, body=decoded, file=file))
             return answered if isinstance(answered, Response) else json_answer(answered)
@@ -221,13 +222,17 @@ async def _body(operation: Operation[Any], request: Request, receive: Receive) -
     """None when the client left meanwhile. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge, StorageFull."""
     if operation.method != "POST":
         yield _Body(b"")
-    elif operation.form is None:
+    elif operation.form is None or (operation.or_json and _is_json(request)):
         headers.check_media_type(headers.read(request.headers.raw))
         whole = await read_body(receive, operation.largest)
         yield None if whole is None else _Body(whole)
     else:
         async with operation.form.read(request, receive) as filled:
             yield None if filled is None else _Body(filled.fields, filled)
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def routes_of(operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency) -> list[Route]:

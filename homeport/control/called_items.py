@@ -1,11 +1,12 @@
 """Calls of tools, as items. What a response has called is told of by these, and so is a run's, where its thread is read
 as a conversation."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from homeport.store.calls import Calling, Ran, Searched
+from homeport.control.run_steps import code_of
+from homeport.store.calls import Calling, MadeFile, Ran, Searched
 from homeport.wire.items import (
     CodeImage,
     CodeInterpreterCall,
@@ -39,9 +40,7 @@ def call_item(calling: Calling, item_id: str, status: Status = "completed") -> C
 def _searched(calling: Calling, item_id: str, status: Status) -> FileSearchCall:
     found = calling.result if isinstance(calling.result, Searched) else None
     if found is None:
-        queries = _arguments(calling).get("queries")
-        texts = [one for one in queries if isinstance(one, str)] if isinstance(queries, list) else []
-        return FileSearchCall(id=item_id, status=status, queries=texts)
+        return FileSearchCall(id=item_id, status=status, queries=_queries(calling.arguments))
     results = [
         FileSearchResult(
             file_id=passage.file_id,
@@ -58,25 +57,28 @@ def _searched(calling: Calling, item_id: str, status: Status) -> FileSearchCall:
 def _ran(calling: Calling, item_id: str, status: Status) -> CodeInterpreterCall:
     done = calling.result if isinstance(calling.result, Ran) else None
     if done is None:
-        code = _arguments(calling).get("code")
-        return CodeInterpreterCall(
-            id=item_id, status=status, container_id="", code=code if isinstance(code, str) else None
-        )
+        return CodeInterpreterCall(id=item_id, status=status, container_id="", code=code_of(calling.arguments))
     outputs: list[CodeLogs | CodeImage] = [CodeLogs(logs=done.logs)] if done.logs else []
-    outputs += [CodeImage(url=picture_url(done.container_id, one.container_file_id)) for one in done.files if one.image]
+    outputs += [CodeImage(url=picture_url(done.container_id, one)) for one in done.files if one.image]
     return CodeInterpreterCall(
         id=item_id, status=status, container_id=done.container_id, code=done.code, outputs=outputs
     )
 
 
-def picture_url(container_id: str, file_id: str) -> str:
-    """Of this server: whoever asks it for that says who he is, as always."""
-    return f"/v1/containers/{container_id}/files/{file_id}/content"
+def picture_url(container_id: str, file: MadeFile) -> str:
+    """Of this server: whoever asks it for that says who he is, as always. What was imported has no container."""
+    if not file.container_file_id:
+        return f"/v1/files/{file.file_id}/content"
+    return f"/v1/containers/{container_id}/files/{file.container_file_id}/content"
 
 
-def _arguments(calling: Calling) -> dict[str, Any]:
+def _queries(arguments: str) -> list[str]:
     """The model has written them: they may be anything."""
     try:
-        return msgspec.json.decode(calling.arguments, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return {}
+        return msgspec.json.decode(arguments, type=_Queries).queries
+    except (msgspec.MsgspecError, RecursionError):
+        return []
+
+
+class _Queries(msgspec.Struct):
+    queries: list[str]

@@ -53,7 +53,6 @@ _calls = msgspec.json.Decoder(list[_Call])
 class _Said(NamedTuple):
     id: str
     created_at: int
-    run_id: str | None
 
 
 class Place(NamedTuple):
@@ -66,7 +65,7 @@ class Place(NamedTuple):
 
 async def places(connection: AsyncConnection, thread_seq: int) -> list[Place]:
     """Of all items, in their order."""
-    said = sa.select(items.c.id, items.c.created_at, items.c.run_id).where(items.c.thread_seq == thread_seq)
+    said = sa.select(items.c.id, items.c.created_at).where(items.c.thread_seq == thread_seq)
     messages = [_Said(*row) for row in await connection.execute(said.order_by(items.c.seq))]
     before, after, first = await _called(connection, thread_seq, messages)
     placed = [*first]
@@ -115,7 +114,7 @@ async def _called(
 
 def _said_before(messages: Sequence[_Said], moment: int) -> str | None:
     """The last that was said until a run began."""
-    return next((one.id for one in reversed(messages) if one.run_id is None and one.created_at <= moment), None)
+    return next((one.id for one in reversed(messages) if one.created_at <= moment), None)
 
 
 def _places_of(step: "sa.Row[Any, Any]") -> list[Place]:

@@ -16,7 +16,7 @@ from homeport.control.owners import Owner
 from homeport.control.vector_stores import VectorStores
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store.tables import files
-from homeport.wire.assistants import MOST_CODE_FILES, NewStore, OtherToolResources
+from homeport.wire.assistants import MOST_CODE_FILES, MOST_STORE_FILES, NewStore, OtherToolResources
 from homeport.wire.assistants import ToolResources as Asked
 from homeport.wire.threads import Attachment, CodeInterpreterAttachment, FileSearchAttachment
 from homeport.wire.vector_stores import CreateVectorStoreRequest, ExpiresAfter
@@ -26,6 +26,9 @@ CODE, SEARCH = "code_interpreter", "file_search"
 THREAD_STORE_DAYS = 7
 _CODE_FILES = "tool_resources.code_interpreter.file_ids"
 _STORES = "tool_resources.file_search.vector_store_ids"
+_NEW_FILES = "tool_resources.file_search.vector_stores[0].file_ids"
+#: Files that are looked for in one statement.
+_SOME = 1000
 
 Resources = Mapping[str, Any]
 
@@ -66,6 +69,7 @@ class ToolResources:
         if asked.file_search is not None:
             found = await _search(connection, owner, asked.file_search.vector_store_ids)
             for new in asked.file_search.vector_stores or ():
+                await check_files(connection, owner, [Named(one, _NEW_FILES) for one in new.file_ids or ()])
                 found["vector_store_ids"] = [await self._made(connection, owner, new, days)]
             made[SEARCH] = found
         return made
@@ -104,6 +108,12 @@ class ToolResources:
                     code="array_above_max_length",
                 )
             after[CODE] = {"file_ids": file_ids}
+        if len(searched) > MOST_STORE_FILES:
+            raise InvalidRequest(
+                f"A vector store may have {MOST_STORE_FILES} files, and {len(searched)} are attached.",
+                param="attachments",
+                code="array_above_max_length",
+            )
         if searched and stores(before):
             await self._put(connection, owner, stores(before)[0], searched)
         elif searched:
@@ -140,9 +150,12 @@ class ToolResources:
 async def check_files(connection: AsyncConnection, owner: Owner, named: Iterable[Named]) -> None:
     """Whether they are the project's, and for what they are used for. Raises NotFound, InvalidRequest."""
     wanted = list(named)
-    which = files.c.id.in_({one.file_id for one in wanted}), files.c.project_id == owner.project, alive()
-    query = sa.select(files.c.id, files.c.purpose).where(*which)
-    found = {row.id: row.purpose for row in await connection.execute(query)} if wanted else {}
+    names = list({one.file_id for one in wanted})
+    found: dict[str, str] = {}
+    for at in range(0, len(names), _SOME):
+        which = files.c.id.in_(names[at : at + _SOME]), files.c.project_id == owner.project, alive()
+        query = sa.select(files.c.id, files.c.purpose).where(*which)
+        found |= {row.id: row.purpose for row in await connection.execute(query)}
     for one in wanted:
         if one.file_id not in found:
             raise no_such_file(one.file_id, param=one.param)

@@ -128,6 +128,22 @@ class VectorStores:
             async with self._database.write() as connection:
                 await states.use(connection, owner, store_id)
 
+    async def in_progress(self, owner: Owner, store_ids: Sequence[str]) -> bool:
+        """Whether files are on their way into these."""
+        inside = vector_store_files.c
+        query = (
+            sa.select(inside.seq)
+            .join(vector_stores, vector_stores.c.seq == inside.store_seq)
+            .where(
+                vector_stores.c.id.in_(store_ids),
+                vector_stores.c.project_id == owner.project,
+                states.usable(),
+                inside.status == states.IN_PROGRESS,
+            )
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query.limit(1))).first() is not None
+
     async def expire(self) -> None:
         """What has expired is emptied. Raises Unavailable."""
         async with self._database.write() as connection:

@@ -849,8 +849,10 @@ containers = Table(
     Column("name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_active_at", BigInteger, nullable=False),
-    #: After it was last active it lives so long.
+    #: After it was last active it lives so long; that of a thread lives as long as its thread.
     Column("expires_after_minutes", Integer, nullable=False),
+    #: How often code has run in it: whose process has not seen the last of them has other variables, and files.
+    Column("executions", BigInteger, nullable=False),
     Index("ix_containers_project_id", "project_id", "seq"),
     sqlite_autoincrement=True,
 )
@@ -864,7 +866,7 @@ container_files = Table(
     Column("container_seq", Sequence, ForeignKey("containers.seq", ondelete="CASCADE"), nullable=False),
     #: Below `/mnt/data`.
     Column("path", Text, nullable=False),
-    #: The project's file that it is, where it is one.
+    #: The project's file that it is, or that it was before code changed it.
     Column("file_id", Text),
     Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
     Column("bytes", BigInteger, nullable=False),

@@ -15,6 +15,8 @@ from homeport.wire.fields import Identifier, Request
 #: Characters of a message, its parts together.
 LONGEST_MESSAGE = 256_000
 LONGEST_URL = 8192
+#: Messages that are made with a thread, or with a run.
+MOST_MESSAGES = 1000
 
 Detail = Literal["auto", "low", "high"]
 Role = Literal["user", "assistant"]
@@ -209,6 +211,9 @@ def _check_url(url: str, param: str) -> None:
         )
 
 
+NewMessages = Annotated[list[CreateMessageRequest], Meta(max_length=MOST_MESSAGES)]
+
+
 class ModifyMessageRequest(Request):
     """The pairs that there were are gone; where nothing is said they stay."""
 
@@ -220,7 +225,7 @@ class ModifyMessageRequest(Request):
 
 
 class CreateThreadRequest(Request):
-    messages: list[CreateMessageRequest] | None = None
+    messages: NewMessages | None = None
     tool_resources: ToolResources | None = None
     metadata: Metadata | None = None
 

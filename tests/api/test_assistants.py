@@ -194,6 +194,13 @@ def test_the_model_must_be_served_and_allowed(owning: Running, mine: openai.Open
     assert (answer.status, answer.error["code"]) == (403, "model_not_found")
 
 
+def test_a_model_that_answers_no_chats_is_refused(owning: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owning.app.held["echo"], "can", lambda capability: capability != "chat")
+    error = refused(owning, "assistants", {"model": "gpt-4o"})
+    assert (error["param"], error["code"]) == ("model", "unsupported_model")
+    assert "'gpt-4o' cannot be used with the Assistants API" in error["message"]
+
+
 def test_a_key_needs_its_scope(owning: Running) -> None:
     project = new_project(owning, "scopes")
     reader = new_key(owning, project, scopes=["assistants.read"])
@@ -274,6 +281,14 @@ def test_what_an_assistant_cannot_be(owning: Running, body: dict[str, Any], para
     asked = body if "model" in body or param == "model" else {"model": "echo", **body}
     error = refused(owning, "assistants", asked)
     assert (error["param"], error["code"]) == (param, code), error
+
+
+def test_code_cannot_be_run_where_there_are_no_walls(owning: Running, assistant: Assistant) -> None:
+    """tests/server.py switches the tool off where a test does not want it."""
+    tools = [{"type": "file_search"}, {"type": "code_interpreter"}]
+    for path in ("assistants", f"assistants/{assistant.id}"):
+        error = refused(owning, path, {"model": "echo", "tools": tools})
+        assert (error["param"], error["code"]) == ("tools[1].type", "code_interpreter_unavailable")
 
 
 def test_parameters_of_v1_and_unknown_ones_are_refused(owning: Running, assistant: Assistant) -> None:

@@ -164,6 +164,7 @@ def test_a_key_needs_its_scope(owning: Running) -> None:
     [
         ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role", "invalid_value"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+        ({"messages": [{"role": "user", "content": "x"}] * 1001}, "messages", "array_above_max_length"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k", "string_above_max_length"),
         (
             {"tool_resources": {"code_interpreter": {"file_ids": ["file-x"] * 21}}},
@@ -185,11 +186,20 @@ def test_what_a_thread_cannot_be(owning: Running, body: Any, param: str, code: s
 def test_a_file_that_is_not_there_is_named_where_it_stands(owning: Running) -> None:
     attached = [{"file_id": "file-none", "tools": [{"type": "code_interpreter"}]}]
     messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "attachments": attached}]
+    new = {"file_search": {"vector_stores": [{"file_ids": ["file-none"]}]}}
+    error = refused(owning, "threads", {"tool_resources": new}, 404)
+    assert error["param"] == "tool_resources.file_search.vector_stores[0].file_ids"
     error = refused(owning, "threads", {"messages": messages}, 404)
     assert (error["param"], error["message"]) == (
         "messages[1].attachments[0].file_id",
         "No such File object: file-none",
     )
+
+
+def test_of_very_many_files_the_first_that_is_missing_is_named(owning: Running) -> None:
+    attached = [{"file_id": f"file-{at}", "tools": [{"type": "code_interpreter"}]} for at in range(40_000)]
+    messages = [{"role": "user", "content": "a", "attachments": attached}]
+    assert refused(owning, "threads", {"messages": messages}, 404)["param"] == "messages[0].attachments[0].file_id"
 
 
 def test_ids_of_conversations_and_hostile_ones_find_nothing(owning: Running, mine: openai.OpenAI) -> None:

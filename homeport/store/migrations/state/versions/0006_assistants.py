@@ -207,6 +207,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_active_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_after_minutes", sa.Integer(), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_containers_project_id"),
         sa.ForeignKeyConstraint(["thread_seq"], ["threads.seq"], name="fk_containers_thread_seq", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("seq", name="pk_containers"),

@@ -1,5 +1,6 @@
 """Responses in the background: created, followed, cancelled, and what happens to their streams."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -126,6 +127,29 @@ def test_cancelling(relay: Relay, client: openai.OpenAI) -> None:
     assert relay.fake.received_for("cancelled")[1].left.wait(60), "nobody asks the model any more"
     assert client.responses.retrieve(made.response.id) == cancelled
     assert client.responses.cancel(made.response.id) == cancelled
+
+
+def test_cancelling_what_is_about_to_end(relay: Relay, client: openai.OpenAI) -> None:
+    """It is the one or the other, for everybody who looks."""
+    relay.fake.by_model["raced"] = talkers.says("Done.")
+
+    async def race() -> list[Any]:
+        async def one(client: openai.AsyncOpenAI, number: int) -> Any:
+            made = await client.responses.create(model="raced", input="hello", background=True)
+            for _ in range(number):
+                await client.responses.retrieve(made.id)
+            return await client.responses.cancel(made.id)
+
+        async with relay.async_client() as client, asyncio.TaskGroup() as group:
+            racing = [group.create_task(one(client, number % 6)) for number in range(24)]
+        return [await each for each in racing]
+
+    for cancelled in asyncio.run(race()):
+        assert cancelled.status in ("completed", "cancelled")
+        assert client.responses.retrieve(cancelled.id) == cancelled
+        kinds = [event.type for event in client.responses.retrieve(cancelled.id, stream=True)]
+        assert (kinds[-1] == "response.completed") == (cancelled.status == "completed")
+        assert cancelled.output_text == ("Done." if cancelled.status == "completed" else cancelled.output_text)
 
 
 def test_deleting_what_is_worked_on(relay: Relay, client: openai.OpenAI) -> None:

@@ -25,7 +25,7 @@ from homeport.errors import HomeportError, Unavailable
 from homeport.gateway.endpoints import CHAT, Endpoint, tokens_at_admission
 from homeport.gateway.keyring import Principal
 from homeport.gateway.watching import Aside, Watchers, status_of
-from homeport.loop.responding import Responding
+from homeport.loop.responding import Responding, failure
 from homeport.loop.response_scribe import ResponseScribe
 from homeport.wire.base import decode
 from homeport.wire.response_events import LAST, Event, ResponseCreated, ResponseInProgress
@@ -113,8 +113,14 @@ class ResponseLine:
         scribe = ResponseScribe(listener.tell, include=include, container_id=prepared.container_id)
         try:
             ended = await self._responding.answer(prepared, scribe)
+        except HomeportError as error:
+            if not scribe.begun:
+                raise
+            await scribe.fail()
+            ended = failure(error)
         except asyncio.CancelledError:
             if scribe.begun:
+                scribe.cut()
                 with suppress(Unavailable):
                     await self._keep(owner, wanted, Ended("cancelled"), scribe)
             raise

@@ -134,14 +134,8 @@ class Responding:
         )
 
     async def answer(self, prepared: Prepared, scribe: ResponseScribe, *, wait: Wait | None = None) -> Ended:
-        """Raises HomeportError while nothing was said, and what the scribe raises. Cancelling it cancels the work."""
-        try:
-            outcome = await self._loop.go(prepared.plan, scribe, prepared.hosted, wait=wait)
-        except HomeportError as error:
-            if not scribe.begun:
-                raise
-            return failure(error)
-        return _ended(outcome)
+        """Raises HomeportError, and what the scribe raises. Cancelling it cancels the work."""
+        return _ended(await self._loop.go(prepared.plan, scribe, prepared.hosted, wait=wait))
 
 
 def failure(error: HomeportError) -> Ended:

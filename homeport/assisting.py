@@ -8,6 +8,7 @@ from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
+from homeport.api.input_tokens import InputTokens as InputTokensOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
@@ -16,6 +17,7 @@ from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
+from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
@@ -30,13 +32,15 @@ from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError, InvalidRequest
+from homeport.errors import HomeportError
 from homeport.gateway.endpoints import CHAT
+from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
 from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
+from homeport.loop.input_tokens import InputTokens
 from homeport.loop.loop import Loop
 from homeport.loop.responding import Responding
 from homeport.loop.tools.toolbox import Toolbox
@@ -49,7 +53,7 @@ from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
-EXPIRY_SECONDS = 5.0
+EXPIRY_SECONDS = 10.0
 #: What has been told long ago is forgotten this often.
 FORGET_SECONDS = 600.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
@@ -82,14 +86,13 @@ class Assisting:
         self._search = search
         self._containers = Containers(blobs, files, settings.code_interpreter)
         self._cells = WarmCells(settings.code_interpreter, data=settings.data)
-        self._workplaces = Workplaces(
-            self._containers, self._cells, blobs, settings.code_interpreter, settings.data / "containers"
-        )
+        work = ContainerWork(blobs, files, settings.code_interpreter)
+        self._workplaces = Workplaces(work, self._cells, blobs, settings.code_interpreter, settings.data / "containers")
         self._toolbox = Toolbox(
             queue.database,
             stores=stores,
             search=search,
-            containers=self._containers,
+            work=work,
             workplaces=self._workplaces,
             context=Contexts(settings, gateway).of,
         )
@@ -99,7 +102,7 @@ class Assisting:
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
-        self._assistants = Assistants(queue.database, self._models, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources, check_hosted=self._toolbox.check)
         documents = settings.documents
         self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
         self._item_files = ItemFiles(files, blobs, self._reader)
@@ -122,9 +125,14 @@ class Assisting:
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *self._input_tokens(largest).operations(),
             *ResponsesOperations(self._responses).operations(),
             *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _input_tokens(self, largest: int) -> InputTokensOperations:
+        counting = InputTokens(self._responses, self._responding, self._toolbox)
+        return InputTokensOperations(counting, self._models.first, largest=largest)
 
     def _container_file(self) -> Form:
         largest = self._settings.files.max_file_mb * 2**20
@@ -180,25 +188,29 @@ class Assisting:
 
 
 class Models:
-    """Which models may answer in an assistant's name (control/assistants.py)."""
+    """Which models may answer in an assistant's name (control/assistants.py), and who may have them run
+    (control/runs.py)."""
 
     def __init__(self, gateway: Gateway, callers: Callers) -> None:
         self._gateway = gateway
         self._callers = callers
 
     async def admit(self, owner: Owner, model: str) -> None:
+        await self.first(owner, model)
+
+    async def first(self, owner: Owner, model: str) -> Target:
+        """What answers first, if it is well. Raises as `admit`."""
         principal = await self._callers.of(owner.key_id)
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        target = self._gateway.router.targets(model, principal.project)[0]
-        if target.local and not target.backend.can(CHAT.capability):
-            raise InvalidRequest(
-                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
-                param="model",
-                code="unsupported_model",
-            )
+        targets = self._gateway.router.targets(model, principal.project)
         self._gateway.limits.check_tier(principal, model)
+        return targets[0]
+
+    async def admit_run(self, owner: Owner, model: str) -> None:
+        (await self._callers.of(owner.key_id)).may(CHAT.scope)
+        await self.admit(owner, model)
 
     def holds(self, owner: Owner) -> bool:
         """Whether a key that was good is so still."""

@@ -4,6 +4,7 @@ Its folder is the variable `data`, in the place of `/mnt/data`.
 """
 
 import asyncio
+import errno
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -37,7 +38,8 @@ class FakeCell:
             try:
                 exec(code, self._variables)
             except Exception as error:
-                failed = f"{type(error).__name__}: {error}"
+                full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+                failed = "disk" if full else f"{type(error).__name__}: {error}"
                 print(failed)
         return Executed(out.getvalue(), failed, restarted=restarted)
 

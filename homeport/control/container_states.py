@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
@@ -153,15 +154,16 @@ async def files_of(connection: AsyncConnection, container: Container) -> Sequenc
 async def put(
     connection: AsyncConnection, container: Container, wanted: Sequence[Put], *, most_bytes: int
 ) -> tuple[list[File], list[str]]:
-    """Files into a container that is used, each in the place of what had its path. Their rows, and the digests of what
+    """Files into a container that is used, each in the place of what had its path, which says as before what file of
+    the project's it was: so that one which code has changed does not come in again. Their rows, and the digests of what
     they took the place of.
 
     most_bytes: of all its files. Raises InvalidRequest: there is no room.
     """
     paths = [one.path for one in wanted]
     of_it = _files.container_seq == container["seq"]
-    gone = sa.delete(container_files).where(of_it, _files.path.in_(paths)).returning(_files.digest)
-    replaced = (await connection.scalars(gone)).all()
+    gone = sa.delete(container_files).where(of_it, _files.path.in_(paths)).returning(*_files)
+    replaced = {row["path"]: row for row in (await connection.execute(gone)).mappings()}
     sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_files.bytes), 0)).where(of_it)
     count, taken = (await connection.execute(sums)).one()
     if count + len(wanted) > MOST_FILES or int(taken) + sum(one.bytes for one in wanted) > most_bytes:
@@ -178,9 +180,11 @@ async def put(
             "created_at": int(clock.now()),
             **one._asdict(),
         }
+        if one.path in replaced:
+            row["file_id"] = replaced[one.path]["file_id"] or one.file_id
         inserted = sa.insert(container_files).values(row).returning(*_files)
         made.append((await connection.execute(inserted)).mappings().one())
-    return made, [*replaced]
+    return made, [row["digest"] for row in replaced.values()]
 
 
 async def copy_in(
@@ -248,3 +252,17 @@ def expired(container_id: str, param: str) -> InvalidRequest:
         param=param,
         code="container_expired",
     )
+
+
+class files_stay:
+    """The bytes of a file may go while somebody copies it, and so may a thread: the database says so."""
+
+    def __init__(self, param: str) -> None:
+        self._param = param
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, IntegrityError):
+            raise NotFound(f"What '{self._param}' names was deleted meanwhile.", param=self._param) from None

@@ -1,18 +1,16 @@
-"""Containers as their owners see them, and as the tool that runs code in them does. What becomes of them is in
-container_states.py."""
+"""Containers as their owners see them. What becomes of them is in container_states.py; what code does in them, in
+container_work.py."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from collections.abc import AsyncGenerator
+from typing import Final, Literal, get_args
 
 import sqlalchemy as sa
 from msgspec import UNSET
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.control import container_states as states
 from homeport.control import pages
-from homeport.control.container_states import File, Put
-from homeport.control.files import Content, Files, add, shown_name
+from homeport.control.container_states import File, Put, files_stay
+from homeport.control.files import Content, Files, shown_name
 from homeport.control.owners import Owner
 from homeport.control.pages import Window
 from homeport.errors import NotFound
@@ -32,36 +30,10 @@ from homeport.wire.containers import (
 )
 from homeport.wire.fields import Deleted, Page
 
-#: Of a project's file that code has made.
-PURPOSE = "assistants_output"
 #: Containers that are emptied in one transaction.
 _SOME = 100
 #: MB.
 _LIMITS: Final[dict[MemoryLimit, int]] = {one: int(one[:-1]) * 1024 for one in get_args(MemoryLimit)}
-
-
-class Running(NamedTuple):
-    """A container in which code begins to run. executions: with this one. files: that are to be in its folder."""
-
-    id: str
-    executions: int
-    files: Sequence[File]
-
-
-class Made(NamedTuple):
-    """A file that code has made, or changed. path: below the folder."""
-
-    path: str
-    staged: Staged
-
-
-class Kept(NamedTuple):
-    """file_id: of the project's file that it became; empty where it became none."""
-
-    path: str
-    file_id: str
-    container_file_id: str
-    bytes: int
 
 
 class Containers:
@@ -76,10 +48,12 @@ class Containers:
         """Raises InvalidRequest; NotFound: no such file."""
         self.check_memory(asked.memory_limit, "memory_limit")
         minutes = asked.expires_after.minutes if asked.expires_after is not None else LIFE
-        with _files_stay("file_ids"):
+        with files_stay("file_ids"):
             async with self._database.write() as connection:
                 made = await states.create(connection, owner, name=asked.name, minutes=minutes)
-                await self._copy_in(connection, owner, made, asked.file_ids or (), "file_ids")
+                await states.copy_in(
+                    connection, owner, made, asked.file_ids or (), param="file_ids", most_bytes=self._most_bytes
+                )
         return self._as_object(made)
 
     def check_memory(self, limit: MemoryLimit | None, param: str) -> None:
@@ -117,6 +91,7 @@ class Containers:
         """Raises NotFound, InvalidRequest, StorageFull, Unavailable."""
         name = shown_name(filename)
         async with self._blobs.keep(staged) as connection:
+            await self._project_files.admit(connection, owner, staged.bytes)
             container = await states.use(connection, owner, container_id, param="container_id")
             taken = {file["path"] for file in await states.files_of(connection, container)}
             wanted = Put(states.free_name(name, taken), staged.digest, staged.bytes, "user")
@@ -125,10 +100,12 @@ class Containers:
 
     async def copy_file(self, owner: Owner, container_id: str, file_id: str) -> ContainerFile:
         """A file of the project's; where it is in there, it stays. Raises NotFound, InvalidRequest, Unavailable."""
-        with _files_stay("file_id"):
+        with files_stay("file_id"):
             async with self._database.write() as connection:
                 container = await states.use(connection, owner, container_id, param="container_id")
-                await self._copy_in(connection, owner, container, [file_id], "file_id")
+                await states.copy_in(
+                    connection, owner, container, [file_id], param="file_id", most_bytes=self._most_bytes
+                )
                 there = await states.files_of(connection, container)
         return _file_object(container_id, next(file for file in there if file["file_id"] == file_id))
 
@@ -180,104 +157,6 @@ class Containers:
                 return
             await self._blobs.release(digests)
 
-    # What the tool does.
-
-    async def of_thread(self, owner: Owner, thread_seq: int, file_ids: Sequence[str]) -> str:
-        """The id of a thread's container, with these files in it, as far as they are still there.
-
-        Raises NotFound: the thread is gone; InvalidRequest: there is no room.
-        """
-        which = containers.c.thread_seq == thread_seq
-        with _files_stay("thread_id"):
-            async with self._database.write() as connection:
-                query = sa.select(containers).where(which).with_for_update()
-                found = (await connection.execute(query)).mappings().one_or_none()
-                if found is None:
-                    found = await states.create(connection, owner, thread_seq=thread_seq)
-                await self._copy_in(connection, owner, found, file_ids, None)
-        container_id: str = found["id"]
-        return container_id
-
-    async def automatic(self, owner: Owner, file_ids: Sequence[str], *, before: str | None, param: str) -> str:
-        """The id of the container that was used before, where it still lives, else of a new one, with these files in
-        it. Raises NotFound: no such file; InvalidRequest: there is no room."""
-        with _files_stay(param):
-            async with self._database.write() as connection:
-                found = None
-                if before is not None:
-                    query = sa.select(containers).where(states.this(owner, before), states.shown(), states.usable())
-                    found = (await connection.execute(query.with_for_update())).mappings().one_or_none()
-                if found is None:
-                    found = await states.create(connection, owner)
-                await self._copy_in(connection, owner, found, file_ids, param)
-        container_id: str = found["id"]
-        return container_id
-
-    async def named(self, owner: Owner, container_id: str, param: str) -> None:
-        """It is being used. Raises NotFound; InvalidRequest: it has expired."""
-        async with self._database.write() as connection:
-            await states.use(connection, owner, container_id, param=param)
-
-    async def names(self, owner: Owner, container_id: str) -> Sequence[str]:
-        """Paths of its files, below the folder."""
-        query = (
-            sa.select(container_files.c.path)
-            .join(containers, containers.c.seq == container_files.c.container_seq)
-            .where(states.this(owner, container_id))
-            .order_by(container_files.c.seq)
-        )
-        async with self._database.read() as connection:
-            return (await connection.scalars(query)).all()
-
-    async def begin(self, owner: Owner, container_id: str) -> Running:
-        """Code begins to run. Raises NotFound; InvalidRequest: it has expired."""
-        async with self._database.write() as connection:
-            found = await states.use(connection, owner, container_id, param="container", runs=1)
-            there = await states.files_of(connection, found)
-        return Running(container_id, found["executions"], there)
-
-    async def keep(
-        self, owner: Owner, container_id: str, made: Sequence[Made], gone: Collection[str]
-    ) -> Sequence[Kept]:
-        """What code has made and taken away. Of a thread's, what it made becomes files of the project.
-
-        Raises InvalidRequest: there is no room; NotFound: the container is gone; StorageFull, Unavailable.
-        """
-        async with self._blobs.keep(*[one.staged for one in made]) as connection:
-            container = await states.use(connection, owner, container_id, param="container")
-            file_ids = [""] * len(made)
-            if container["thread_seq"] is not None and made:
-                await self._project_files.admit(connection, owner, sum(one.staged.bytes for one in made))
-                for at, one in enumerate(made):
-                    name = shown_name(one.path.rpartition("/")[2])
-                    file = await add(connection, owner.project, name, PURPOSE, one.staged, life=None)
-                    file_ids[at] = file.id
-            digests = await states.take_out(connection, container, gone)
-            wanted = [
-                Put(one.path, one.staged.digest, one.staged.bytes, "assistant", file_id or None)
-                for one, file_id in zip(made, file_ids, strict=True)
-            ]
-            rows, replaced = await states.put(connection, container, wanted, most_bytes=self._most_bytes)
-        await self._blobs.release([*digests, *replaced])
-        return [Kept(row["path"], row["file_id"] or "", row["id"], row["bytes"]) for row in rows]
-
-    async def living(self, container_ids: Collection[str]) -> set[str]:
-        """Those of them that there are, and that have not expired. Raises Unavailable."""
-        query = sa.select(containers.c.id).where(containers.c.id.in_(container_ids), states.usable())
-        async with self._database.read() as connection:
-            return {*(await connection.scalars(query)).all()}
-
-    async def _copy_in(
-        self,
-        connection: AsyncConnection,
-        owner: Owner,
-        container: states.Container,
-        file_ids: Sequence[str],
-        param: str | None,
-    ) -> None:
-        if file_ids:
-            await states.copy_in(connection, owner, container, file_ids, param=param, most_bytes=self._most_bytes)
-
     async def _file(self, owner: Owner, container_id: str, file_id: str) -> File:
         """Raises NotFound."""
         async with self._database.read() as connection:
@@ -300,20 +179,6 @@ class Containers:
             expires_after=Life(row["expires_after_minutes"]),
             memory_limit=limits[0] if limits else UNSET,
         )
-
-
-class _files_stay:
-    """The bytes of a file may go while somebody copies it, and so may a thread: the database says so."""
-
-    def __init__(self, param: str) -> None:
-        self._param = param
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, IntegrityError):
-            raise NotFound(f"What '{self._param}' names was deleted meanwhile.", param=self._param) from None
 
 
 def _in(container: states.Container) -> sa.ColumnElement[bool]:

@@ -21,7 +21,7 @@ from homeport.errors import InvalidRequest, NotFound
 from homeport.settings import Files as FilesSettings
 from homeport.store.blobs import Blobs
 from homeport.store.staged import Staged
-from homeport.store.tables import files, projects, upload_parts, uploads
+from homeport.store.tables import container_files, containers, files, projects, upload_parts, uploads
 from homeport.wire.fields import Deleted, Page
 from homeport.wire.files import CreateFileRequest, FileExpirationAfter, OpenAIFile
 
@@ -84,7 +84,13 @@ class Files:
             .join(uploads, uploads.c.id == upload_parts.c.upload_id)
             .where(uploads.c.project_id == owner.project, uploads.c.status == "pending")
         )
-        taken = int(await connection.scalar(kept) or 0) + int(await connection.scalar(on_the_way) or 0)
+        in_containers = (
+            sa.select(sa.func.coalesce(sa.func.sum(container_files.c.bytes), 0))
+            .join(containers, containers.c.seq == container_files.c.container_seq)
+            .where(containers.c.project_id == owner.project, container_files.c.file_id.is_(None))
+        )
+        sums = [await connection.scalar(one) for one in (kept, on_the_way, in_containers)]
+        taken = sum(int(one or 0) for one in sums)
         if taken + more > self._most_bytes:
             raise InvalidRequest(
                 f"The project's files may have {self._most_bytes} bytes in total: {taken} are taken, and {more} more "

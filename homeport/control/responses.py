@@ -60,7 +60,8 @@ class Responses:
                 await _check_previous(connection, owner, asked.previous_response_id)
                 before = await response_items.until(connection, asked.previous_response_id)
             elif asked.conversation_id is not None:
-                conversation = (await conversations.find(connection, owner, asked.conversation_id))["seq"]
+                found = await conversations.find(connection, owner, asked.conversation_id, param="conversation")
+                conversation = found["seq"]
                 await _check_quiet(connection, conversation)
                 before = await response_items.of_conversation(connection, conversation)
         made = items.named(coming, referenced)

@@ -866,7 +866,7 @@ container_files = Table(
     Column("container_seq", Sequence, ForeignKey("containers.seq", ondelete="CASCADE"), nullable=False),
     #: Below `/mnt/data`.
     Column("path", Text, nullable=False),
-    #: The project's file that it is, where it is one.
+    #: The project's file that it is, or that it was before code changed it.
     Column("file_id", Text),
     Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
     Column("bytes", BigInteger, nullable=False),

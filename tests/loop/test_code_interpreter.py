@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from homeport import clock
 from homeport.control import container_states as states
 from homeport.control.container_states import Put
+from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.files import Files, add
 from homeport.control.owners import Owner
@@ -48,11 +49,10 @@ class Process:
         self.cells = FakeCells()
         files = Files(blobs, FilesSettings(max_project_gb=1))
         self.containers = Containers(blobs, files, settings)
-        self.places = Workplaces(self.containers, self.cells, blobs, settings, data / "containers")
+        work = ContainerWork(blobs, files, settings)
+        self.places = Workplaces(work, self.cells, blobs, settings, data / "containers")
         nothing: Any = None
-        self.toolbox = Toolbox(
-            database, stores=nothing, search=nothing, containers=self.containers, workplaces=self.places
-        )
+        self.toolbox = Toolbox(database, stores=nothing, search=nothing, work=work, workplaces=self.places)
 
     async def of_thread(self, *, resources: Any = None) -> CodeInterpreter:
         (made,) = await self.toolbox.of_run(WHO, thread_seq=1, model="m", tools=CODE, tool_resources=resources)
@@ -189,13 +189,18 @@ async def set_resources(house: House, *file_ids: str) -> None:
 
 def test_what_changes_is_a_new_file_and_what_is_deleted_is_gone(run: Any) -> None:
     async def test(house: House) -> None:
-        tool = await house.of_thread(resources={"code_interpreter": {"file_ids": [await house.upload(b"before")]}})
+        mine = await house.upload(b"before")
+        tool = await house.of_thread(resources={"code_interpreter": {"file_ids": [mine]}})
         touched = await ran(tool, "import os; os.utime(data / 'data.csv', (1, 1))")
         assert touched.result.files == []
         changed = await ran(tool, "(data / 'data.csv').write_text('after')")
         ((made),) = changed.result.files
         assert await house.content(made.file_id) == b"after"
         assert await house.rows(container_files.c.path, container_files.c.source) == [("data.csv", "assistant")]
+        again = await house.of_thread(resources={"code_interpreter": {"file_ids": [mine]}})
+        assert (
+            await ran(again, "print([one.name for one in data.iterdir() if not one.is_symlink()])")
+        ).output == "['data.csv']"
         await ran(tool, "(data / 'data.csv').unlink(); (data / 'sub').mkdir(); (data / 'sub/x').write_text('x')")
         assert await house.rows(container_files.c.path) == [("sub/x",)]
         assert len(await house.rows(files.c.id)) == 3  # as files of the project they stay
@@ -309,6 +314,16 @@ def test_too_many_files_are_not_kept(run_once: Any, monkeypatch: pytest.MonkeyPa
         assert [one.path for one in done.result.files] == ["0.txt", "1.txt"]
         assert "2 files and 512 MB are kept; 3 files are beyond that" in done.output
         assert (await ran(tool, "pass")).result.files == []
+
+    run_once(test)
+
+
+def test_what_a_full_disk_took_away_comes_back(run_once: Any) -> None:
+    async def test(house: House) -> None:
+        tool = await house.of_thread(resources={"code_interpreter": {"file_ids": [await house.upload(b"mine")]}})
+        full = await ran(tool, "(data / 'data.csv').unlink(); raise OSError(28, 'no space')")
+        assert full.output.endswith(code_interpreter._WHY["disk"])
+        assert (await ran(tool, "print((data / 'data.csv').read_text())")).output == "mine"
 
     run_once(test)
 

@@ -211,7 +211,7 @@ def test_options_of_responses() -> None:
         "ranking_options": {"hybrid_search": {"embedding_weight": 1, "text_weight": 0}},
         "filters": {"type": "eq", "key": "lang", "value": "en"},
     }
-    options = Options.of_response(asked)
+    options = Options.of_response(asked, "tools[1]")
     assert options.filters == ComparisonFilter("eq", "lang", "en")
     assert options.weights == Weights(1, 0)
     search = Search()
@@ -219,5 +219,5 @@ def test_options_of_responses() -> None:
     assert search.asked[0]["filters"] == options.filters
     assert search.asked[0]["weights"] == options.weights
     with pytest.raises(InvalidRequest) as caught:
-        Options.of_response({**asked, "filters": {"type": "like"}})
-    assert caught.value.param == "tools.filters.type"
+        Options.of_response({**asked, "filters": {"type": "like"}}, "tools[1]")
+    assert caught.value.param == "tools[1].filters.type"

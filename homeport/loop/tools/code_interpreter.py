@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from homeport.control.containers import Kept
+from homeport.control.container_work import Kept
 from homeport.control.owners import Owner
 from homeport.loop.citations import LINK
 from homeport.loop.tools.workplaces import Done, Workplaces
@@ -16,7 +16,7 @@ from homeport.wire.containers import FOLDER
 LONGEST_SHOWN, LONGEST_TOLD = 65_536, 16_384
 #: Characters of a token, of a model's context, and what an output may take of it.
 _PER_TOKEN, _SHARE = 4, 0.25
-#: Names of files that the definition tells.
+#: Names of files that are told at once.
 _MOST_NAMES = 20
 _FENCED = re.compile(r"\s*```(?:python|py)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL | re.IGNORECASE)
 
@@ -86,16 +86,16 @@ class CodeInterpreter:
         lines += [logs] if logs else []
         lines += [why] if why and why not in logs else []
         if pictures:
-            lines.append(f"(Pictures that the user sees: {', '.join(pictures)})")
+            lines.append(f"(Pictures that the user sees: {_listed(pictures)})")
         if others:
-            lines.append(f"(Files, each to be linked to like this: {', '.join(LINK + path for path in others)})")
+            lines.append(f"(Files, each to be linked to like this: {_listed([LINK + path for path in others])})")
         lines += [f"({done.unkept})"] if done.unkept else []
         return "\n".join(lines or [_SILENT])
 
 
 def definition(names: Sequence[str]) -> dict[str, Any]:
     """What a model is told of the tool. names: of the files that are there."""
-    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    shown = _listed(names)
     code = {"type": "string", "description": "Python source."}
     return {
         "type": "function",
@@ -138,6 +138,10 @@ def cut(text: str, most: int) -> str:
         return text
     half = most // 2
     return f"{text[:half]}\n... {len(text) - 2 * half} characters are left out ...\n{text[len(text) - half :]}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
 
 
 def _made(kept: Kept, pictures: Collection[str]) -> MadeFile:

@@ -73,10 +73,10 @@ class Options(NamedTuple):
         return cls._of(tool.get("file_search") or {})
 
     @classmethod
-    def of_response(cls, tool: Mapping[str, Any]) -> "Options":
-        """tool: as responses have it (FileSearchTool). Raises InvalidRequest: the filters are none."""
+    def of_response(cls, tool: Mapping[str, Any], param: str) -> "Options":
+        """tool: as responses have it (FileSearchTool). param: where. Raises InvalidRequest: the filters are none."""
         filters = tool.get("filters")
-        return cls._of(tool)._replace(filters=None if filters is None else read_filter(filters, "tools.filters"))
+        return cls._of(tool)._replace(filters=None if filters is None else read_filter(filters, f"{param}.filters"))
 
     @classmethod
     def _of(cls, options: Mapping[str, Any]) -> "Options":

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from homeport.control.containers import Containers
+from homeport.control.container_work import ContainerWork
 from homeport.control.owners import Owner
 from homeport.control.tool_resources import Resources, code_files, stores
 from homeport.control.vector_search import VectorSearch
@@ -30,7 +30,7 @@ class Toolbox:
         *,
         stores: VectorStores,
         search: VectorSearch,
-        containers: Containers,
+        work: ContainerWork,
         workplaces: Workplaces,
         context: Callable[[str, str], int | None] = lambda model, project: None,
     ) -> None:
@@ -38,7 +38,7 @@ class Toolbox:
         self._database = database
         self._stores = stores
         self._search = search
-        self._containers = containers
+        self._work = work
         self._workplaces = workplaces
         self._context = context
 
@@ -94,7 +94,7 @@ class Toolbox:
                 )
             elif tool["type"] == "code_interpreter":
                 file_ids = [*code_files(tool_resources), *code_files(of_thread)]
-                container_id = await self._containers.of_thread(who, thread_seq, file_ids)
+                container_id = await self._work.of_thread(who, thread_seq, file_ids)
                 made.append(await self._code_interpreter(who, container_id, model))
         return made
 
@@ -123,25 +123,25 @@ class Toolbox:
                         store_ids=tool["vector_store_ids"],
                         model=model,
                         context=self._context(model, who.project),
-                        options=Options.of_response(tool),
+                        options=Options.of_response(tool, f"tools[{at}]"),
                         number=_next(sources),
                     )
                 )
             elif tool["type"] == "code_interpreter":
                 wanted, param = tool["container"], f"tools[{at}].container"
                 if isinstance(wanted, str):
-                    await self._containers.named(who, wanted, param)
+                    await self._work.named(who, wanted, param)
                     container_id = wanted
                 else:
                     file_ids = wanted.get("file_ids") or ()
-                    container_id = await self._containers.automatic(
+                    container_id = await self._work.automatic(
                         who, file_ids, before=container, param=f"{param}.file_ids"
                     )
                 made.append(await self._code_interpreter(who, container_id, model))
         return made
 
     async def _code_interpreter(self, who: Owner, container_id: str, model: str) -> Hosted:
-        names = await self._containers.names(who, container_id)
+        names = await self._work.names(who, container_id)
         context = self._context(model, who.project)
         return CodeInterpreter(who, self._workplaces, container_id, names=names, context=context)
 

@@ -1,7 +1,7 @@
 """Where the code of containers runs in this process: a folder and a cell for each, from its first execution here until
 it was not used for long.
 
-The rows of a container say which files it has (control/containers.py); its folder is a copy of them, laid anew in
+The rows of a container say which files it has (control/container_work.py); its folder is a copy of them, laid anew in
 whichever process its code runs next. A container counts its executions: whoever has not seen the last of them has
 other variables, and perhaps other files, than the code expects.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from homeport import clock, ids
-from homeport.control.containers import Containers, Kept, Made, Running
+from homeport.control.container_work import ContainerWork, Kept, Made, Running
 from homeport.control.owners import Owner
 from homeport.errors import InvalidRequest, StorageFull, Unavailable
 from homeport.sandbox import laying
@@ -84,10 +84,10 @@ class _Changes(NamedTuple):
 
 class Workplaces:
     def __init__(
-        self, containers: Containers, cells: Cells, blobs: Blobs, settings: CodeInterpreter, folder: Path
+        self, work: ContainerWork, cells: Cells, blobs: Blobs, settings: CodeInterpreter, folder: Path
     ) -> None:
         """folder: below which each process has one of its own."""
-        self._containers: Final = containers
+        self._work: Final = work
         self._cells: Final = cells
         self._blobs: Final = blobs
         self._above = folder
@@ -131,7 +131,7 @@ class Workplaces:
     async def sweep(self) -> None:
         """Places that were not used for long go, and those of containers that are gone. Raises Unavailable."""
         idle = [name for name, place in self._places.items() if not place.users]
-        living = await self._containers.living(idle) if idle else ()
+        living = await self._work.living(idle) if idle else ()
         old = clock.monotonic() - self._idle_seconds
         for name in idle:
             place = self._places.get(name)
@@ -154,7 +154,7 @@ class Workplaces:
     async def _new(self, container_id: str) -> tuple[Path, Cell]:
         """An empty folder, of a name that none has had, and its cell."""
         if self._own is None:
-            self._own = await asyncio.to_thread(_Own, self._above)
+            self._own = _Own(self._above)
         folder = self._own.folder / f"{container_id}-{ids.random_text(8)}"
         with disk(self._above):
             folder.mkdir(mode=0o700)
@@ -165,11 +165,13 @@ class Workplaces:
         await self._end(place)
 
     async def _end(self, place: _Workplace) -> None:
+        """What cannot be taken away now is when this process is no more."""
         await place.cell.close()
-        await asyncio.to_thread(remove, place.folder)
+        with suppress(OSError):
+            await asyncio.to_thread(remove, place.folder)
 
     async def _run(self, place: _Workplace, who: Owner, container_id: str, code: str) -> Done:
-        running = await self._containers.begin(who, container_id)
+        running = await self._work.begin(who, container_id)
         known, place.executions = place.executions, -1
         lost = known != running.executions - 1
         if lost:
@@ -179,9 +181,6 @@ class Workplaces:
         await self._lay(place, running)
         place.executions = running.executions
         executed = await place.cell.execute(code)
-        if executed.failed == "disk":  # what it has written was taken away, and perhaps more than that
-            place.executions = -1
-            return Done(executed, lost or executed.restarted, (), ())
         return await self._collected(place, who, container_id, executed, lost or executed.restarted)
 
     async def _lay(self, place: _Workplace, running: Running) -> None:
@@ -193,7 +192,7 @@ class Workplaces:
                 del place.laid[path]
             for path, file in wanted.items():
                 if place.laid.get(path) != file["digest"]:
-                    pieces = self._containers.read(file["digest"])
+                    pieces = self._blobs.read(file["digest"])
                     place.seen[path] = await laying.lay(place.folder, path, pieces)
                     place.laid[path] = file["digest"]
                     if file["file_id"] is not None and file["source"] == "user":
@@ -204,6 +203,8 @@ class Workplaces:
     ) -> Done:
         changes = await asyncio.to_thread(_changes, place, self._most_bytes)
         unkept = changes.unkept
+        # Where there was no room its cell has taken away what it has written: that comes back as it was before.
+        gone = changes.gone if executed.failed != "disk" else ()
         kept: Sequence[Kept] = ()
         pictures: set[str] = set()
         async with AsyncExitStack() as staging:
@@ -215,9 +216,9 @@ class Workplaces:
                     made.append(Made(path, staged))
                     if _is_picture(path, begins):
                         pictures.add(path)
-            if made or changes.gone:
+            if made or gone:
                 try:
-                    kept = await self._containers.keep(who, container_id, made, changes.gone)
+                    kept = await self._work.keep(who, container_id, made, gone)
                 except (InvalidRequest, StorageFull) as error:
                     return Done(executed, restarted, (), (), f"The files are not kept. {error.message}")
             place.laid |= {one.path: one.staged.digest for one in made}
@@ -293,22 +294,20 @@ class _Own:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def end(self) -> None:
-        remove(self.folder)
+        with suppress(OSError):
+            remove(self.folder)
         os.close(self._lock)
 
 
 def _take_away_left(above: Path) -> None:
     """Folders whose processes are no more. One that is younger than a minute may be of a process that has not come to
-    lock it. Raises Unavailable."""
-    with disk(above):
-        for folder in above.iterdir() if above.is_dir() else ():
-            with suppress(FileNotFoundError):
-                lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    lock it."""
+    with suppress(FileNotFoundError):
+        for folder in above.iterdir():
+            with suppress(OSError):
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # a living process's
-                else:
                     if folder.stat().st_mtime < clock.now() - _YOUNG:
                         remove(folder)
                 finally:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,9 +11,11 @@ import pytest
 
 from tests import talkers
 from tests.api import raw
+from tests.api.owners import client_of
 from tests.api.responding import WEATHER
 from tests.control import databases
-from tests.fake_upstream import until
+from tests.fake_upstream import fake_upstream, until
+from tests.server import running
 from tests.store.servers import PostgresServer
 from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
@@ -203,6 +206,23 @@ def test_it_waits_for_a_model_that_has_no_time(relay: Relay, client: openai.Open
     made = client.responses.create(model="patient", input="hello", background=True)
     assert ended(client, made).output_text == "Now."
     assert len(relay.fake.received_for("patient")) == 2
+
+
+def test_a_server_that_ends_hands_it_back(tmp_path: Path) -> None:
+    with fake_upstream() as fake:
+        settings = {"upstreams": {"far": {"base_url": fake.base_url, "api_key": "sk-of-the-upstream"}}}
+        fake.by_model["handed"] = faults.quiet_after(faults.begun)
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            made = client.responses.create(model="handed", input="hello", background=True)
+            for event in client.responses.retrieve(made.id, stream=True):
+                if event.type == "response.output_text.delta":
+                    break
+        fake.by_model["handed"] = talkers.says("Done.")
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            assert ended(client, made).output_text == "Done."
+            events: Any = [*client.responses.retrieve(made.id, stream=True)]
+            items = [event.item.status for event in events if event.type == "response.output_item.done"]
+            assert items == ["incomplete", "completed"]
 
 
 def test_what_was_told_long_ago_is_forgotten(relay: Relay, client: openai.OpenAI) -> None:

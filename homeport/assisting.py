@@ -37,7 +37,7 @@ from homeport.documents.reader import Reader
 from homeport.errors import HomeportError, InvalidRequest
 from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
-from homeport.jobs.batch_lines import Callers
+from homeport.jobs.batch_lines import Callers, wait
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
 from homeport.jobs.worker import Handler
@@ -114,7 +114,7 @@ class Assisting:
         self._responses = Responses(queue, self._response_events, self._models.holds)
         self._responding = Responding(self._loop, self._toolbox, self._item_files)
         watchers = gateway.line.ledger.watchers
-        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
+        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers, patience=wait)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
         self._run_watching = RunWatching(queue.database, self._run_events, self._models.holds)

@@ -129,7 +129,9 @@ class _Going:
                 headers = self._plan.told
                 headers.clear()  # of what was refused before
             try:
-                told = await self._asking.turn(self._plan.who, request, turn.hear, request_id=request_id, told=headers)
+                told = await self._asking.turn(
+                    self._plan.who, request, turn.hear, request_id=request_id, told=headers, batch=self._plan.batch
+                )
             except HomeportError as error:
                 if turn.begun:
                     raise

@@ -263,6 +263,9 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     if held:  # in replay nobody answers but the recordings
         router.tuned = tuned
     exchange = Exchange(line, books.idempotency, organization=organization, watchers=watchers, tracing=tracing)
+    responses = Exchange(
+        durable.response_line, books.idempotency, organization=organization, watchers=watchers
+    )  # its turns are traced, each by itself
     keyring = Keyring(books.accounts.current)
     openai = OpenAIDialect(keyring)
     largest_body = settings.server.max_body_mb * 2**20
@@ -275,6 +278,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     gathering = Gathering(numbers, siblings) if numbers is not None and siblings is not None else None
     asgi = application(
         exchange=exchange,
+        responses=responses,
         openai=openai,
         azure=AzureDialect(keyring, entra),
         models=Models(router, openai, created=int(clock.now()), voices=voices, descriptions=descriptions),

@@ -1,13 +1,18 @@
 """The part of the composition root for assistants and responses: threads, runs, conversations, and where code runs."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
+from homeport.api.input_tokens import InputTokens as InputTokensOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
+from homeport.api.response_line import ResponseLine
+from homeport.api.responses import Responses as ResponsesOperations
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
@@ -16,19 +21,28 @@ from homeport.control.container_work import ContainerWork
 from homeport.control.containers import Containers
 from homeport.control.conversations import Conversations
 from homeport.control.files import Files
+from homeport.control.item_files import ItemFiles
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
+from homeport.control.responses import Responses
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
-from homeport.errors import HomeportError, InvalidRequest
+from homeport.documents.reader import Reader
+from homeport.errors import HomeportError
 from homeport.gateway.endpoints import CHAT
+from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.housekeeping import Chore
+from homeport.jobs.response import Respond
 from homeport.jobs.worker import Handler
+from homeport.loop.asking import Asking
+from homeport.loop.input_tokens import InputTokens
+from homeport.loop.loop import Loop
+from homeport.loop.responding import Responding
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.tools.workplaces import Workplaces
 from homeport.sandbox.warm import WarmCells
@@ -39,7 +53,9 @@ from homeport.store.queue import Queue
 from homeport.store.tables import response_events, responses, run_events, runs
 
 #: Runs that should have ended, and whose workers do not say so, are ended this often.
-EXPIRY_SECONDS = 5.0
+EXPIRY_SECONDS = 10.0
+#: What has been told long ago is forgotten this often.
+FORGET_SECONDS = 600.0
 #: Containers that have expired are emptied, and their folders on this machine taken away, this often.
 CONTAINERS_SECONDS = 60.0
 #: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
@@ -80,13 +96,23 @@ class Assisting:
             workplaces=self._workplaces,
             context=Contexts(settings, gateway).of,
         )
-        self._run_events = Events(queue.database, run_events, runs)
-        self._response_events = Events(queue.database, response_events, responses)
+        self._run_events = Events(queue, run_events, runs)
+        self._response_events = Events(queue, response_events, responses)
         self._models = Models(gateway, gateway.callers(queue.database))
         self._resources = ToolResources(stores)
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
-        self._assistants = Assistants(queue.database, self._models, self._resources)
+        self._assistants = Assistants(queue.database, self._models, self._resources, check_hosted=self._toolbox.check)
+        documents = settings.documents
+        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
+        self._item_files = ItemFiles(files, blobs, self._reader)
+        self._loop = Loop(
+            Asking(gateway.line, gateway.callers(queue.database)), max_turns=settings.assistants.max_turns
+        )
+        self._responses = Responses(queue, self._response_events, self._models.holds)
+        self._responding = Responding(self._loop, self._toolbox, self._item_files)
+        watchers = gateway.line.ledger.watchers
+        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
 
@@ -99,21 +125,40 @@ class Assisting:
             *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
+            *self._input_tokens(largest).operations(),
+            *ResponsesOperations(self._responses).operations(),
             *ContainersOperations(self._containers, self._container_file()).operations(),
         ]
+
+    def _input_tokens(self, largest: int) -> InputTokensOperations:
+        counting = InputTokens(self._responses, self._responding, self._toolbox)
+        return InputTokensOperations(counting, self._models.first, largest=largest)
 
     def _container_file(self) -> Form:
         largest = self._settings.files.max_file_mb * 2**20
         return Form("file", largest=largest, staged=self._blobs.staged, optional=True)
 
     def handlers(self) -> Sequence[Handler]:
-        return []
+        chosen = self._settings.assistants
+        return [
+            Respond(
+                self._queue,
+                self._response_events,
+                self._responding,
+                at_once=chosen.at_once,
+                seconds=chosen.run_seconds,
+            ),
+        ]
 
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
+            Chore(self._queue, "responses.forget", FORGET_SECONDS, self._forget_told),
             Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
         ]
+
+    async def _forget_told(self) -> None:
+        await self._responses.forget_told(self._settings.assistants.events_hours * 3600)
 
     async def _expire_containers(self) -> None:
         await self._containers.expire()
@@ -124,35 +169,56 @@ class Assisting:
         await self._cells.open()
         await self._workplaces.open()
 
+    async def watch(self) -> None:
+        """In every process, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_events.run())
+            group.create_task(self._response_events.run())
+
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
+        self._run_events.drain()
+        self._response_events.drain()
 
     async def close(self) -> None:
         """Once nobody works any more."""
+        await self._reader.close()
         await self._workplaces.close()
         await self._cells.close()
 
 
 class Models:
-    """Which models may answer in an assistant's name (control/assistants.py)."""
+    """Which models may answer in an assistant's name (control/assistants.py), and who may have them run
+    (control/runs.py)."""
 
     def __init__(self, gateway: Gateway, callers: Callers) -> None:
         self._gateway = gateway
         self._callers = callers
 
     async def admit(self, owner: Owner, model: str) -> None:
+        await self.first(owner, model)
+
+    async def first(self, owner: Owner, model: str) -> Target:
+        """What answers first, if it is well. Raises as `admit`."""
         principal = await self._callers.of(owner.key_id)
         principal.may_use(model)
         if model.startswith("ft:"):
             await self._gateway.router.look_for(model)
-        target = self._gateway.router.targets(model, principal.project)[0]
-        if target.local and not target.backend.can(CHAT.capability):
-            raise InvalidRequest(
-                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
-                param="model",
-                code="unsupported_model",
-            )
+        targets = self._gateway.router.targets(model, principal.project)
         self._gateway.limits.check_tier(principal, model)
+        return targets[0]
+
+    async def admit_run(self, owner: Owner, model: str) -> None:
+        (await self._callers.of(owner.key_id)).may(CHAT.scope)
+        await self.admit(owner, model)
+
+    def holds(self, owner: Owner) -> bool:
+        """Whether a key that was good is so still."""
+        try:
+            found = self._gateway.caller(owner.key_id)
+        except HomeportError:  # nobody can tell any more
+            return False
+        return found is not None and (found.expires_at is None or found.expires_at > clock.now())
 
 
 class Contexts:

@@ -95,6 +95,7 @@ class Durable:
             stores=self._ingesting.stores,
             search=self._searching.rules,
         )
+        self.response_line = self._assisting.response_line
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
@@ -163,6 +164,7 @@ class Durable:
                 group.create_task(self._worker.run())
             if self._watched:
                 group.create_task(self._watch_depths())
+            group.create_task(self._assisting.watch())
 
     async def _watch_depths(self) -> None:
         while True:

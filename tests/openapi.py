@@ -40,6 +40,11 @@ NARROWER = {
     "ListVectorStoreFilesResponse": ("first_id", "last_id"),
     "ListVectorStoresResponse": _OF_STORES,
     "OpenAIFile": ("expires_at", "status_details"),
+    "Response": ("usage",),  # null in the description's own examples
+    "ResponseCreatedEvent": ("usage",),
+    "ResponseFailedEvent": ("usage",),
+    "ResponseInProgressEvent": ("usage",),
+    "ResponseQueuedEvent": ("usage",),
     "VectorStoreObject": _OF_STORES,
 }
 

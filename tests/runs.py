@@ -18,8 +18,8 @@ from homeport.wire.runs import LastError
 from tests.fine_tuning import drive
 from tests.server import Running
 
-#: Nobody works on jobs.
-SETTINGS: dict[str, Any] = {"jobs": {"in_server": False}}
+#: Nobody works on jobs, and no code is run.
+SETTINGS: dict[str, Any] = {"jobs": {"in_server": False}, "code_interpreter": {"enabled": False}}
 FUNCTION: Any = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},

@@ -36,6 +36,7 @@ def lane_routes(dialect: Dialect) -> dict[bytes, InferenceRoute]:
 def application(
     *,
     exchange: Exchange,
+    responses: Exchange,
     openai: Dialect,
     azure: AzureDialect,
     models: Models,
@@ -50,10 +51,10 @@ def application(
     references: "ImageReferences",
     watchers: Watchers,
 ) -> ASGIApp:
-    """control: routes of the control plane, and of whoever watches. owned: what projects do with what they own.
-    staged: where files of inference are until it has ended; largest_file: bytes of one, by endpoint;
-    references: what brings those that are only named."""
-    from homeport.api import resources  # with them comes SQLAlchemy: app.py
+    """responses: what answers POST /v1/responses. control: routes of the control plane, and of whoever watches. owned:
+    what projects do with what they own. staged: where files of inference are until it has ended; largest_file: bytes of
+    one, by endpoint; references: what brings those that are only named."""
+    from homeport.api import resources, response_line  # with them comes SQLAlchemy: app.py
 
     routes: list[BaseRoute] = [
         Route("/", ops.root, methods=["GET"]),
@@ -80,7 +81,12 @@ def application(
             )
         return Inference(exchange, route, largest_body=largest_body)
 
-    inference = [*_inference(answering, openai), *_azure_inference(answering, azure)]
+    inference = [
+        *_inference(answering, openai),
+        *_azure_inference(answering, azure),
+        response_line.route(responses, openai, largest_body=largest_body),
+        _in_azure_style(azure, response_line.route(responses, azure, largest_body=largest_body, under="/openai")),
+    ]
     unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
     routes = _one_a_path(routes)
     names = {route.endpoint: route.path_format for route in routes if isinstance(route, Route)}

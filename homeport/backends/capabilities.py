@@ -266,6 +266,12 @@ class Chat(Backend, Protocol):
         ...
 
 
+class Count(Backend, Protocol):
+    async def count(self, call: Call) -> int:
+        """Tokens of the prompt of a `POST /chat/completions` that nobody answers. Raises errors.HomeportError."""
+        ...
+
+
 class Complete(Backend, Protocol):
     async def complete(self, call: Call) -> Answer:
         """`POST /completions`. As `Chat.chat`."""

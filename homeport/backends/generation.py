@@ -61,6 +61,12 @@ class LocalText:
         frames = chat.answer(plan, engine, fields, model=model, fingerprint=fingerprint, batch=call.background)
         return await Answer.begun(frames, stream=bool(fields.get("stream")))
 
+    async def count(self, call: Call) -> int:
+        """As capabilities.Count. No adapter changes it."""
+        fields = _fields(decode(_chat, call.body))
+        assert self._template is not None, "start() has not been awaited"
+        return await chat_plan.count(fields, call.model or self.name, self._engine, self._template)
+
     async def complete(self, call: Call) -> Answer:
         """As capabilities.Complete."""
         request = decode(_completion, call.body)

@@ -68,6 +68,10 @@ class Held:
         answer: Answer = await self._able("chat").chat(call)
         return answer
 
+    async def count(self, call: Call) -> int:
+        counted: int = await self._able("count").count(call)
+        return counted
+
     async def complete(self, call: Call) -> Answer:
         answer: Answer = await self._able("complete").complete(call)
         return answer

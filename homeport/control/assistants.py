@@ -1,7 +1,7 @@
 """Assistants as their owners see them: a model, what it is told, and its tools."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -42,10 +42,19 @@ class Models(Protocol):
 
 
 class Assistants:
-    def __init__(self, database: Database, models: Models, resources: ToolResources) -> None:
+    def __init__(
+        self,
+        database: Database,
+        models: Models,
+        resources: ToolResources,
+        *,
+        check_hosted: Callable[[Sequence[str]], None],
+    ) -> None:
+        """check_hosted: whether tools of these types are to be had here; raises InvalidRequest."""
         self._database = database
         self._models = models
         self._resources = resources
+        self._check_hosted = check_hosted
 
     async def create(self, owner: Owner, asked: CreateAssistantRequest) -> Assistant:
         """Raises InvalidRequest, NotFound, and what `Models` do."""
@@ -67,8 +76,10 @@ class Assistants:
         return shown
 
     async def check(self, asked: Sequence[Tool] | None, form: ResponseFormat | None) -> None:
-        """Whether every schema is one. Raises InvalidRequest."""
-        await asyncio.to_thread(_check_schemas, shown_tools(asked or ()), shown_format(form))
+        """Whether such tools are to be had, and every schema is one. Raises InvalidRequest."""
+        shown = shown_tools(asked or ())
+        self._check_hosted([tool["type"] for tool in shown])
+        await asyncio.to_thread(_check_schemas, shown, shown_format(form))
 
     async def list(self, owner: Owner, window: Window) -> Page[Assistant]:
         """Raises InvalidRequest: no such place in the list."""

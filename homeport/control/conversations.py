@@ -33,31 +33,51 @@ PREFIX, THREAD = "conv_", "thread_"
 Row = sa.RowMapping
 
 
-async def find(connection: AsyncConnection, owner: Owner, conversation_id: str, *, lock: bool = False) -> Row:
+async def find(
+    connection: AsyncConnection,
+    owner: Owner,
+    conversation_id: str,
+    *,
+    lock: bool = False,
+    param: str = "conversation_id",
+) -> Row:
     """One that may be changed. lock: nobody else does, nor adds to it, until the transaction ends: so whoever has seen
-    an item has seen all that are before it.
+    an item has seen all that are before it. param: where it was named.
 
     Raises NotFound; InvalidRequest: it is a thread.
     """
-    found = await _find(connection, owner, conversation_id, lock=lock)
+    found = await _find(connection, owner, conversation_id, lock=lock, param=param)
     if conversation_id.startswith(THREAD):
         raise InvalidRequest(
             f"'{conversation_id}' is a thread: as a conversation it can be read, and not written to. Say more in it by "
             f"`POST /v1/threads/{conversation_id}/messages`, or go on in a new conversation that is given its items.",
-            param="conversation_id",
+            param=param,
             code="thread_is_read_only",
         )
     return found
 
 
-async def _find(connection: AsyncConnection, owner: Owner, conversation_id: str, *, lock: bool = False) -> Row:
+async def locked(connection: AsyncConnection, seq: int) -> bool:
+    """Whether it is there; nobody else changes it, until the transaction ends."""
+    query = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update()
+    return await connection.scalar(query) is not None
+
+
+async def _find(
+    connection: AsyncConnection,
+    owner: Owner,
+    conversation_id: str,
+    *,
+    lock: bool = False,
+    param: str = "conversation_id",
+) -> Row:
     """Raises NotFound."""
     query = sa.select(threads).where(threads.c.id == conversation_id, threads.c.project_id == owner.project)
     if lock:
         query = query.with_for_update(key_share=True)  # rows that refer to it may come all the same
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
-        raise NotFound(f"Conversation with id '{conversation_id}' not found.", param="conversation_id")
+        raise NotFound(f"Conversation with id '{conversation_id}' not found.", param=param)
     return found
 
 

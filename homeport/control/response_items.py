@@ -47,6 +47,11 @@ async def until(connection: AsyncConnection, response_id: str) -> list[Item]:
     return [rules.as_item(row) for row in await _made_from(connection, response_id, *items.c, whole=True)]
 
 
+async def made_from(connection: AsyncConnection, response_id: str) -> list[Item]:
+    """What was said before a response, and what came with it."""
+    return [rules.as_item(row) for row in await _made_from(connection, response_id, *items.c, whole=False)]
+
+
 async def of_conversation(connection: AsyncConnection, seq: int) -> list[Item]:
     """All that is in a conversation by now."""
     query = sa.select(items).where(items.c.thread_seq == seq).order_by(items.c.seq)

@@ -15,8 +15,8 @@
 A run that is active has its thread to itself (`uq_runs_active`). Its job (lane `runs`, kind `run`, subject: its id) is
 there while it is queued, in progress or cancelling; the one that is claimed alone may say what has become of it.
 
-Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows takes
-them in this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs.
+Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows takes them in
+this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ tools. That the thread has no other is the database's to say.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.control import assistants, pages, run_events, run_states, run_steps, threads
-from homeport.control.assistants import Assistants, Models
+from homeport.control.assistants import Assistants
 from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.pages import Window
@@ -51,6 +51,12 @@ class Begun(NamedTuple):
     run: RunObject
     seq: int
     first: int
+
+
+class Models(Protocol):
+    async def admit_run(self, owner: Owner, model: str) -> None:
+        """Whether they may have it answer, now. Raises PermissionDenied, and what `assistants.Models` do."""
+        ...
 
 
 class Rooms(NamedTuple):
@@ -105,7 +111,7 @@ class Runs:
         async with self._database.read() as connection:
             assistant = await assistants.find(connection, owner, asked.assistant_id)
         model = asked.model or assistant["model"]
-        await self._rooms.models.admit(owner, model)
+        await self._rooms.models.admit_run(owner, model)
         await self._rooms.assistants.check(asked.tools, asked.response_format)
         tools = assistant["tools"] if asked.tools is None else shown_tools(asked.tools)
         asked.check_choice(tools)

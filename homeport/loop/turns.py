@@ -48,21 +48,25 @@ class Plan(Struct, kw_only=True):
     """A loop, from its first turn or from where it was interrupted.
 
     messages: the conversation as chat completions have it, the instructions first; the loop adds what its turns say.
-    thread: how many of them, from the end, the truncation is about (the rest are of this loop, and stay).
+    own: how many of them, from the end, its turns have said already; the truncation is about those before, without the
+    instructions.
     parameters: further members of every request (`temperature`, `response_format`, `reasoning_effort`, ...).
-    functions: the client's tools, as chat completions have them. tool_choice: of the first turn alone (and of it only
-    where `first` says that it is still to come), or the loop would never end.
+    functions: the client's tools, as chat completions have them. tool_choice: the same, or `{"type"}` of a hosted
+    tool; of the first turn alone (and of it only where `first` says that it is still to come), or the loop would never
+    end.
     most_prompt, most_completion: tokens that are left for all turns together.
     most_calls: calls of tools that are left, of hosted ones.
-    pending: hosted calls of an interrupted turn that have no output yet; they are made before the next turn.
+    pending: calls without output of an interrupted turn, which `messages` has: hosted ones are made before the next
+    turn, functions end the loop.
     sources: what earlier turns of this loop have found and made, for annotations.
     keeps_markers: whether the text keeps its citation markers (assistants) or loses them (responses).
+    request_id: of the first turn. told: the header lines of its answer (Call.told).
     """
 
     who: Owner
     model: str
     messages: list[dict[str, Any]]
-    thread: int = 0
+    own: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     functions: Sequence[Mapping[str, Any]] = ()
     tool_choice: Any = None
@@ -76,6 +80,7 @@ class Plan(Struct, kw_only=True):
     sources: Sequence[Searched | Ran] = ()
     keeps_markers: bool = True
     request_id: str = ""
+    told: list[bytes] = field(default_factory=list)
 
 
 class Used(NamedTuple):

@@ -7,11 +7,11 @@ waits for its turn at its beginning and never fails in the middle, and is on dis
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from homeport import clock
 from homeport.errors import SettingsError, Unavailable
+
+T = TypeVar("T")
 
 #: Seconds that a writer waits for another process's transaction.
 BUSY_SECONDS = 10.0
@@ -154,6 +156,17 @@ class Database:
     async def close(self) -> None:
         await self._reader.dispose()
         await self._writer.dispose()
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of it. Cancelled meanwhile, it ends first: a statement that is cut off costs its connection."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await task
+        raise
 
 
 def _write_ahead(cursor: Any) -> None:

@@ -259,6 +259,15 @@ class Queue:
         async with self.database.read() as connection:
             return await connection.scalar(sa.select(table.c.seq).where(*_mine(job))) is not None
 
+    async def held(self, connection: AsyncConnection, jobs: Iterable[Job]) -> frozenset[Claim]:
+        """Those that are neither ended nor somebody else's, until the caller's transaction ends."""
+        claims = [job.claim for job in jobs]
+        if not claims:
+            return frozenset()
+        theirs = sa.and_(sa.tuple_(table.c.seq, table.c.fence).in_(claims), table.c.status == RUNNING)
+        found = {*await connection.scalars(self._locked(theirs))}
+        return frozenset(claim for claim in claims if claim.seq in found)
+
     async def hold(
         self, connection: AsyncConnection, job: Job, *, checkpoint: Checkpoint | UnsetType | None = UNSET
     ) -> int:

@@ -17,6 +17,7 @@ from homeport.wire import base
 from homeport.wire.base import unsupported_value
 from homeport.wire.chat_messages import CacheBreakpoint
 from homeport.wire.fields import Identifier, Request
+from homeport.wire.vector_stores import Attributes
 
 #: Characters of a text, of an image's URL and of a file's data, as the description bounds them.
 LONGEST_TEXT, LONGEST_URL, LONGEST_FILE = 10_485_760, 20_971_520, 73_400_320
@@ -163,7 +164,7 @@ class FileSearchResult(Request):
     text: str = ""
     filename: str = ""
     score: float = 0.0
-    attributes: dict[str, Any] | None = None
+    attributes: Attributes | None = None
 
 
 class FileSearchCall(Request, tag_field="type", tag="file_search_call", kw_only=True):

@@ -23,7 +23,7 @@ from homeport.wire.assistants import (
 from homeport.wire.base import missing
 from homeport.wire.chat import Metadata, Named, check_metadata
 from homeport.wire.fields import Identifier, ModelName, Request
-from homeport.wire.threads import CreateMessageRequest, CreateThreadRequest
+from homeport.wire.threads import CreateThreadRequest, NewMessages
 
 #: Bytes of what functions have put out, all calls together: OpenAI's limit.
 LARGEST_OUTPUTS = 512 * 2**10
@@ -136,7 +136,7 @@ class CreateRunRequest(RunRequest):
 
     reasoning_effort: ReasoningEffort | None = None
     additional_instructions: Instructions | None = None
-    additional_messages: list[CreateMessageRequest] | None = None
+    additional_messages: NewMessages | None = None
 
 
 class CreateThreadAndRunRequest(RunRequest):

@@ -283,6 +283,14 @@ def test_what_an_assistant_cannot_be(owning: Running, body: dict[str, Any], para
     assert (error["param"], error["code"]) == (param, code), error
 
 
+def test_code_cannot_be_run_where_there_are_no_walls(owning: Running, assistant: Assistant) -> None:
+    """tests/server.py switches the tool off where a test does not want it."""
+    tools = [{"type": "file_search"}, {"type": "code_interpreter"}]
+    for path in ("assistants", f"assistants/{assistant.id}"):
+        error = refused(owning, path, {"model": "echo", "tools": tools})
+        assert (error["param"], error["code"]) == ("tools[1].type", "code_interpreter_unavailable")
+
+
 def test_parameters_of_v1_and_unknown_ones_are_refused(owning: Running, assistant: Assistant) -> None:
     error = refused(owning, "assistants", {"model": "echo", "file_ids": []})
     assert error["message"] == "Unrecognized request argument supplied: file_ids"

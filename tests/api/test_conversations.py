@@ -504,3 +504,20 @@ def test_the_other_client(owning: Running) -> None:
             return texts([one async for one in client.conversations.items.list(made.id, limit=2, order="asc")])
 
     assert asyncio.run(ask()) == ["0", "1", "2"]
+
+
+def test_a_response_goes_on_in_a_conversation_and_not_in_a_thread(owning: Running, mine: openai.OpenAI) -> None:
+    conversation = mine.conversations.create(items=[HELLO]).id
+    made = mine.responses.create(model="echo", input="why?", conversation=conversation)
+    assert texts(kept(mine).list(conversation, order="asc")) == ["hello", "why?", made.output_text]
+    assert texts(mine.responses.input_items.list(made.id, order="asc")) == ["hello", "why?"]
+    mine.conversations.delete(conversation)
+    assert texts(mine.responses.input_items.list(made.id)) == ["why?"]
+    assert mine.responses.retrieve(made.id).output_text == made.output_text
+    thread = thread_of(owning, [said("user", "one")])
+    with pytest.raises(openai.BadRequestError, match="is a thread") as refusal:
+        mine.responses.create(model="echo", input="why?", conversation=thread.id)
+    assert (refusal.value.code, refusal.value.param) == ("thread_is_read_only", "conversation")
+    with pytest.raises(openai.NotFoundError, match="Conversation with id 'conv_none' not found") as missing:
+        mine.responses.create(model="echo", input="why?", conversation="conv_none")
+    assert missing.value.param == "conversation"

@@ -57,6 +57,19 @@ def ask(request: Json, *, engine: TextEngine | None = None, endpoint: str = "/ch
     return Answer(json.loads(only.data), frames)
 
 
+def count(request: Json) -> int:
+    """Tokens of its prompt, without an answer."""
+
+    async def run() -> int:
+        model = LocalText("echo", Echo())
+        await model.start()
+        counted = await model.count(call_of(request))
+        await model.close()
+        return counted
+
+    return asyncio.run(run())
+
+
 def chat(text: str = "hello brave new world", *, engine: TextEngine | None = None, **request: Any) -> Answer:
     return ask({"messages": [{"role": "user", "content": text}], **request}, engine=engine)
 

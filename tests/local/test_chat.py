@@ -12,7 +12,7 @@ from homeport.backends.engines.echo import Echo
 from homeport.backends.generation import LocalText
 from homeport.backends.text import Constraint, Piece, Sampling, ToolCalls
 from homeport.errors import ContextLengthExceeded, HomeportError, InvalidRequest, Unavailable, UnsupportedParameter
-from tests.local.running import Json, ask, call_of, chat
+from tests.local.running import Json, ask, call_of, chat, count
 
 PERSON: Json = {
     "type": "object",
@@ -80,6 +80,23 @@ def test_a_plain_answer_is_one_object_with_exact_counts() -> None:
         },
     }
     assert (usage.prompt, usage.completion, usage.cached) == (5, 5, 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"response_format": schema_of(PERSON)},
+        {"tools": [{"type": "function", "function": {"name": "weather", "parameters": PERSON}}]},
+    ],
+)
+def test_a_prompt_is_counted_without_an_answer(more: Json) -> None:
+    request = {"messages": [{"role": "user", "content": "json, please"}], **more}
+    assert count(request) == ask(request, engine=Script('{"name": "Ann", "age": 1}')).usage.prompt
+
+
+def test_a_prompt_that_nobody_could_read_is_counted() -> None:
+    assert count({"messages": [{"role": "user", "content": "a " * 9000}]}) > 8192
 
 
 def test_the_fingerprint_is_stable_and_tells_engines_apart() -> None:

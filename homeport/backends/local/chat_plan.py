@@ -44,10 +44,7 @@ async def planned(request: Mapping[str, Any], model: str, engine: TextEngine, te
             "`tool_choice` to `none` or `required`, or leave `response_format` out.",
             param="response_format",
         )
-    messages = conversation.plain(request["messages"], model)
-    if form and form.instruction:
-        messages = _instructed(messages, form.instruction)
-    prompt = await prompts.tokens_of(engine, template.render(messages, offer.tools))
+    prompt = await _prompt(request, model, engine, template, offer, form)
     asked = request.get("max_completion_tokens") or request.get("max_tokens")
     card = engine.card
     room = prompts.room_for_chat(card.context_length, len(prompt), asked, card.default_answer)
@@ -66,6 +63,26 @@ async def planned(request: Mapping[str, Any], model: str, engine: TextEngine, te
     samplings = [for_choice(sampling, choice) for choice in range(request.get("n") or 1)]
     certain = bool(offer.callable) and constraint is not None
     return Plan(prompt, samplings, constraint, offer, form, template, certain)
+
+
+async def count(request: Mapping[str, Any], model: str, engine: TextEngine, template: ChatTemplate) -> int:
+    """Tokens of the prompt, however many the model can read. request, and what is raised: as of `planned`."""
+    form = form_of(request.get("response_format"))
+    return len(await _prompt(request, model, engine, template, tools.offered(request, model), form))
+
+
+async def _prompt(
+    request: Mapping[str, Any],
+    model: str,
+    engine: TextEngine,
+    template: ChatTemplate,
+    offer: Offer,
+    form: Form | None,
+) -> Sequence[int]:
+    messages = conversation.plain(request["messages"], model)
+    if form and form.instruction:
+        messages = _instructed(messages, form.instruction)
+    return await prompts.tokens_of(engine, template.render(messages, offer.tools))
 
 
 def _names(offer: Offer) -> dict[str, str]:

@@ -238,7 +238,7 @@ class Workplaces:
 
     async def _copied(self, folder: Path, path: str, staged: Staged) -> bytes | None:
         """The beginning of a file that is copied; None: it cannot be read."""
-        file = await asyncio.to_thread(laying.open_to_read, folder, path)
+        file = laying.open_to_read(folder, path)
         if file is None:
             return None
         begins = b""

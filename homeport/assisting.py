@@ -58,7 +58,7 @@ from homeport.store.tables import response_events, responses, run_events, runs
 EXPIRY_SECONDS = 10.0
 #: What has been told long ago is forgotten this often.
 FORGET_SECONDS = 600.0
-#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+#: Containers that have expired are emptied this often.
 CONTAINERS_SECONDS = 60.0
 #: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
 LOCAL_CONTEXT = 8192
@@ -159,17 +159,13 @@ class Assisting:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
             Chore(self._queue, "events.forget", FORGET_SECONDS, self._forget_told),
-            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._containers.expire),
         ]
 
     async def _forget_told(self) -> None:
         seconds = self._settings.assistants.events_hours * 3600
         await self._run_watching.forget(seconds)
         await self._responses.forget_told(seconds)
-
-    async def _expire_containers(self) -> None:
-        await self._containers.expire()
-        await self._workplaces.sweep()
 
     async def open(self) -> None:
         """Once the tables are there."""
@@ -181,6 +177,7 @@ class Assisting:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_events.run())
             group.create_task(self._response_events.run())
+            group.create_task(self._workplaces.watch())
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""

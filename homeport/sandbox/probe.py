@@ -16,6 +16,7 @@ from typing import NamedTuple
 from homeport.sandbox import interpreter, seccomp
 from homeport.sandbox.bubblewrap import Walls
 from homeport.sandbox.cell import Limits
+from homeport.sandbox.groups import Groups
 from homeport.sandbox.running import NotStarted, Running
 from homeport.settings import CodeInterpreter
 
@@ -62,17 +63,19 @@ class Probed(NamedTuple):
 
 
 async def walls(settings: CodeInterpreter, limits: Limits, *, hidden: Sequence[Path]) -> Probed:
+    """hidden: folders that no cell sees."""
     if reason := _missing(settings):
         return Probed(None, reason)
+    root = os.geteuid() == 0
     try:
         python = await interpreter.of(settings.python)
-        built = Walls(settings.bubblewrap, python, limits, hidden=hidden, root=os.geteuid() == 0)
-        with tempfile.TemporaryDirectory(prefix="homeport-cell-", ignore_cleanup_errors=True) as folder:
-            said = await _tried(built, Path(folder), limits)
+        groups = Groups.found(limits)
+        built = Walls(settings.bubblewrap, python, limits, hidden=hidden, root=root, groups=groups)
+        missing = await _missing_of(built, limits)
     except (NotStarted, OSError) as error:
         return Probed(None, _disabled(_remedy(str(error))))
-    if said != "walled":
-        return Probed(None, _disabled(f"Its walls do not hold here; what is missing: {said[:200]}"))
+    if missing:
+        return Probed(None, _disabled(f"Its walls do not hold here; what is missing: {missing}"))
     return Probed(built, "")
 
 
@@ -101,12 +104,18 @@ def _remedy(complaint: str) -> str:
     return complaint[:300]
 
 
-async def _tried(built: Walls, folder: Path, limits: Limits) -> str:
-    """`walled`, or what does not hold, a line each."""
-    running = await Running.start(built, folder, limits.output_bytes)
-    try:
-        done = await running.execute(f"HERE = {str(folder)!r} + '/../homeport'\n{_TRIED}", _SECONDS)
-    finally:
-        await running.end()
-    lines = done.logs.split("\n")
-    return done.failed or " ".join(lines).strip()
+async def _missing_of(built: Walls, limits: Limits) -> str:
+    """What does not hold; empty where all does."""
+    with (
+        tempfile.TemporaryDirectory(prefix="homeport-cell-", ignore_cleanup_errors=True) as folder,
+        tempfile.NamedTemporaryFile(prefix="homeport-outside-") as outside,
+    ):
+        running = await Running.start(built, Path(folder), limits.output_bytes)
+        try:
+            done = await running.execute(f"HERE = {outside.name!r}\n{_TRIED}", _SECONDS)
+        finally:
+            await running.end()
+    if done.failed:
+        return done.failed
+    missing = done.logs.splitlines()
+    return ", ".join(missing[:-1]) if missing[-1:] == ["walled"] else "an answer of sense"

@@ -99,7 +99,7 @@ class Respond:
         if isinstance(how, Sign):
             return await self._leave(task)
         if isinstance(how, HomeportError) and not patience.is_of_others(how):
-            how = failure(how)
+            how = await keeping.failed(how)
         if not isinstance(how, Ended):
             raise how
         await keeping.end(how)
@@ -173,6 +173,11 @@ class _Keeping:
 
     def _checkpoint(self) -> dict[str, Any]:
         return {"said": msgspec.to_builtins(self._said)}
+
+    async def failed(self, error: HomeportError) -> Ended:
+        if self.scribe is not None:
+            await self.scribe.fail()
+        return failure(error)
 
     async def end(self, ended: Ended) -> None:
         """Raises LeaseLost: it has ended already, or is gone."""

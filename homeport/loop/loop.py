@@ -69,7 +69,7 @@ class _Going:
         self._context = Context(plan)
         self._turns = sum(message["role"] == "assistant" for message in self._context.own)
         self._taken = {call["id"] for message in plan.messages for call in message.get("tool_calls") or ()}
-        self._sources: list[Searched | Ran] = [*plan.sources]
+        self._sources: list[Searched | Ran] = [*(one for tool in hosted for one in tool.sources), *plan.sources]
         self._request_id = plan.request_id
         self._first = plan.first
         self._model = ""
@@ -129,7 +129,9 @@ class _Going:
                 headers = self._plan.told
                 headers.clear()  # of what was refused before
             try:
-                told = await self._asking.turn(self._plan.who, request, turn.hear, request_id=request_id, told=headers)
+                told = await self._asking.turn(
+                    self._plan.who, request, turn.hear, request_id=request_id, told=headers, batch=self._plan.batch
+                )
             except HomeportError as error:
                 if turn.begun:
                     raise

@@ -26,6 +26,7 @@ from homeport.wire.items import (
     Reasoning,
     ReasoningText,
     Refusal,
+    Status,
 )
 from homeport.wire.response_events import Event
 
@@ -40,7 +41,9 @@ class Keep(Protocol):
         """made: items of this turn. used: of all turns."""
         ...
 
-    async def call(self, call: Calling, item: Item) -> None: ...
+    async def call(self, call: Calling, item: Item) -> None:
+        """It has its output; its turn was given before."""
+        ...
 
 
 class Said(NamedTuple):
@@ -138,7 +141,7 @@ class ResponseScribe:
         await self._tell(response_events.ReasoningTextDelta(**self._thought.at, content_index=0, delta=delta))
 
     async def message_ended(self, incomplete: str) -> None:
-        await self._end_reasoning()
+        await self._end_reasoning("incomplete" if incomplete else "completed")
         if self._message is None:
             return
         place, message = await self._say()
@@ -178,7 +181,7 @@ class ResponseScribe:
             await self._tell(response_events.RefusalDone(**at, refusal=said))
         await self._tell(response_events.ContentPartDone(**at, part=part))
 
-    async def _end_reasoning(self) -> None:
+    async def _end_reasoning(self, status: Status = "completed") -> None:
         if self._thought is None:
             return
         place, self._thought = self._thought, None
@@ -186,7 +189,7 @@ class ResponseScribe:
         assert isinstance(thought, Reasoning)
         part = ReasoningText(text="".join(self._pieces))
         self._pieces.clear()
-        thought.content, thought.status = [part], "completed"
+        thought.content, thought.status = [part], status
         at = {**place.at, "content_index": 0}
         await self._tell(response_events.ReasoningTextDone(**at, text=part.text))
         await self._tell(response_events.ContentPartDone(**at, part=part))
@@ -282,6 +285,20 @@ class ResponseScribe:
         await self._done(place)
         if self._keep is not None:
             await self._keep.call(call, item)
+
+    # Where it does not come to its end
+
+    async def fail(self) -> None:
+        """What is not done is told to be incomplete. Of the turn in hand nothing is a part of the output."""
+        await self.message_ended("failed")
+        for place in (*self._calls.values(), *self._waiting.values()):
+            place.item.status = "incomplete"
+            await self._done(place)
+
+    def cut(self) -> None:
+        """The same, where nobody listens any more."""
+        for place in self._waiting.values():
+            place.item.status = "incomplete"
 
     # Items
 

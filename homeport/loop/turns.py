@@ -60,7 +60,7 @@ class Plan(Struct, kw_only=True):
     turn, functions end the loop.
     sources: what earlier turns of this loop have found and made, for annotations.
     keeps_markers: whether the text keeps its citation markers (assistants) or loses them (responses).
-    request_id: of the first turn. told: the header lines of its answer (Call.told).
+    request_id: of the first turn. told: the header lines of its answer (Call.told). batch: it is a line of one.
     """
 
     who: Owner
@@ -81,6 +81,7 @@ class Plan(Struct, kw_only=True):
     keeps_markers: bool = True
     request_id: str = ""
     told: list[bytes] = field(default_factory=list)
+    batch: bool = False
 
 
 class Used(NamedTuple):

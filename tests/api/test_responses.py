@@ -319,6 +319,17 @@ def test_deleting(relay: Relay, client: openai.OpenAI) -> None:
     assert [message["content"] for message in asked(relay, "gone")["messages"]] == ["and?", "Yes.", "well?"]
 
 
+def test_letters_that_databases_do_not_like(relay: Relay, client: openai.OpenAI) -> None:
+    odd = "a\0b \u2028 🏡"
+    relay.fake.by_model["odd"] = talkers.says(odd)
+    tool: Any = {**WEATHER, "description": odd}
+    made = client.responses.create(model="odd", input=odd, metadata={"k": odd}, tools=[tool])
+    assert made.output_text == odd
+    assert client.responses.retrieve(made.id) == made
+    client.responses.create(model="odd", input="and?", previous_response_id=made.id)
+    assert [message["content"] for message in asked(relay, "odd")["messages"]] == [odd, odd, "and?"]
+
+
 def test_items_are_referred_to_by_their_ids(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["referring"] = talkers.says("Rome.")
     made = client.responses.create(model="referring", input="hello")

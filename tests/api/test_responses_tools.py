@@ -205,7 +205,16 @@ def test_where_code_cannot_be_walled_in_it_is_refused(
 def test_a_store_that_is_not_there(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["lost"] = SEARCHER
     search: Any = {"type": "file_search", "vector_store_ids": ["vs_nobody"]}
-    made = client.responses.create(model="lost", input="when?", tools=[search])
-    assert made.error is not None
+    made: Any = client.responses.create(model="lost", input="when?", tools=[search])
     assert (made.status, made.error.code) == ("failed", "invalid_prompt")
     assert "vs_nobody" in made.error.message
+    assert [item.status for item in made.output] == ["completed", "incomplete"]
+    assert client.responses.retrieve(made.id) == made
+    with client.responses.create(model="lost", input="?", tools=[search], stream=True, background=True) as stream:
+        events: Any = [*stream]
+    assert [event.item.status for event in events if event.type == "response.output_item.done"] == [
+        "completed",
+        "incomplete",
+    ]
+    assert events[-1].type == "response.failed"
+    assert client.responses.retrieve(events[-1].response.id) == events[-1].response

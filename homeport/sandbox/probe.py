@@ -64,13 +64,15 @@ class Probed(NamedTuple):
 
 async def walls(settings: CodeInterpreter, limits: Limits, *, hidden: Sequence[Path]) -> Probed:
     """hidden: folders that no cell sees."""
-    if reason := _missing(settings):
+    program = shutil.which(settings.bubblewrap)
+    if reason := _missing(settings, program):
         return Probed(None, reason)
+    assert program is not None
     root = os.geteuid() == 0
     try:
         python = await interpreter.of(settings.python)
         groups = Groups.found(limits)
-        built = Walls(settings.bubblewrap, python, limits, hidden=hidden, root=root, groups=groups)
+        built = Walls(program, python, limits, hidden=hidden, root=root, groups=groups)
         missing = await _missing_of(built, limits)
     except (NotStarted, OSError) as error:
         return Probed(None, _disabled(_remedy(str(error))))
@@ -79,13 +81,13 @@ async def walls(settings: CodeInterpreter, limits: Limits, *, hidden: Sequence[P
     return Probed(built, "")
 
 
-def _missing(settings: CodeInterpreter) -> str:
+def _missing(settings: CodeInterpreter, program: str | None) -> str:
     """What can be told without trying."""
     if not settings.enabled:
         return "The code interpreter is switched off on this server (code_interpreter.enabled)."
     if sys.platform != "linux" or not seccomp.supported():
         return _disabled("It needs Linux on x86_64 or arm64")
-    if shutil.which(settings.bubblewrap) is None:
+    if program is None:
         return _disabled(f"It needs bubblewrap ({settings.bubblewrap}): apt-get install bubblewrap")
     release = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
     if os.geteuid() != 0 and release < _KERNEL:

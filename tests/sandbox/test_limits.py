@@ -68,6 +68,10 @@ def test_processes_that_take_too_much_together(ran: Ran, hoards: str) -> None:
     assert ran("").restarted
 
 
+def test_empty_files_in_memory_take_memory_too(ran: Ran) -> None:
+    assert ran("for n in range(10**7): open(f'/tmp/{n}', 'w').close()").failed == "memory"
+
+
 def test_forks_that_share_memory_are_not_counted_more_than_once(ran: Ran) -> None:
     code = """
 import os

@@ -13,6 +13,7 @@ from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
 from homeport.api.responses import Responses as ResponsesOperations
+from homeport.api.run_streams import RunStreams
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
@@ -26,13 +27,14 @@ from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
 from homeport.control.responses import Responses
+from homeport.control.run_watching import RunWatching
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
 from homeport.control.vector_search import VectorSearch
 from homeport.control.vector_stores import VectorStores
 from homeport.documents.reader import Reader
-from homeport.errors import HomeportError
+from homeport.errors import HomeportError, InvalidRequest
 from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers, wait
@@ -56,7 +58,7 @@ from homeport.store.tables import response_events, responses, run_events, runs
 EXPIRY_SECONDS = 10.0
 #: What has been told long ago is forgotten this often.
 FORGET_SECONDS = 600.0
-#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+#: Containers that have expired are emptied this often.
 CONTAINERS_SECONDS = 60.0
 #: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
 LOCAL_CONTEXT = 8192
@@ -115,14 +117,17 @@ class Assisting:
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers, patience=wait)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
+        self._run_watching = RunWatching(queue.database, self._run_events, self._models.holds)
 
     def operations(self) -> Sequence[Operation]:
-        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        streams, poll_ms = RunStreams(self._run_watching), self._settings.assistants.poll_after_ms
         database = self._queue.database
         largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
-            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            *RunsOperations(
+                self._runs, streams, poll_ms=poll_ms
+            ).operations(),  # before those of threads: `/v1/threads/runs` is no thread
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *self._input_tokens(largest).operations(),
@@ -153,16 +158,14 @@ class Assisting:
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
-            Chore(self._queue, "responses.forget", FORGET_SECONDS, self._forget_told),
-            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
+            Chore(self._queue, "events.forget", FORGET_SECONDS, self._forget_told),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._containers.expire),
         ]
 
     async def _forget_told(self) -> None:
-        await self._responses.forget_told(self._settings.assistants.events_hours * 3600)
-
-    async def _expire_containers(self) -> None:
-        await self._containers.expire()
-        await self._workplaces.sweep()
+        seconds = self._settings.assistants.events_hours * 3600
+        await self._run_watching.forget(seconds)
+        await self._responses.forget_told(seconds)
 
     async def open(self) -> None:
         """Once the tables are there."""
@@ -174,6 +177,7 @@ class Assisting:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_events.run())
             group.create_task(self._response_events.run())
+            group.create_task(self._workplaces.watch())
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""
@@ -196,10 +200,16 @@ class Models:
         self._callers = callers
 
     async def admit(self, owner: Owner, model: str) -> None:
-        await self.first(owner, model)
+        target = await self.first(owner, model)
+        if target.local and not target.backend.can(CHAT.capability):
+            raise InvalidRequest(
+                f"The requested model '{model}' cannot be used with the Assistants API: it does not answer chats.",
+                param="model",
+                code="unsupported_model",
+            )
 
     async def first(self, owner: Owner, model: str) -> Target:
-        """What answers first, if it is well. Raises as `admit`."""
+        """What would answer, if it is well. Raises ModelNotFound, PermissionDenied, Unavailable."""
         principal = await self._callers.of(owner.key_id)
         principal.may_use(model)
         if model.startswith("ft:"):

@@ -16,6 +16,7 @@ from homeport.control import items as rules
 from homeport.control import pages, thread_items
 from homeport.control.owners import Owner
 from homeport.control.pages import Window
+from homeport.control.threads import PREFIX as THREAD
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store.database import Database
 from homeport.store.tables import items, threads
@@ -27,8 +28,6 @@ from homeport.wire.conversations import (
 )
 from homeport.wire.fields import Deleted, Page
 from homeport.wire.items import InputItem, Item, read, shown
-
-PREFIX, THREAD = "conv_", "thread_"
 
 Row = sa.RowMapping
 

@@ -12,9 +12,13 @@ What one object may be, however it was written down (docs/import.md):
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, BinaryIO, NamedTuple
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import msgspec
+from msgspec import Meta
+
+#: A time, or tokens: what databases have room for.
+Number = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class Exported(NamedTuple):
@@ -149,6 +153,11 @@ def _goes_on(group: Exported, value: dict[str, Any], found: Exported) -> bool:
     if "thread" in value or "messages" in value or not (found.messages or found.runs or found.steps):
         return False
     return "id" not in found.thread or found.thread["id"] == group.thread.get("id")
+
+
+def without_nulls(dumped: dict[str, Any]) -> dict[str, Any]:
+    """SDKs dump null for what there was not."""
+    return {name: one for name, one in dumped.items() if one is not None}
 
 
 def oldest_first(dumped: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.control import imported_ids, run_states
-from homeport.control.exported_threads import Exported, NotTaken, objects, oldest_first
+from homeport.control.exported_threads import Exported, NotTaken, Number, objects, oldest_first, without_nulls
 from homeport.errors import InvalidRequest
 from homeport.store.calls import Calling, MadeFile, Passage, Ran, Searched
 from homeport.store.tables import run_steps, runs
@@ -33,16 +33,16 @@ _NOBODY = ""
 
 
 class _Usage(Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Number = 0
+    completion_tokens: Number = 0
 
 
 class _Step(Struct):
     id: str
     step_details: MessageCreation | ToolCalls
     status: StepStatus = "completed"
-    created_at: int | None = None
-    completed_at: int | None = None
+    created_at: Number | None = None
+    completed_at: Number | None = None
     last_error: LastError | None = None
     usage: _Usage | None = None
 
@@ -61,16 +61,16 @@ class _Run(Struct):
     reasoning_effort: str | None = None
     temperature: float | None = None
     top_p: float | None = None
-    max_prompt_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_prompt_tokens: Number | None = None
+    max_completion_tokens: Number | None = None
     truncation_strategy: dict[str, Any] | None = None
     last_error: LastError | None = None
     incomplete_details: IncompleteDetails | None = None
-    created_at: int | None = None
-    started_at: int | None = None
-    cancelled_at: int | None = None
-    failed_at: int | None = None
-    completed_at: int | None = None
+    created_at: Number | None = None
+    started_at: Number | None = None
+    cancelled_at: Number | None = None
+    failed_at: Number | None = None
+    completed_at: Number | None = None
     usage: _Usage | None = None
 
 
@@ -141,7 +141,7 @@ async def add(
 def _converted(dumped: dict[str, Any], name: str) -> _Run:
     """Raises NotTaken."""
     try:
-        run = msgspec.convert({key: value for key, value in dumped.items() if value is not None}, _Run)
+        run = msgspec.convert(without_nulls(dumped), _Run)
         check_metadata(run.metadata)
     except (msgspec.ValidationError, InvalidRequest) as error:
         raise NotTaken(f"{name}: {error}") from None
@@ -155,7 +155,7 @@ def _converted(dumped: dict[str, Any], name: str) -> _Run:
 def _step(dumped: dict[str, Any], name: str) -> _Step:
     """Raises NotTaken."""
     try:
-        return msgspec.convert({key: value for key, value in dumped.items() if value is not None}, _Step)
+        return msgspec.convert(without_nulls(dumped), _Step)
     except msgspec.ValidationError as error:
         raise NotTaken(f"{name}, {dumped.get('id', 'a step')!a}: {error}") from None
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
 from homeport.control import imported_ids, run_imports, run_states
-from homeport.control.exported_threads import Exported, NotTaken, oldest_first
+from homeport.control.exported_threads import Exported, NotTaken, Number, oldest_first, without_nulls
 from homeport.control.files import alive
 from homeport.control.tool_resources import CODE, SEARCH
 from homeport.errors import InvalidRequest
@@ -48,7 +48,7 @@ class Taken(NamedTuple):
 
 class _Thread(Struct):
     id: str | None = None
-    created_at: int | None = None
+    created_at: Number | None = None
     metadata: Metadata | None = None
     tool_resources: dict[str, Any] | None = None
 
@@ -63,11 +63,11 @@ class _Message(Struct):
     role: Literal["user", "assistant"]
     content: list[Content]
     id: str | None = None
-    created_at: int | None = None
+    created_at: Number | None = None
     status: Literal["in_progress", "incomplete", "completed"] = "completed"
     incomplete_details: _Incomplete | None = None
-    completed_at: int | None = None
-    incomplete_at: int | None = None
+    completed_at: Number | None = None
+    incomplete_at: Number | None = None
     assistant_id: str | None = None
     run_id: str | None = None
     attachments: list[dict[str, Any]] | None = None
@@ -243,7 +243,7 @@ async def _check_newer(connection: AsyncConnection, read: _Read, thread: sa.RowM
 def _read(exported: Exported) -> _Read:
     """Raises NotTaken."""
     try:
-        thread = msgspec.convert(exported.thread, _Thread)
+        thread = msgspec.convert(without_nulls(exported.thread), _Thread)
         check_metadata(thread.metadata)
     except (msgspec.ValidationError, InvalidRequest) as error:
         raise NotTaken(f"the thread: {error}") from None
@@ -257,13 +257,13 @@ def _read(exported: Exported) -> _Read:
 
 def _message(dumped: dict[str, Any], number: int) -> _Message:
     """number: from the oldest. Raises NotTaken."""
-    name = ascii(dumped["id"]) if "id" in dumped else f"message {number}"
+    name = ascii(dumped["id"]) if dumped.get("id") is not None else f"message {number}"
     content = dumped.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if isinstance(parts, list):
         parts = [_part(one) for one in parts]
     try:
-        message = msgspec.convert({**dumped, "content": parts}, _Message)
+        message = msgspec.convert({**without_nulls(dumped), "content": parts}, _Message)
         check_metadata(message.metadata)
     except (msgspec.ValidationError, InvalidRequest) as error:
         raise NotTaken(f"{name}: {error}") from None
@@ -282,7 +282,7 @@ def _part(part: Any) -> Any:
         return {"type": "text", "text": {"value": inner, "annotations": []}}
     if isinstance(inner, dict):
         whole: dict[str, Any] = {"annotations": []} if part.get("type") == "text" else {}
-        return {**part, str(part["type"]): {**whole, **{name: one for name, one in inner.items() if one is not None}}}
+        return {**part, str(part["type"]): {**whole, **without_nulls(inner)}}
     return part
 
 

@@ -69,7 +69,7 @@ class _Going:
         self._context = Context(plan)
         self._turns = sum(message["role"] == "assistant" for message in self._context.own)
         self._taken = {call["id"] for message in plan.messages for call in message.get("tool_calls") or ()}
-        self._sources: list[Searched | Ran] = [*plan.sources]
+        self._sources: list[Searched | Ran] = [*(one for tool in hosted for one in tool.sources), *plan.sources]
         self._request_id = plan.request_id
         self._first = plan.first
         self._model = ""

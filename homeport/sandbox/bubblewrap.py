@@ -32,8 +32,6 @@ _NOBODY = 65534
 _UNUSED, _FEW_UNUSED = range(1_879_048_192, 2_147_483_647), range(61_184, 65_519)
 _INSIDE = Path(__file__).parent / "inside"
 _PROGRAM = "import sys; sys.path.insert(0, '/cell'); from inside.warden import main; main(sys.argv[1])"
-#: Files and folders of a cell together.
-ENTRIES = 10_000
 _ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -104,6 +102,9 @@ class Walls:
                 str(_NOBODY),
             )
         yield from ("--hostname", "cell")
+        yield from ("--proc", "/proc", "--dev", "/dev")
+        for path in watch.TEMPORARY:
+            yield from ("--perms", "1777", "--size", size, "--tmpfs", path)
         bound = (*self._interpreter.folders, str(_INSIDE))
         for parent in _parents([*self._interpreter.folders, "/cell/inside", "/etc/passwd", watch.DATA]):
             yield from ("--perms", "0755", "--dir", parent)
@@ -117,11 +118,9 @@ class Walls:
         yield from ("--ro-bind", str(_INSIDE), "/cell/inside")
         for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
             yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), path)
-        yield from ("--proc", "/proc", "--dev", "/dev")
-        for path in watch.TEMPORARY:
-            yield from ("--perms", "1777", "--size", size, "--tmpfs", path)
         yield from ("--remount-ro", "/dev", "--bind", str(folder), watch.DATA, "--remount-ro", "/")
-        for name, value in _ENVIRONMENT.items():
+        path = f"{Path(self._interpreter.program).parent}:/usr/bin:/bin"
+        for name, value in {**_ENVIRONMENT, "PATH": path}.items():
             yield from ("--setenv", name, value)
         yield from ("--chdir", "/", "--", self._interpreter.program, "-I", "-S", "-X", "utf8", "-c", _PROGRAM)
         yield self._told(user)
@@ -133,7 +132,7 @@ class Walls:
                 "uid": user if self._root else None,
                 "memory": self._limits.memory_mb * _MIB,
                 "disk": self._limits.disk_mb * _MIB,
-                "entries": ENTRIES,
+                "entries": self._limits.entries,
                 "processes": self._limits.processes,
                 "output": self._limits.output_bytes,
             }

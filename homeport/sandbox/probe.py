@@ -36,7 +36,7 @@ def holds(name, condition):
 told = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
 holds("a filter of system calls", told["Seccomp"].strip() == "2")
 holds("no new rights", told["NoNewPrivs"].strip() == "1")
-holds("no capabilities", not int(told["CapEff"], 16) and not int(told["CapPrm"], 16))
+holds("no capabilities", not any(int(told[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")))
 holds("a user that is not root", os.getuid() != 0 and os.geteuid() != 0)
 holds("processes of its own", os.getppid() == 1)
 holds("no network", not any(":" in line and line.split(":")[0].strip() != "lo" for line in open("/proc/net/dev")))

@@ -64,8 +64,8 @@ class Running:
     async def start(cls, walls: Walls, folder: Path, output_bytes: int) -> "Running":
         """Raises NotStarted."""
         with walls.around(folder) as command:
-            await asyncio.to_thread(_give, folder, command.user)
             try:
+                await asyncio.to_thread(_give, folder, command.user)
                 process = await asyncio.create_subprocess_exec(
                     *command.arguments,
                     stdin=asyncio.subprocess.PIPE,
@@ -97,14 +97,17 @@ class Running:
     async def execute(self, code: str, seconds: float) -> Result:
         """Whoever cancels it interrupts the code; the cell is gone where that does not help."""
         token = ids.random_text(24)
-        await asyncio.to_thread(_give, self._folder, self._user)
         try:
             async with asyncio.timeout(seconds + _BEYOND):
+                await asyncio.to_thread(_give, self._folder, self._user)
                 await self._say({"execute": token, "code": code, "seconds": seconds})
                 return await self._result(token)
         except TimeoutError:
             await self.end()
             return Result("", "timeout", cut=False)
+        except OSError:  # its folder is gone
+            await self.end()
+            return Result("", "died", cut=False)
         except asyncio.CancelledError:
             await self._interrupt(token)
             raise
@@ -128,8 +131,9 @@ class Running:
         self.leave()
         try:
             async with asyncio.timeout(_END):
-                while await self._out.read(_LINE):
-                    pass
+                with suppress(RuntimeError):  # somebody else reads, to the end
+                    while await self._out.read(_LINE):
+                        pass
                 await self._process.wait()
         except TimeoutError:
             pass

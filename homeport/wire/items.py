@@ -7,7 +7,7 @@ is refused by its name.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -38,7 +38,7 @@ Include = Literal[
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
 ]
-INCLUDES: tuple[str, ...] = Include.__args__  # type: ignore[attr-defined]  # of every `Literal`
+INCLUDES: tuple[str, ...] = get_args(Include)
 
 
 # Parts of messages

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -222,6 +223,20 @@ def test_an_item_is_in_its_own_conversation_only(mine: openai.OpenAI, conversati
         kept(mine).retrieve(item.id, conversation_id=other)
     with pytest.raises(openai.NotFoundError, match=item.id):
         kept(mine).delete(item.id, conversation_id=other)
+
+
+def test_many_add_at_once(mine: openai.OpenAI, conversation: str) -> None:
+    """One after the other, as the database has them: who has seen an item has seen all before it."""
+
+    def add(number: int) -> list[str]:
+        given = [{"role": "user", "content": f"{number}.{at}"} for at in range(5)]
+        return [one.id for one in kept(mine).create(conversation, items=given).data]
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(add, range(16)))
+    listed = [one.id for one in kept(mine).list(conversation, order="asc", limit=7)]
+    together = [listed[at : at + 5] for at in range(0, len(listed), 5)]
+    assert sorted(together) == sorted(made)
 
 
 def test_any_text_is_kept(mine: openai.OpenAI, conversation: str) -> None:

@@ -171,6 +171,15 @@ def test_short_dumps(importing: Importing, mine: openai.OpenAI) -> None:
     assert mine.beta.threads.retrieve(str(told["id"])).created_at > MOMENT
 
 
+def test_nulls_are_what_there_was_not(importing: Importing, mine: openai.OpenAI) -> None:
+    """As SDKs dump what the service had left out."""
+    nothing = dict.fromkeys(("id", "status", "metadata", "attachments", "created_at", "completed_at", "run_id"))
+    told = {**thread(messages=[{**nothing, "role": "user", "content": "a"}]), "metadata": None, "tool_resources": None}
+    assert importing.dump(told) == ["1 thread imported, with 1 message"]
+    (seen,) = mine.beta.threads.messages.list(told["id"]).data
+    assert (seen.status, seen.created_at) == ("completed", MOMENT)
+
+
 def test_a_thread_without_an_id_is_there_once(importing: Importing) -> None:
     told = {"messages": [message(1, f"a{ids.message()}")]}
     assert importing.dump(told)[-1] == "1 thread imported, with 1 message"
@@ -248,6 +257,9 @@ def test_what_cannot_be_read_is_told_by_its_line(importing: Importing, mine: ope
                 json.dumps(thread(metadata={"k": "x" * 513}, messages=[])),
                 json.dumps(thread(messages=[message(1, "a", run_id="a\0b")])),
                 json.dumps([thread(messages=[]), "x"]),
+                json.dumps(thread(messages=[message(2**80, "a")])),
+                json.dumps(thread(created_at=-1, messages=[])),
+                '{"messages": [{"role": "user", "content": "\\ud800"}]}',
             ]
         )
     )
@@ -255,9 +267,10 @@ def test_what_cannot_be_read_is_told_by_its_line(importing: Importing, mine: ope
     wrong = sorted(told, key=lambda line: int(line.split()[1].strip(",:")))
     assert [line.partition(":")[0] for line in wrong] == [
         *("line 2", "line 4", "line 5", "line 6", "line 7", "line 8", "line 9", "line 10", "line 11, number 2"),
+        *("line 12", "line 13", "line 14"),
     ]
     assert "'system'" in wrong[3]
-    assert lines[-1] == "2 threads imported, with 1 message; 9 could not be read"
+    assert lines[-1] == "2 threads imported, with 1 message; 12 could not be read"
     assert said(mine, good["id"]) == ["a\0b \U0001f431"]
 
 

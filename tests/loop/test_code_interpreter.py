@@ -154,6 +154,7 @@ def test_variables_and_files_stay(run: Any) -> None:
         assert (name, purpose) == ("out.txt", "assistants_output")
         again = await house.of_thread()
         assert again.container_id == tool.container_id
+        assert again.sources[0].files == result.files  # a text may link to it in later runs, too
         second = await ran(again, "print(x + 1, (data / 'out.txt').read_text())")
         assert second.output == "42 kept"
         assert second.result.files == []

@@ -96,6 +96,7 @@ class FileSearch:
 
     type: ToolType = "file_search"
     definition = DEFINITION
+    sources: Sequence[Searched] = ()
 
     def __init__(
         self,

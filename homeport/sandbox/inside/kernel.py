@@ -49,9 +49,13 @@ def begin(requests: int, answers: int, output: int, limits: dict[str, int]) -> N
     site.main()
     sys.path[:] = [DATA, *(path for path in sys.path if path not in ("", DATA))]
     sys.argv = [""]
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
+    _open_streams()
     _Kernel().run()
+
+
+def _open_streams() -> None:
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 
 def _stream(descriptor: int) -> Any:
@@ -81,7 +85,7 @@ class _Kernel:
                 if os.getpid() != self._pid:
                     os._exit(0)  # a fork that code has made, and that came to its end
                 answer = {"ended": request["execute"], "failed": failed[:_REASON_CHARACTERS]}
-                os.write(_ANSWERS, json.dumps(answer).encode() + b"\n")
+                os.write(_ANSWERS, b"\n%s\n" % json.dumps(answer).encode())  # whatever code may have written there
         os._exit(0)
 
     def _executed(self, code: str) -> str:
@@ -140,7 +144,7 @@ def _flush() -> None:
             stream.flush()
         except Exception:  # its own, or closed
             continue
-    sys.stdout, sys.stderr = _stream(1), _stream(2)
+    _open_streams()  # whatever code has made of them, or `exit()`, which closes one
 
 
 def _told(error: BaseException) -> str:

@@ -1,0 +1,79 @@
+"""Cells as the server has them, in an event loop that a file's tests share."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from homeport.sandbox.cell import Cell, Executed
+from homeport.sandbox.warm import WarmCells
+from homeport.settings import CodeInterpreter
+
+T = TypeVar("T")
+#: Small, so that whoever takes too much is soon done; time is what a slow machine has no less of than it needs.
+SMALL: dict[str, Any] = {"memory_mb": 192, "disk_mb": 16, "processes": 24, "seconds": 300, "idle_minutes": 60}
+
+
+@asynccontextmanager
+async def opened(data: Path, **settings: Any) -> AsyncIterator[WarmCells]:
+    cells = WarmCells(CodeInterpreter(**{**SMALL, **settings}), data=data, entries=200)
+    await cells.open()
+    assert cells.reason == ""
+    try:
+        yield cells
+    finally:
+        await cells.close()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def cells(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCells]:
+    """Small ones. Their data folder has a file with a secret."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap")
+    data = tmp_path_factory.mktemp("data")
+    (data / "secret").write_text("the secret")
+    context = opened(data)
+    yield loop.run(context.__aenter__())
+    loop.run(context.__aexit__(None, None, None))
+
+
+class Ran:
+    """One cell, used from a test without awaiting."""
+
+    def __init__(self, loop: asyncio.Runner, cell: Cell) -> None:
+        self._loop = loop
+        self.cell = cell
+        self.folder = cell.folder
+
+    def __call__(self, code: str) -> Executed:
+        return self._loop.run(self.cell.execute(code))
+
+    def logs(self, code: str) -> str:
+        """Of code that runs to its end."""
+        done = self(code)
+        assert done.failed == "", done
+        return done.logs
+
+
+@pytest.fixture(scope="module")
+def ran(loop: asyncio.Runner, cells: WarmCells, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """One cell for all tests of a file, the worse for what they have done to it."""
+    cell = loop.run(cells.cell(tmp_path_factory.mktemp("cell")))
+    yield Ran(loop, cell)
+    loop.run(cell.close())
+
+
+@pytest.fixture
+def wait(loop: asyncio.Runner) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """What a coroutine returns."""
+    return loop.run

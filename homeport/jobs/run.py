@@ -88,8 +88,10 @@ class RunJobs:
         run = begun.run
         if run["status"] == "cancelling":
             return Sign.CANCELLED
+        left = run["expires_at"] - clock.now()
+        if left <= 0:
+            return Sign.LATE
         patience = Patience(run["expires_at"])
-        left = max(0.0, run["expires_at"] - clock.now())
         how = await watched(task, self._go(begun, scribe, patience), seconds=left)
         if isinstance(how, Exception) and not (isinstance(how, HomeportError) and not patience.is_of_others(how)):
             raise how

@@ -2,8 +2,9 @@
 
 A list of what is refused, not of what is allowed, since Python's libraries use almost everything: what makes walls
 (mounts, namespaces), what looks into other processes, what speaks to the kernel's less proven parts, and what takes
-memory that nobody would count. Refused is an error as for want of rights, so that programs go on; a call by another
-architecture's numbers ends the process.
+memory that nobody would count. Of sockets there are those within a machine: a cell has no network, and what IP takes
+for its buffers it takes from the whole machine. Refused is an error as for want of rights, so that programs go on; a
+call by another architecture's numbers ends the process.
 
 Source: linux/seccomp.h, linux/filter.h; the numbers are those of asm/unistd_64.h and asm-generic/unistd.h.
 """
@@ -20,7 +21,7 @@ _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _X32 = 0x40000000
 #: CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
 _NEW_NAMESPACES = 0x7E020080
-_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_AF_UNIX = 1
 #: What types into a terminal.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
@@ -92,10 +93,10 @@ def program() -> bytes:
         _CLONE[machine.column], [argument[0], _instruction(_ANY_BIT, _NEW_NAMESPACES, no=1), refused, allowed]
     )
     for call in (_SOCKET, _SOCKETPAIR):
-        families = (_AF_UNIX, _AF_INET, _AF_INET6)
-        tests = [_instruction(_EQUAL, family, yes=len(families) - at) for at, family in enumerate(families)]
         unknown = _instruction(_RETURN, _ERROR | errno.EAFNOSUPPORT)
-        instructions += _where_equal(call[machine.column], [argument[0], *tests, unknown, allowed])
+        instructions += _where_equal(
+            call[machine.column], [argument[0], _instruction(_EQUAL, _AF_UNIX, yes=1), unknown, allowed]
+        )
     typing = [_instruction(_EQUAL, _TIOCSTI, yes=1), _instruction(_EQUAL, _TIOCLINUX, no=1), refused, allowed]
     instructions += _where_equal(_IOCTL[machine.column], [argument[1], *typing])
     return b"".join([*instructions, allowed])

@@ -296,6 +296,14 @@ def test_a_run_expires(bench: Bench) -> None:
     assert not bench.rows()
 
 
+def test_a_run_that_has_expired_by_then_is_not_begun(bench: Bench) -> None:
+    house = House(bench)
+    bench.run(house.change(expires_at=int(clock.now())))
+    house.work()
+    assert house.state() == ("expired", [], [])
+    assert not house.model.asked
+
+
 def test_the_end_of_a_run_that_was_written_down_but_for_its_status(bench: Bench) -> None:
     """Whoever had it was killed between the two."""
     house = House(bench, ["Good day.", "<length>"])

@@ -53,8 +53,8 @@ def test_what_is_said_of_calls(monkeypatch: pytest.MonkeyPatch, machine: str) ->
     assert asked(clone, 0x003D0F00) == ALLOWED  # and a thread
     for namespace in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
         assert asked(clone, namespace | 17) == refused(errno.EPERM)
-    assert [asked(sockets, family) for family in (1, 2, 10)] == [ALLOWED] * 3
-    assert [asked(sockets, family) for family in (0, 16, 17, 38, 40)] == [refused(errno.EAFNOSUPPORT)] * 5
+    assert asked(sockets, 1) == ALLOWED
+    assert [asked(sockets, family) for family in (0, 2, 10, 16, 17, 38, 40)] == [refused(errno.EAFNOSUPPORT)] * 7
     assert asked(ioctl, 0, 0x5401) == ALLOWED
     assert [asked(ioctl, 0, request) for request in (0x5412, 0x541C)] == [refused(errno.EPERM)] * 2
     assert verdict(program, 0x40000003, read) == KILLED  # 32 bits

@@ -28,11 +28,11 @@ def _tools(ran: Ran) -> None:
     ran(TRY)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "1.1.1.1", "169.254.169.254"])
-def test_there_is_no_network(ran: Ran, address: str) -> None:
-    """Nor the machine's own, which has a server that listens; nor its hypervisor's."""
-    said = ran.logs(f"print(tried(lambda: socket.create_connection(({address!r}, 22), timeout=60)))")
-    assert said.strip() in ("ENETUNREACH", "ECONNREFUSED")
+def test_there_is_no_network(ran: Ran) -> None:
+    """Neither to speak to nor to look at."""
+    assert ran.logs("print(tried(lambda: socket.create_connection(('127.0.0.1', 22))))") == "EAFNOSUPPORT\n"
+    names = ran.logs("print([line.split(':')[0].strip() for line in open('/proc/net/dev') if ':' in line])")
+    assert names in ("['lo']\n", "[]\n")
 
 
 def test_no_name_is_looked_up(ran: Ran) -> None:
@@ -40,8 +40,8 @@ def test_no_name_is_looked_up(ran: Ran) -> None:
     assert "gaierror" in done.failed
 
 
-@pytest.mark.parametrize("family", ["AF_VSOCK", "AF_NETLINK", "AF_PACKET", "AF_ALG"])
-def test_sockets_that_lead_elsewhere_are_refused(ran: Ran, family: str) -> None:
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_VSOCK", "AF_NETLINK", "AF_PACKET", "AF_ALG"])
+def test_sockets_that_lead_out_of_a_machine_are_refused(ran: Ran, family: str) -> None:
     assert ran.logs(f"print(tried(lambda: socket.socket(socket.{family}, socket.SOCK_RAW)))").strip() == "EAFNOSUPPORT"
 
 

@@ -44,7 +44,8 @@ def begin(requests: int, answers: int, output: int, limits: dict[str, int]) -> N
     os.nice(_NICE)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OUT_OF_MEMORY_FIRST)
-    for name, most in {**limits, "RLIMIT_NOFILE": _FILES, "RLIMIT_CORE": 0}.items():
+    # A core of one byte: with none, a crash would still be given to the program that the system has for that.
+    for name, most in {**limits, "RLIMIT_NOFILE": _FILES, "RLIMIT_CORE": 1}.items():
         resource.setrlimit(getattr(resource, name), (most, most))
     site.main()
     sys.path[:] = [DATA, *(path for path in sys.path if path not in ("", DATA))]

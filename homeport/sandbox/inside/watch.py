@@ -19,6 +19,10 @@ TEMPORARY = ("/tmp", "/dev/shm")
 SPARE = 128 * 1024**2
 
 
+#: Of bytes, for a file in memory: its inode and its name.
+_FILE = 2048
+
+
 class Allowed(NamedTuple):
     """In bytes, and number."""
 
@@ -42,7 +46,7 @@ def states() -> set[str]:
     for pid in processes():
         with suppress(FileNotFoundError, ProcessLookupError):
             for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/stat") as file:
+                with open(f"/proc/{pid}/task/{thread}/stat", encoding="latin-1") as file:
                     found.add(file.read().rpartition(")")[2].split()[0])
     return found
 
@@ -60,7 +64,7 @@ def too_much_memory(most: int) -> bool:
 def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
     """Bytes, by those lines of a file of /proc; 0 of a process that is gone."""
     try:
-        with open(f"/proc/{pid}/{file}") as opened:
+        with open(f"/proc/{pid}/{file}", encoding="latin-1") as opened:
             lines = [line.split() for line in opened]
     except (FileNotFoundError, ProcessLookupError):
         return 0
@@ -71,8 +75,9 @@ def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
 
 
 def _used(folder: str) -> int:
+    """With what the kernel takes for each file, an empty one, too."""
     told = os.statvfs(folder)
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    return (told.f_blocks - told.f_bfree) * told.f_frsize + (told.f_files - told.f_ffree) * _FILE
 
 
 class Disk:

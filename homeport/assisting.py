@@ -40,6 +40,7 @@ from homeport.gateway.routing import Target
 from homeport.jobs.batch_lines import Callers, wait
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
+from homeport.jobs.run import RunJobs
 from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
 from homeport.loop.input_tokens import InputTokens
@@ -146,6 +147,7 @@ class Assisting:
     def handlers(self) -> Sequence[Handler]:
         chosen = self._settings.assistants
         return [
+            RunJobs(self._queue, self._run_events, self._loop, self._toolbox, self._item_files, at_once=chosen.at_once),
             Respond(
                 self._queue,
                 self._response_events,

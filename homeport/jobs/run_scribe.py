@@ -254,6 +254,7 @@ class RunScribe:
 
     async def drop(self, connection: AsyncConnection) -> None:
         """What a turn has said that did not end. After the commit call Telling.told."""
+        await self._telling.tell(connection)  # it may be said, and in no row
         query = sa.select(steps).where(steps.c.run_seq == self._run["seq"], steps.c.prompt_tokens.is_(None))
         found = (await connection.execute(query.order_by(steps.c.seq))).mappings().all()
         made = [step["message_id"] for step in found if step["message_id"] is not None]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Seconds after which a socket of the fake gives up, so that no test hangs.
-PATIENCE = 20.0
+PATIENCE = 90.0
 SMALL_BUFFER = 16 * 1024
 
 USAGE = {

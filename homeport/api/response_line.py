@@ -32,6 +32,14 @@ from homeport.wire.base import decode
 from homeport.wire.response_events import LAST, Event, ResponseCreated, ResponseInProgress
 from homeport.wire.responses import CreateResponse, Response
 
+#: Of chat completions -> of responses.
+_PARAMS = {
+    "max_completion_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
 _decoder = msgspec.json.Decoder(CreateResponse)
 _encode = msgspec.json.encode
 
@@ -108,6 +116,7 @@ class ResponseLine:
             ended = await self._responding.answer(prepared, scribe, wait=self._patience if call.batch else None)
         except HomeportError as error:
             if not scribe.begun:
+                error.param = _renamed(error.param)
                 raise
             await scribe.fail()
             ended = failure(error)
@@ -143,6 +152,12 @@ class ResponseLine:
             self._watchers.aside(
                 Aside(call.request_id, endpoint.name, "POST", call.name, principal, status, refusal, seconds)
             )
+
+
+def _renamed(param: str | None) -> str | None:
+    """What chat completions call otherwise."""
+    name = (param or "").partition("[")[0].partition(".")[0]
+    return _PARAMS.get(name, param)
 
 
 def _usage(shown: Response) -> Usage | None:

@@ -2,8 +2,8 @@
 ended.
 
 A turn is written down when its model has said all of it, and a call when it has its output; so a run whose worker was
-killed goes on with the call, or with the turn, that was in hand. All of that is in the run's rows: its job has no
-checkpoint.
+killed goes on with the call, or with the turn, that was in hand. All of that is in the run's rows: the checkpoint of
+its job says no more than that it has come further.
 """
 
 from collections.abc import Sequence
@@ -88,8 +88,10 @@ class RunJobs:
         run = begun.run
         if run["status"] == "cancelling":
             return Sign.CANCELLED
+        left = run["expires_at"] - clock.now()
+        if left <= 0:
+            return Sign.LATE
         patience = Patience(run["expires_at"])
-        left = max(0.0, run["expires_at"] - clock.now())
         how = await watched(task, self._go(begun, scribe, patience), seconds=left)
         if isinstance(how, Exception) and not (isinstance(how, HomeportError) and not patience.is_of_others(how)):
             raise how

@@ -249,8 +249,11 @@ class _Hearing:
         return Used(counted.prompt_tokens, counted.completion_tokens, cached, thought)
 
     async def _take(self, event: bytes) -> None:
+        data = event[6:] if event.startswith(b"data: {") else _data(event)
+        if not data:
+            return
         try:
-            chunk = _chunk.decode(event[6:] if event.startswith(b"data: {") else _data(event))
+            chunk = _chunk.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamFailed(
                 f"The model `{self._asked}` answered with something that is no chunk of a chat completion.",

@@ -23,6 +23,8 @@ _SAME = (
     *("prompt_cache_key", "prompt_cache_retention"),
 )
 _REASONS = {"max_completion_tokens": "max_output_tokens", "content_filter": "content_filter"}
+#: The same, of a message.
+_CUTS = {"max_tokens": "max_output_tokens", "content_filter": "content_filter"}
 #: What is wrong with what was asked.
 _INVALID = frozenset({400, 404, 413, 422})
 
@@ -144,6 +146,14 @@ def failure(error: HomeportError) -> Ended:
     if status == 429:
         return failed("rate_limit_exceeded", error.message)
     return failed("invalid_prompt" if status in _INVALID else "server_error", error.message)
+
+
+def outcome_of(turns: Sequence[Said]) -> Ended | None:
+    """Where the last of them was the last of all. None: another one follows, or a call."""
+    if not turns or turns[-1].calls:
+        return None
+    cut = turns[-1].cut
+    return Ended("incomplete", reason=_CUTS.get(cut, "max_output_tokens")) if cut else Ended("completed")
 
 
 def _ended(outcome: Outcome) -> Ended:

@@ -47,11 +47,13 @@ class Keep(Protocol):
 
 
 class Said(NamedTuple):
-    """A turn, for whoever goes on with the loop. items: call -> its item, of hosted calls."""
+    """A turn, for whoever goes on with the loop. items: call -> its item, of hosted calls. cut: why its message is not
+    whole (`Scribe.message_ended`)."""
 
     text: str
     calls: Sequence[Calling]
     items: Mapping[str, str]
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class ResponseScribe:
         self._thought: Place | None = None
         self._pieces: list[str] = []  # of the part that is open
         self._text: list[str] = []
+        self._cut = ""
         self._calls: dict[str, Place] = {}
         self._arguing: Calling | None = None
 
@@ -146,6 +149,7 @@ class ResponseScribe:
             return
         place, message = await self._say()
         await self._close_part(place, message)
+        self._cut = incomplete
         message.status = "incomplete" if incomplete else "completed"
         self._message = None
         await self._done(place)
@@ -248,13 +252,13 @@ class ResponseScribe:
             total.cached + used.cached,
             total.reasoning + used.reasoning,
         )
-        made, text = self._made, "".join(self._text)
+        made, text, cut = self._made, "".join(self._text), self._cut
         waiting = {call.id: self._waiting[call.id].item.id for call in calls if call.id in self._waiting}
         self.output += made
         self._begin_turn()
         self.begun = True
         if self._keep is not None:
-            await self._keep.turn(Said(text, calls, waiting), made, self.used)
+            await self._keep.turn(Said(text, calls, waiting, cut), made, self.used)
 
     async def _begin_call(self, call: Calling, place: Place) -> None:
         """Its arguments are there, and it is made."""

@@ -18,6 +18,9 @@ from homeport.store.calls import Ran as Ran
 from homeport.store.calls import Searched as Searched
 from homeport.store.calls import ToolType as ToolType
 
+#: Why a message is incomplete -> why its loop is then.
+REASONS = {"max_tokens": "max_completion_tokens", "content_filter": "content_filter"}
+
 
 class Annotation(Struct, frozen=True):
     """A place of a message's text that says where it is from. text: the marker, or the path, as it stands there;

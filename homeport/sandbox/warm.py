@@ -43,7 +43,7 @@ class WarmCells:
         """Really runs code in a cell, and looks whether its walls hold."""
         self._walls, self._reason = await probe.walls(self._settings, self._limits, hidden=[self.data])
         if self._reason and self._settings.enabled:
-            log.warning("%s", self._reason)
+            log.info("%s", self._reason)
 
     async def cell(self, folder: Path) -> "WarmCell":
         """The same one for the same folder. Its process begins with its first execution."""

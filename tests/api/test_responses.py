@@ -450,6 +450,21 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(relay: Relay, body: dict
     assert answer.error["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"format": {"type": "json_object"}}}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]}, "input"),
+        ({"service_tier": "priority"}, "service_tier"),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_by_its_name(relay: Relay, body: dict[str, Any], param: str) -> None:
+    answer = raw.ask(relay.homeport, path=PATH, body={"model": "echo", "input": "x", **body})
+    assert (answer.status, answer.error["param"]) == (400, param), answer.body
+
+
 def test_an_unknown_member(relay: Relay) -> None:
     answer = raw.ask(relay.homeport, path=PATH, body={"model": "nobody", "input": "x", "shoe": 1})
     assert (answer.status, answer.error["message"]) == (400, "Unrecognized request argument supplied: shoe")

@@ -6,9 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
+import sqlalchemy as sa
 
+from homeport.control import items, response_states
+from homeport.control.owners import Owner
+from homeport.control.response_states import Used
+from homeport.loop.response_scribe import Said
+from homeport.store.tables import jobs
+from homeport.wire.items import Message, OutputText
 from tests import talkers
 from tests.api import raw
 from tests.api.owners import client_of
@@ -223,6 +231,34 @@ def test_a_server_that_ends_hands_it_back(tmp_path: Path) -> None:
             events: Any = [*client.responses.retrieve(made.id, stream=True)]
             items = [event.item.status for event in events if event.type == "response.output_item.done"]
             assert items == ["incomplete", "completed"]
+
+
+@pytest.mark.parametrize("cut", ["", "max_tokens"])
+def test_whose_last_turn_had_ended_only_ends(tmp_path: Path, cut: str) -> None:
+    """Its worker was killed between the two."""
+    with fake_upstream() as fake:
+        settings: dict[str, Any] = {"upstreams": {"far": {"base_url": fake.base_url, "api_key": "sk-of-the-upstream"}}}
+        with running(tmp_path, {**settings, "jobs": {"in_server": False}}) as server, client_of(server) as client:
+            made = client.responses.create(model="ended", input="hello", background=True)
+            message = Message(id="msg_1", role="assistant", content=[OutputText(text="Done.")])
+            said = {"said": msgspec.to_builtins([Said("Done.", [], {}, cut)])}
+
+            async def turn() -> None:
+                async with server.app.books.database.write() as connection:
+                    begun = await response_states.begin(connection, made.id)
+                    assert begun is not None
+                    seq, owner = begun.row["seq"], Owner(begun.row["project_id"], "")
+                    await response_states.use(connection, seq, Used(20, 10))
+                    await items.add(connection, owner, [message], response_seq=seq, output=True)
+                    await connection.execute(sa.update(jobs).where(jobs.c.subject == made.id).values(checkpoint=said))
+
+            server.begin(turn()).result(60)
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            done = ended(client, made)
+            assert (done.output_text, done.usage.total_tokens) == ("Done.", 30)
+            assert done.status == ("incomplete" if cut else "completed")
+            assert [*client.responses.retrieve(made.id, stream=True)][-1].type == f"response.{done.status}"
+        assert not fake.received_for("ended")
 
 
 def test_what_was_told_long_ago_is_forgotten(relay: Relay, client: openai.OpenAI) -> None:

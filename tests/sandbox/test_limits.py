@@ -68,6 +68,10 @@ def test_processes_that_take_too_much_together(ran: Ran, hoards: str) -> None:
     assert ran("").restarted
 
 
+def test_empty_files_in_memory_take_memory_too(ran: Ran) -> None:
+    assert ran("for n in range(10**7): open(f'/tmp/{n}', 'w').close()").failed == "memory"
+
+
 def test_forks_that_share_memory_are_not_counted_more_than_once(ran: Ran) -> None:
     code = """
 import os
@@ -107,7 +111,7 @@ def test_a_file_that_is_too_large_is_an_error_like_any_other(ran: Ran, fills: st
         "for n in range(10**6): open(f'n{n}', 'wb').close()",
         "for n in range(10**6): os.mkdir('n'); os.chdir('n')",
         "for n in range(10**6): os.symlink('a', f'n{n}')",
-        "for n in range(99): kept.append(open('n', 'wb')); os.unlink('n'); kept[n].write(b'x' * 2**20)\ntime.sleep(1e6)",
+        "for n in range(9): kept += [open('n', 'wb')]; os.unlink('n'); kept[n].write(b'x' * 10**7)\ntime.sleep(1e6)",
         "os.mkdir('n'); open('n/x', 'wb').write(b'x' * 2**23); os.chmod('/mnt/data/n', 0)\ntime.sleep(1e6)",
     ],
     ids=["many", "empty ones", "deep folders", "links", "without a name", "forbidden to look at"],

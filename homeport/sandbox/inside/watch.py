@@ -1,14 +1,13 @@
 """What the processes of a cell take together, which limits of single processes do not hold.
 
 Looked at from process 1 while code runs; what takes too much is killed, all of it. So for some hundredths of a second
-there can be more than is allowed. A control group (cgroups.py), where the machine has one to give, knows no such time.
+there can be more than is allowed. A control group (groups.py), where the machine has one to give, knows no such time.
 """
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from . import tree
 
@@ -17,14 +16,8 @@ DATA = "/mnt/data"
 TEMPORARY = ("/tmp", "/dev/shm")
 #: Of bytes, what the disk of /mnt/data always keeps free, whoever fills it.
 SPARE = 128 * 1024**2
-
-
-class Allowed(NamedTuple):
-    """In bytes, and number."""
-
-    memory: int
-    disk: int
-    entries: int
+#: Of bytes, for a file in memory: its inode and its name.
+_FILE = 2048
 
 
 class Hidden(Exception):
@@ -42,7 +35,7 @@ def states() -> set[str]:
     for pid in processes():
         with suppress(FileNotFoundError, ProcessLookupError):
             for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/stat") as file:
+                with open(f"/proc/{pid}/task/{thread}/stat", encoding="latin-1") as file:
                     found.add(file.read().rpartition(")")[2].split()[0])
     return found
 
@@ -60,7 +53,7 @@ def too_much_memory(most: int) -> bool:
 def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
     """Bytes, by those lines of a file of /proc; 0 of a process that is gone."""
     try:
-        with open(f"/proc/{pid}/{file}") as opened:
+        with open(f"/proc/{pid}/{file}", encoding="latin-1") as opened:
             lines = [line.split() for line in opened]
     except (FileNotFoundError, ProcessLookupError):
         return 0
@@ -71,22 +64,23 @@ def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
 
 
 def _used(folder: str) -> int:
+    """With what the kernel takes for each file, an empty one, too."""
     told = os.statvfs(folder)
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    return (told.f_blocks - told.f_bfree) * told.f_frsize + (told.f_files - told.f_ffree) * _FILE
 
 
 class Disk:
     """Of an execution. What was there before may stay where it is more than is allowed, and may not become more: who
     has a full folder can make room."""
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, *, most_bytes: int, most_entries: int) -> None:
         """Raises tree.TooMuch: what is there cannot even be looked at."""
         self._root = os.open(DATA, tree.FOLDER)
         self._device = os.fstat(self._root).st_dev
-        before = tree.size(self._root, 2 * allowed.entries)
+        before = tree.size(self._root, 2 * most_entries)
         self._before = before.times
-        self._bytes = max(allowed.disk, before.bytes)
-        self._entries = max(allowed.entries, before.entries)
+        self._bytes = max(most_bytes, before.bytes)
+        self._entries = max(most_entries, before.entries)
         self._spare = min(SPARE, _free() // 2)
 
     def too_much(self) -> bool:

@@ -1,0 +1,15 @@
+"""The part of the bench about cells: that it runs, and is told."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import cells, report
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_cells_are_timed_and_told(tmp_path: Path) -> None:
+    found = cells.run(tmp_path, rounds=1, together=2)
+    assert found.together == 2
+    assert "an execution of a warm one" in report.cells_table(found)

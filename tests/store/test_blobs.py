@@ -32,8 +32,18 @@ from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
 
 BUCKETS = ("folder", "copying_folder", "memory", "local", "s3")
+#: Where the bytes are and where the rows: each of both, the folder and S3 with both databases.
+TOGETHER = (
+    *(("folder", "sqlite"), ("folder", "postgresql"), ("s3", "sqlite"), ("s3", "postgresql")),
+    *(("copying_folder", "sqlite"), ("memory", "postgresql"), ("local", "sqlite")),
+)
 ROOT = Path(__file__).parents[2]
 _numbers = count()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if {"bucket", "url"} <= {*metafunc.fixturenames}:
+        metafunc.parametrize(("bucket", "url"), TOGETHER, indirect=True)
 
 
 @pytest.fixture
@@ -215,7 +225,7 @@ def test_rows_and_bytes_agree_while_many_come_and_go(run: Run) -> None:
     async def work(house: House) -> None:
         async def come_and_go(seed: int) -> None:
             chance = random.Random(seed)
-            for _ in range(25):
+            for _ in range(15):
                 data = chance.choice(contents)
                 id = await house.add(data)
                 assert await whole(house.blobs, digest_of(data)) == data
@@ -516,10 +526,11 @@ def test_a_process_that_is_killed_anywhere_loses_nothing_and_leaves_nothing(
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        endings = [life(step, process.stdin, process.stdout) for step in range(32)]
+        every = 1 if url.startswith("sqlite") else 3
+        endings = [life(step, process.stdin, process.stdout) for step in range(0, 33, every)]
         process.stdin.close()
     killed = endings.count(-signal.SIGKILL)
-    assert killed > 15
+    assert killed > 15 // every
     assert endings == [-signal.SIGKILL] * killed + [0] * (len(endings) - killed), "the last ones run to their end"
     assert 0 in endings
 

@@ -1,5 +1,5 @@
-"""Runs as server-sent events: `event: NAME`, `data: JSON` and a blank line each; at the end `event: done`, `data:
-[DONE]`. Names and order: docs/assistants-streaming.md. A client that leaves stops no run.
+"""Runs as server-sent events: `id: NUMBER`, `event: NAME`, `data: JSON` and a blank line each; at the end
+`event: done`, `data: [DONE]`. Names and order: docs/assistants-streaming.md. A client that leaves stops no run.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -31,7 +31,7 @@ class RunStreams:
     async def begun(self, owner: Owner, begun: Begun) -> Response:
         """What comes of a request, until the run has ended or wants outputs."""
         following = self._watching.follow(owner, begun.seq, begun.first - 1, to_the_first_stop=True)
-        return await _answer(_pieces(following))
+        return await _answer(self._pieces(begun.seq, following))
 
     async def watched(self, asked: Asked, thread_id: str, run_id: str) -> Response:
         """What a run has told after `starting_after`, and what it tells."""
@@ -39,7 +39,21 @@ class RunStreams:
         seq = await self._watching.find(asked.who, thread_id, run_id)
         if asked.head:
             return Response(headers=_HEADERS)
-        return await _answer(_pieces(self._watching.follow(asked.who, seq, -1 if after is None else after)))
+        following = self._watching.follow(asked.who, seq, -1 if after is None else after)
+        return await _answer(self._pieces(seq, following))
+
+    async def _pieces(self, seq: int, following: AsyncGenerator[Sequence[Told], None]) -> AsyncGenerator[bytes, None]:
+        last: Told | None = None
+        async with aclosing(following) as all_told:
+            async for some in all_told:
+                yield b"".join([b"id: %d\n" % told.number + _event(told.event, told.data) for told in some]) or (
+                    sse.KEEP_ALIVE
+                )
+                last = some[-1] if some else last
+        if last is not None and last.event in STOPS:
+            yield _error(last) + DONE
+        elif last is None and await self._watching.is_over(seq):
+            yield DONE  # else it is to be watched again: this process ends
 
 
 def check(asked: Asked) -> None:
@@ -56,16 +70,6 @@ def check(asked: Asked) -> None:
 async def _answer(pieces: AsyncGenerator[bytes, None]) -> Response:
     first = await anext(pieces, DONE)  # an error is an answer of its own
     return Streamed(first, pieces, 200, _HEADERS)
-
-
-async def _pieces(following: AsyncGenerator[Sequence[Told], None]) -> AsyncGenerator[bytes, None]:
-    last: Told | None = None
-    async with aclosing(following) as all_told:
-        async for some in all_told:
-            yield b"".join([_event(told.event, told.data) for told in some]) or sse.KEEP_ALIVE
-            last = some[-1] if some else last
-    if last is not None and last.event in STOPS:  # else it is to be watched again: this process ends
-        yield _error(last) + DONE
 
 
 def _event(name: str, data: bytes) -> bytes:

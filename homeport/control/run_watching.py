@@ -52,11 +52,9 @@ class RunWatching:
         to_the_first_stop: nothing after one of STOPS, whatever came of that. Raises Unavailable, only before the first.
         """
 
-        async def over(connection: AsyncConnection) -> bool:
-            status = await connection.scalar(sa.select(_rows.status).where(_rows.seq == seq))
-            return status not in run_states.ACTIVE or status == "requires_action"
-
-        following = self._events.follow(seq, after, over, holds=lambda: self._holds(owner))
+        following = self._events.follow(
+            seq, after, lambda connection: _is_over(connection, seq), holds=lambda: self._holds(owner)
+        )
         async with aclosing(following) as all_told:
             async for some in all_told:
                 stops = [at for at, told in enumerate(some) if told.event in STOPS] if to_the_first_stop else []
@@ -64,6 +62,16 @@ class RunWatching:
                 if stops:
                     return
 
+    async def is_over(self, seq: int) -> bool:
+        """Nothing comes, unless somebody submits outputs. Raises Unavailable."""
+        async with self._database.read() as connection:
+            return await _is_over(connection, seq)
+
     async def forget(self, seconds: float) -> None:
         """What was told by those that have ended, and were made longer ago than that. Raises Unavailable."""
         await self._events.sweep(_rows.status.in_(run_states.OVER), int(clock.now() - seconds))
+
+
+async def _is_over(connection: AsyncConnection, seq: int) -> bool:
+    status = await connection.scalar(sa.select(_rows.status).where(_rows.seq == seq))
+    return status not in run_states.ACTIVE or status == "requires_action"

@@ -41,11 +41,6 @@ EVENTS = (
     "thread.message.incomplete",
     "error",
 )
-#: A stream of a run ends with one of these.
-LAST = frozenset(
-    f"thread.run.{status}"
-    for status in ("requires_action", "completed", "incomplete", "failed", "cancelled", "expired")
-)
 
 
 class FileCitationDelta(Struct, kw_only=True, tag_field="type", tag="file_citation"):

@@ -1,4 +1,4 @@
-"""Who comes first is decided by the database: many at once, of one server on each database, and of two replicas."""
+"""Who comes first is decided by the database: many at once, of one server on SQLite, and of two on PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from tests.store.servers import PostgresServer
 
 pytestmark = DEPRECATED
 #: Of those who come at once, and how often they do.
-CROWD, ROUNDS = 8, 3
+CROWD, ROUNDS = 6, 2
 OVER = {f"thread.run.{status}" for status in run_states.OVER}
 _numbers = count()
 
@@ -30,26 +30,24 @@ _numbers = count()
 def replicas(
     request: pytest.FixtureRequest, folders: pytest.TempPathFactory, settings: dict[str, Any]
 ) -> Iterator[Sequence[Running]]:
-    """One, or two that have one database, as the fixture's parameter says."""
-    chosen = dict(settings)
-    if request.param != "sqlite":
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        chosen["database_url"] = postgres.create(f"run_races_{next(_numbers)}")
-    with running(folders.mktemp("races"), chosen) as one:
-        if request.param != "replicas":
+    """As the fixture's parameter says: one, or two that have one database."""
+    if request.param == "sqlite":
+        with running(folders.mktemp("races"), settings) as one:
             yield [one]
-            return
-        with running(folders.mktemp("races"), chosen) as two:
-            yield [one, two]
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    shared = {**settings, "database_url": postgres.create(f"run_races_{next(_numbers)}")}
+    with running(folders.mktemp("races"), shared) as one, running(folders.mktemp("races"), shared) as two:
+        yield [one, two]
 
 
-@pytest.fixture(scope="module", params=[*databases.KINDS, "replicas"])
+@pytest.fixture(scope="module", params=databases.KINDS)
 def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Running]]:
     with replicas(request, tmp_path_factory, SETTINGS) as made:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "replicas"])
+@pytest.fixture(params=databases.KINDS)
 def working(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Running]]:
     """With real workers."""
     settings = {"models": {"echo": {"engine": "echo", "delay": 0.005}}, "jobs": {"poll_seconds": 0.1}}
@@ -258,7 +256,7 @@ def test_a_crowd_at_work(working: Sequence[Running]) -> None:
         assistant = client.beta.assistants.create(model="echo").id
         said: Any = {"messages": [{"role": "user", "content": "word " * 40}]}
         start: Act = lambda other: other.beta.threads.create_and_run(assistant_id=assistant, thread=said)  # noqa: E731
-        runs = at_once(working, *[start] * 12)
+        runs = at_once(working, *[start] * CROWD)
         acts: list[Act] = []
         for run in runs:
             acts += [cancel(run), _say(run.thread_id), _begin(run.thread_id, assistant)]

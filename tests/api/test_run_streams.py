@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -11,10 +12,12 @@ import pytest
 from openai import AssistantEventHandler, AsyncAssistantEventHandler
 from openai.types.beta import AssistantStreamEvent
 
+from homeport.control.run_watching import STOPS
 from homeport.wire.assistant_events import EVENTS
 from tests import openapi
 from tests.api import raw
 from tests.api.assistants import DEPRECATED
+from tests.api.owners import client_of, new_key, new_project
 from tests.control import databases
 from tests.fake_upstream import STREAM_HEAD, Visit, chunked, until
 from tests.store.servers import PostgresServer
@@ -22,7 +25,7 @@ from tests.talkers import answer, call, says, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
-PATIENCE = 60.0
+PATIENCE = 90.0
 WEATHER: Any = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
@@ -141,10 +144,14 @@ def outputs(run: Any, *said: str) -> Any:
 
 def watched(relay: Relay, run: Any, query: str = "") -> list[str]:
     """Names of what a run has told and tells, as its watchers have it."""
+    return lines(relay, run, query, "event: ")
+
+
+def lines(relay: Relay, run: Any, query: str, begin: str) -> list[str]:
     path = f"/v1/threads/{run.thread_id}/runs/{run.id}?stream=true{query}"
     got = raw.ask(relay.homeport, "GET", path, headers={"OpenAI-Beta": "assistants=v2"})
     assert got.status == 200, got.body
-    return [line[7:] for line in got.body.decode().splitlines() if line.startswith("event: ")]
+    return [line.removeprefix(begin) for line in got.body.decode().splitlines() if line.startswith(begin)]
 
 
 def test_a_run_that_answers(relay: Relay, client: openai.OpenAI) -> None:
@@ -330,3 +337,36 @@ def test_a_client_that_leaves_does_not_stop_a_run_and_others_watch_it(relay: Rel
     every = watched(relay, run)
     assert every == [*BEGUN, *MESSAGE, *["thread.message.delta"] * 2, *SAID, "thread.run.completed", "done"]
     assert watched(relay, run, "&starting_after=8") == every[9:]
+    assert lines(relay, run, "&starting_after=8", "id: ") == ["9", "10", "11"]
+    assert watched(relay, run, "&starting_after=11") == ["done"]
+
+
+def test_a_stream_ends_with_the_key(relay: Relay) -> None:
+    talking = relay.fake.by_model["revoked"] = Talking()
+    project = new_project(relay.homeport, "passing")
+    with client_of(relay.homeport, new_key(relay.homeport, project)) as passing:
+        made, where = assistant(passing, "revoked"), thread(passing)
+        names = []
+        with passing.beta.threads.runs.create(where, assistant_id=made, stream=True) as stream:
+            for event in stream:
+                names.append(event.event)
+                if event.event == "thread.message.delta":
+                    keys = raw.ask(relay.homeport, "GET", f"/v1/organization/projects/{project}/api_keys").json["data"]
+                    raw.ask(relay.homeport, "DELETE", f"/v1/organization/projects/{project}/api_keys/{keys[0]['id']}")
+    talking.goes_on.set()
+    assert names == [*BEGUN, *MESSAGE, "thread.message.delta"]
+
+
+def test_a_server_that_ends_lets_watchers_go(tmp_path: Path) -> None:
+    with relaying(tmp_path, {"server": {"drain_seconds": 600}}) as ending, ending.client() as client:
+        talking = ending.fake.by_model["story"] = Talking()
+        names = []
+        begun = client.beta.threads.runs.create(thread(client), assistant_id=assistant(client, "story"), stream=True)
+        with begun as stream:
+            for event in stream:
+                names.append(event.event)
+                if event.event == "thread.message.delta":
+                    ending.homeport.app.drain()
+        talking.goes_on.set()
+    assert names[: len(BEGUN) + 5] == [*BEGUN, *MESSAGE, "thread.message.delta"]
+    assert not {*names} & STOPS

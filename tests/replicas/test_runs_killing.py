@@ -1,6 +1,7 @@
 """kill -9 in the middle of a run: whoever takes it over goes on at the turn that was in hand, and asks for nothing
 again that was written down."""
 
+import json
 import threading
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from openai.types.beta.threads import Run
+from openai.types.beta.threads.runs import RunStep
 
 from homeport.control.run_states import KIND
 from homeport.store.tables import jobs
@@ -106,6 +108,26 @@ def check(replica: Replica, run: Run, model: Interrupted, silent: set[int]) -> N
     made, called = "message_creation", "tool_calls"
     assert [one.type for one in steps] == [made, called, made, called, called, made, called, made]
     assert {one.status for one in steps} == {"completed"}
+    check_told(replica, run, steps)
+
+
+def check_told(replica: Replica, run: Run, steps: list[RunStep]) -> None:
+    """What was told survives: every step and message that was begun has an end, in the order of numbers."""
+    path = f"/v1/threads/{run.thread_id}/runs/{run.id}?stream=true"
+    lines = replica.ask("GET", path, headers={"OpenAI-Beta": "assistants=v2"}).body.decode().splitlines()
+    numbers = [int(line.removeprefix("id: ")) for line in lines if line.startswith("id: ")]
+    assert numbers == sorted({*numbers})
+    names = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    assert names[-2:] == ["thread.run.completed", "done"]
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    ends: dict[str, str] = {}
+    for name, data in zip(names[:-1], told, strict=True):
+        if name.startswith(("thread.run.step.", "thread.message.")) and not name.endswith(".delta"):
+            ends[data["id"]] = name.rpartition(".")[2]
+    assert [one for one, end in ends.items() if end == "completed" and one.startswith("step_")] == [
+        one.id for one in steps
+    ]
+    assert {*ends.values()} <= {"completed", "incomplete", "failed"}
 
 
 @pytest.mark.timeout(240)

@@ -126,9 +126,8 @@ class Assisting:
         largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
-            *RunsOperations(
-                self._runs, streams, poll_ms=poll_ms
-            ).operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            # Before those of threads: `/v1/threads/runs` is no thread.
+            *RunsOperations(self._runs, streams, poll_ms=poll_ms).operations(),
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *self._input_tokens(largest).operations(),

@@ -11,7 +11,7 @@ from tests.fake_upstream import until
 
 CHAT: Any = "/v1/chat/completions"
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 Line = dict[str, Any]
 

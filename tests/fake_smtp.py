@@ -19,7 +19,7 @@ from email.message import EmailMessage
 from typing import Any
 
 #: Seconds after which a connection is given up, so that no test hangs.
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 
 @dataclass

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Seconds after which a socket of the fake gives up, so that no test hangs.
-PATIENCE = 20.0
+PATIENCE = 90.0
 SMALL_BUFFER = 16 * 1024
 
 USAGE = {
@@ -494,11 +494,12 @@ def dead_port() -> int:
     return port
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Poll for what another thread will do."""
-    deadline = time.monotonic() + seconds
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Poll for what another thread will do: often at first, then more seldom, as looking takes of the same cores."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             return False
-        time.sleep(0.005)
+        time.sleep(min(0.005 + waited / 10, 0.1))
     return True

@@ -109,6 +109,6 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
         yield Running(f"{scheme}://127.0.0.1:{port}", port, built, data, loops[0])
     finally:
         serving.should_exit = True
-        thread.join(timeout=30)
+        thread.join(timeout=90)
     assert not failures, failures
     assert not thread.is_alive(), "the server did not end"

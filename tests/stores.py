@@ -12,7 +12,7 @@ from homeport.store.database import Database
 from homeport.store.tables import vector_store_chunks, vector_store_files
 from tests.fake_upstream import until
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 #: What cannot be read as text.
 PROGRAM = b"\x7fELF\x02\x01\x01\x00" + bytes(range(256)) * 4
 

@@ -2,8 +2,8 @@
 ended.
 
 A turn is written down when its model has said all of it, and a call when it has its output; so a run whose worker was
-killed goes on with the call, or with the turn, that was in hand. All of that is in the run's rows: its job has no
-checkpoint.
+killed goes on with the call, or with the turn, that was in hand. All of that is in the run's rows: the checkpoint of
+its job says no more than that it has come further.
 """
 
 from collections.abc import Sequence

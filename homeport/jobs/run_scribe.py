@@ -139,7 +139,7 @@ class RunScribe:
             for step in changed:
                 await run_steps.save(connection, step)
             await run_states.spend(connection, self._run, used.prompt, used.completion)
-            await self._queue.hold(connection, self._job)
+            await self._come_further(connection)
         self._telling.told()
         self._begin_turn()
 
@@ -156,9 +156,13 @@ class RunScribe:
                 self._say_of_call(step, came)
             await self._telling.tell(connection, *([run_events.of_step(step, self._run)] if over else []))
             await run_steps.save(connection, step)
-            await self._queue.hold(connection, self._job)
+            await self._come_further(connection)
         self._open = None if over else step
         self._telling.told()
+
+    async def _come_further(self, connection: AsyncConnection) -> None:
+        """However often those who have the run are killed, it is not given up while it does."""
+        await self._queue.hold(connection, self._job, checkpoint={"events": self._telling.number})
 
     # What is begun
 

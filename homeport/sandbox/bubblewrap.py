@@ -107,16 +107,8 @@ class Walls:
             yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
             yield from ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
         else:
-            yield from (
-                "--unshare-all",
-                "--unshare-user",
-                "--cap-drop",
-                "ALL",
-                "--uid",
-                str(_NOBODY),
-                "--gid",
-                str(_NOBODY),
-            )
+            yield from ("--unshare-all", "--unshare-user", "--cap-drop", "ALL")
+            yield from ("--uid", str(_NOBODY), "--gid", str(_NOBODY))
         yield from ("--hostname", "cell")
         yield from ("--proc", "/proc", "--dev", "/dev")
         for path in watch.TEMPORARY:

@@ -43,7 +43,6 @@ holds("processes of its own", os.getppid() == 1)
 holds("no network", not any(":" in line and line.split(":")[0].strip() != "lo" for line in open("/proc/net/dev")))
 holds("limits of memory", resource.getrlimit(resource.RLIMIT_DATA)[1] != resource.RLIM_INFINITY)
 holds("limits of processes", resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY)
-holds("an environment of its own", "HOMEPORT_PROBE" not in os.environ)
 def refused(action):
     try:
         action()

@@ -88,16 +88,17 @@ class Running:
         """Whoever cancels it interrupts the code; the cell is gone where that does not help."""
         token = ids.random_text(24)
         try:
+            await asyncio.to_thread(_give, self._folder, self._user)
+        except OSError:  # it is gone
+            await self.end()
+            return Result("", "died", cut=False)
+        try:
             async with asyncio.timeout(seconds + _BEYOND):
-                await asyncio.to_thread(_give, self._folder, self._user)
                 await self._say({"execute": token, "code": code, "seconds": seconds})
                 return await self._result(token)
         except TimeoutError:
             await self.end()
             return Result("", "timeout", cut=False)
-        except OSError:  # its folder is gone
-            await self.end()
-            return Result("", "died", cut=False)
         except asyncio.CancelledError:
             await self._interrupt(token)
             raise

@@ -14,7 +14,7 @@ from tests.control import databases
 from tests.server import KEY, Running, running
 from tests.store.servers import PostgresServer, postgres_server
 
-#: `make test` runs this folder twice, once for each of the SDK's generations.
+#: `make test` runs some files of this folder again, with the SDK's older generation (Makefile).
 assert openai.__version__.partition(".")[0] == os.environ.get("OPENAI_SDK", "3"), openai.__version__
 
 ECHO_MODEL = {"engine": "echo"}

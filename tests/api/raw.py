@@ -45,7 +45,7 @@ def ask(
         "Content-Type": "application/json",
         **(headers or {}),
     }
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=90)
     try:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(

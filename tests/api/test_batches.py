@@ -1,4 +1,4 @@
-"""Batches as programs use them: through both of the SDK's generations, against a whole Homeport."""
+"""Batches as programs use them: through OpenAI's SDK, against a whole Homeport."""
 
 import json
 import time

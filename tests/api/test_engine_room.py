@@ -102,7 +102,7 @@ def room(
     def end() -> None:
         engine.loaded.set()
         serving.should_exit = True
-        thread.join(timeout=30)
+        thread.join(timeout=90)
 
     assert listens.wait(30)
     try:

@@ -173,7 +173,7 @@ def test_one_tells_after_the_other(server: Running, client: openai.OpenAI) -> No
                     await tell("too early")
         await tell("second")
 
-    server.begin(both()).result(timeout=10)
+    server.begin(both()).result(timeout=90)
     assert [one.message for one in client.fine_tuning.jobs.list_events(job, limit=2)][:2] == ["second", "first"]
 
 

@@ -25,7 +25,7 @@ from tests.talkers import answer, call, says, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
-PATIENCE = 60.0
+PATIENCE = 90.0
 WEATHER: Any = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},

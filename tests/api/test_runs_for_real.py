@@ -19,7 +19,7 @@ from tests.upstreams.faults import status
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
-PATIENCE = 60.0
+PATIENCE = 90.0
 WEATHER: Any = {
     "type": "function",
     "function": {

@@ -337,7 +337,7 @@ def test_serve_with_a_certificate(tmp_path: Path, authority: Authority) -> None:
         with urllib.request.urlopen(address, timeout=15, context=authority.trust()) as answer:
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=90) == 0
     finally:
         process.kill()
         process.communicate()

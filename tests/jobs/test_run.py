@@ -18,7 +18,7 @@ from homeport.loop.loop import Loop
 from homeport.loop.tools import Hosted
 from homeport.store.events import Events
 from homeport.store.queue import LeaseLost
-from homeport.store.tables import items, projects, run_events, run_steps, runs, threads
+from homeport.store.tables import items, jobs, projects, run_events, run_steps, runs, threads
 from tests.loop.models import WEATHER, WHO, Callers, Model, Pause, Tool, Turn, call
 from tests.store.queues import Bench
 
@@ -230,6 +230,21 @@ def test_a_hosted_call_that_was_cut_off_is_made_again_and_its_turn_is_not(bench:
     assistant, *outputs = second["messages"][1:]
     assert assistant["content"] == "I look. "
     assert len(assistant["tool_calls"]) == len(outputs) == 2
+
+
+def test_a_run_that_comes_further_has_its_attempts_counted_anew(bench: Bench) -> None:
+    search = Tool()
+    search.pause = Pause()
+    house = House(bench, [call("file_search", "{}")], tools=[search])
+    bench.execute(sa.update(jobs).values(attempt=3))
+    task = house.task()
+    assert task.job.attempt == 4
+
+    async def stop() -> None:
+        task.stopping.set()
+
+    house.until(search.pause, stop, task)
+    assert bench.rows()[0].attempt == 0
 
 
 def test_a_run_that_is_cancelled_ends_with_what_was_said(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from homeport.store.queue import Job, Queue
 from homeport.store.tables import jobs
 from tests.store.queues import Bench
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @dataclass

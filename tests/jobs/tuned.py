@@ -39,7 +39,7 @@ from homeport.store.usage_rows import UsageRows
 from tests.store.filed import whole
 from tests.training.text import tiny
 
-PATIENCE = 20.0
+PATIENCE = 90.0
 PREPARER, TRAINER = (
     (sys.executable, "-I", "-S", str(Path(__file__).with_name(name)))
     for name in ("fake_preparer.py", "fake_trainer.py")

@@ -21,7 +21,7 @@ max_requests_per_1_minute = 1_000_000
 max_tokens_per_1_minute = 1_000_000_000
 """
 #: Seconds until a wave is given up.
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 
 
 class Endless:

@@ -16,7 +16,7 @@ from tests.fake_upstream import STREAM_HEAD, FakeUpstream, Visit, chunked, event
 from tests.replicas.processes import Replica
 
 UPSTREAM_KEY = "sk-of-the-upstream-fedcba9876543210"
-PATIENCE = 30.0
+PATIENCE = 90.0
 PICO_PER_CENT = 10**10
 #: Dollars for a million tokens of every model whose name begins with `priced`.
 INPUT, OUTPUT = 100, 12_000

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.api.raw import CHAT, Answer
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def ask(port: int, method: str, path: str, body: Any = None, *, key: str, headers: Mapping[str, str] = {}) -> Answer:

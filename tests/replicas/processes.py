@@ -18,7 +18,7 @@ from tests.replicas.http import ask
 
 #: The operator's own key: for the API and the Admin API.
 KEY = "sk-preset-0123456789abcdef"
-PATIENCE = 30.0
+PATIENCE = 90.0
 ROOT = Path(__file__).parents[2]
 
 

@@ -30,7 +30,7 @@ from tests.store.servers import PostgresServer, RedisServer
 POISON = "poison"
 LINES, BAD = 2_000, range(0, 2_000, 400)
 KILLS = 6
-PATIENCE = 60.0
+PATIENCE = 90.0
 #: A worker that was killed is missed soon, and lines take their time.
 SETTINGS = """
 [models.slow]

@@ -18,7 +18,7 @@ from tests.replicas.test_budgets import ASKED, DOLLAR, WORST
 from tests.replicas.test_outages import locked
 from tests.store.servers import PostgresServer, RedisServer
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 AZURE = "/openai/deployments/away/chat/completions?api-version=2024-10-21"
 CRAMPED = "tests.replicas.cramped"
 #: More than memory has room for, and less than the disk (cramped.py).

@@ -25,7 +25,7 @@ from tests.replicas.test_batches_killing import client_of
 from tests.store.servers import PostgresServer, RedisServer
 from tests.training.text import tiny
 
-PATIENCE = 60.0
+PATIENCE = 90.0
 EPOCHS, STEPS = 4, 4
 LINES = [
     json.dumps({"messages": [{"role": role, "content": str(number)} for role in ("user", "assistant")]})

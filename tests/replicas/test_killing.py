@@ -10,7 +10,7 @@ from itertools import count
 from tests.replicas.house import INPUT, OUTPUT, PICO_PER_CENT, Gate, House, Project, spent
 from tests.replicas.http import Client, at_once, chat, sent
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 STREAMS, QUICK = 200, 20
 SLOW = chat("priced-slow", stream=True, max_tokens=8)
 ASKED = chat("priced", stream=True, max_tokens=8)

@@ -28,7 +28,7 @@ from tests.store.servers import PostgresServer
 JOBS = 100
 WORKERS = 3
 KILLS = 10
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

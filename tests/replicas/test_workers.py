@@ -40,7 +40,7 @@ WORKERS = 2
 MANY = 20
 #: Where only one in a hundred runs needs to meet both.
 FEW = 8
-PATIENCE = 30.0
+PATIENCE = 90.0
 SLOW = chat("slow", stream=True)
 
 

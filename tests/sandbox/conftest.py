@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,18 @@ from homeport.settings import CodeInterpreter
 T = TypeVar("T")
 #: Small, so that whoever takes too much is soon done; time is what a slow machine has no less of than it needs.
 SMALL: dict[str, Any] = {"memory_mb": 192, "disk_mb": 16, "processes": 24, "seconds": 300, "idle_minutes": 60}
+
+
+def members(folder: Path) -> dict[int, str]:
+    """Of the cell whose folder this is: its processes, by their numbers inside, and the states of their threads."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(folder) in (process / "mountinfo").read_text():
+                told = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+                threads = [stat.read_text().rpartition(")")[2].split()[0] for stat in process.glob("task/*/stat")]
+                found[int(told["NSpid"].split()[-1])] = "".join(threads)
+    return found
 
 
 @asynccontextmanager

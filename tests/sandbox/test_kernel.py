@@ -100,6 +100,7 @@ def test_an_earlier_executions_code_is_shown_where_it_fails_later(ran: Ran) -> N
         ("import sys; sys.stdout = None; raise ValueError('no output')", "ValueError: no output"),
         ("import sys; sys.stderr.close(); 1/0", "ZeroDivisionError"),
         ("input()", "EOFError: EOF when reading a line"),
+        ("raise ValueError('\\ud800')", "ValueError: ?"),
         ("raise ValueError('x' * 10000)", "ValueError: " + "x" * 488),
     ],
 )
@@ -155,6 +156,11 @@ def test_who_closes_the_kernels_pipes_is_done(ran: Ran) -> None:
     done = ran("import os; os.close(250); os.close(251)")
     assert done.failed == "died"
     assert ran.logs("1") == "1\n"
+
+
+def test_who_closes_its_output_has_it_again_the_next_time(ran: Ran) -> None:
+    assert ran.logs("import os; os.closerange(0, 3)") == ""
+    assert ran.logs("print(1)") == "1\n"
 
 
 def test_a_fork_that_comes_to_the_end_is_gone(ran: Ran) -> None:

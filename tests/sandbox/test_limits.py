@@ -1,16 +1,14 @@
 """Code that takes all that it can get, and what is left of it: the cell answers the next execution."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homeport.sandbox.warm import WarmCells
-from tests.sandbox.conftest import SMALL, Ran, opened
+from tests.sandbox.conftest import SMALL, Ran, members, opened
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +27,7 @@ def test_a_bomb_of_forks(ran: Ran) -> None:
     """Each of which forks until it cannot; those stay, stopped, and in the end nobody can fork any more."""
     done = ran("import os\nwhile True: os.fork()")
     assert done.failed.startswith("BlockingIOError")
-    assert len(_states_of_children()) <= SMALL["processes"] + 3
+    assert len(members(ran.folder)) <= SMALL["processes"] + 1
     ran("os.kill(-1, 9)")
 
 
@@ -74,7 +72,6 @@ def test_empty_files_in_memory_take_memory_too(ran: Ran) -> None:
 
 def test_forks_that_share_memory_are_not_counted_more_than_once(ran: Ran) -> None:
     code = """
-import os
 hoard = b"x" * (100 * 2**20)
 ends, begins = os.pipe()
 for _ in range(4):
@@ -202,21 +199,10 @@ while not (os.path.exists("daemon") and os.path.exists("thread")):
     time.sleep(0.01)
 """
     ran(code)
-    assert set(_states_of_children()) <= {"T", "S"}
+    states = members(ran.folder)
+    assert len(states) == 3  # process 1, the kernel, the daemon
+    assert {state for number, threads in states.items() if number != 1 for state in threads} == {"T"}
     sizes = [(ran.folder / name).stat().st_size for name in ("daemon", "thread")]
     assert sizes == [(ran.folder / name).stat().st_size for name in ("daemon", "thread")]
     ran("os.kill(-1, 9)")
     ran("os.unlink('daemon'); os.unlink('thread')")
-
-
-def _states_of_children() -> list[str]:
-    """And of theirs. T: stopped. S: process 1, and bubblewrap."""
-    told = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            told[int(stat.parent.name)] = (state, int(parent))
-    family = {os.getpid()}
-    while new := {pid for pid, (_, parent) in told.items() if parent in family} - family:
-        family |= new
-    return [told[pid][0] for pid in family - {os.getpid()}]

@@ -10,8 +10,10 @@ from homeport.sandbox import seccomp
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED, KILLED = 0x7FFF0000, 0x80000000
-#: clone, socket, ioctl, mount, clone3, read.
-NUMBERS = {"x86_64": (56, 41, 16, 165, 435, 0), "aarch64": (220, 198, 29, 40, 435, 63)}
+#: clone, socket, ioctl, mount, clone3, read, setpriority.
+NUMBERS = {"x86_64": (56, 41, 16, 165, 435, 0, 141), "aarch64": (220, 198, 29, 40, 435, 63, 140)}
+#: sched_setscheduler, sched_setaffinity, prlimit64.
+OF_ITSELF = {"x86_64": (144, 203, 302), "aarch64": (119, 122, 261)}
 
 
 def verdict(program: bytes, architecture: int, number: int, *arguments: int) -> int:
@@ -41,7 +43,8 @@ def test_what_is_said_of_calls(monkeypatch: pytest.MonkeyPatch, machine: str) ->
     monkeypatch.setattr(platform, "machine", lambda: machine)
     assert seccomp.supported()
     program, architecture = seccomp.program(), ARCHITECTURES[machine]
-    clone, sockets, ioctl, mount, clone3, read = NUMBERS[machine]
+    clone, sockets, ioctl, mount, clone3, read, priority = NUMBERS[machine]
+    itself = OF_ITSELF[machine]
 
     def asked(number: int, *arguments: int) -> int:
         return verdict(program, architecture, number, *arguments)
@@ -55,6 +58,11 @@ def test_what_is_said_of_calls(monkeypatch: pytest.MonkeyPatch, machine: str) ->
         assert asked(clone, namespace | 17) == refused(errno.EPERM)
     assert asked(sockets, 1) == ALLOWED
     assert [asked(sockets, family) for family in (0, 2, 10, 16, 17, 38, 40)] == [refused(errno.EAFNOSUPPORT)] * 7
+    for number in itself:
+        assert asked(number, 0) == ALLOWED
+        assert asked(number, 1) == refused(errno.EPERM)
+    assert asked(priority, 0, 0, 10) == ALLOWED
+    assert asked(priority, 0, 1, 10) == asked(priority, 2, 0, 10) == refused(errno.EPERM)
     assert asked(ioctl, 0, 0x5401) == ALLOWED
     assert [asked(ioctl, 0, request) for request in (0x5412, 0x541C)] == [refused(errno.EPERM)] * 2
     assert verdict(program, 0x40000003, read) == KILLED  # 32 bits

@@ -88,6 +88,9 @@ def test_process_1_can_neither_be_ended_nor_looked_into(ran: Ran) -> None:
     for what in ("mem", "environ", "maps", "fd/1"):
         assert ran.logs(f"print(tried(lambda: open('/proc/1/{what}').read()))").strip() in ("EACCES", "EPERM")
     assert ran.logs("print(called(101, 16, 1, 0, 0) if os.uname().machine == 'x86_64' else 'EPERM')") == "EPERM\n"
+    assert ran.logs("print(tried(lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))))") == "EPERM\n"
+    assert ran.logs("print(tried(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19)))") == "EPERM\n"
+    assert "PermissionError" in ran("import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))").failed
     assert ran.logs("1") == "1\n"
 
 
@@ -111,8 +114,7 @@ def test_it_cannot_turn_its_limits_off(ran: Ran) -> None:
 
 def test_the_servers_pipe_is_not_to_be_found(ran: Ran) -> None:
     """All that it has open is the null device, its output, and the two ends that lead to process 1."""
-    said = ran.logs("print([os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in (0, 1, 2, 250, 251)])")
-    assert said == "['/dev/null', 'pipe', 'pipe', 'pipe', 'pipe']\n"
-    assert ran.logs("print(sorted(int(n) for n in os.listdir('/proc/self/fd') if n != '3'))") == (
-        "[0, 1, 2, 250, 251]\n"
-    )
+    mine = [0, 1, 2, 248, 249, 250, 251]
+    said = ran.logs(f"print([os.readlink(f'/proc/self/fd/{{n}}').split(':')[0] for n in {mine}])")
+    assert said == "['/dev/null', 'pipe', 'pipe', '/dev/null', 'pipe', 'pipe', 'pipe']\n"
+    assert ran.logs("print(sorted(int(n) for n in os.listdir('/proc/self/fd') if n != '3'))") == f"{mine}\n"

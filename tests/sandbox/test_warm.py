@@ -1,7 +1,6 @@
 """Which processes there are: at most so many, warm for their folder, and none once they are not wanted."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from homeport.errors import Unavailable
 from homeport.sandbox.warm import WarmCells
-from tests.sandbox.conftest import opened
+from tests.sandbox.conftest import members, opened
 
 Wait = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -50,19 +49,6 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def members(folder: Path) -> list[int]:
-    """Processes of the machine that have the folder for their own, whoever they are."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if str(folder) in Path(f"/proc/{name}/mountinfo").read_text():
-                    found.append(int(name))
-            except OSError:
-                continue
-    return found
-
-
 def test_the_same_folder_has_the_same_cell(wait: Wait, cells: WarmCells, tmp_path: Path) -> None:
     async def asked() -> None:
         cell = await cells.cell(tmp_path)
@@ -74,7 +60,7 @@ def test_the_same_folder_has_the_same_cell(wait: Wait, cells: WarmCells, tmp_pat
         await cell.close()
 
     wait(asked())
-    assert members(tmp_path) == []
+    assert members(tmp_path) == {}
 
 
 def test_the_longest_idle_one_makes_room(wait: Wait, tmp_path: Path) -> None:
@@ -131,7 +117,7 @@ def test_an_idle_one_ends_and_its_files_stay(wait: Wait, tmp_path: Path) -> None
             (tmp_path / "a").mkdir()
             cell = await cells.cell(tmp_path / "a")
             await cell.execute("open('file', 'w').write('kept')")
-            await until(lambda: members(tmp_path / "a") == [])
+            await until(lambda: members(tmp_path / "a") == {})
             again = await cell.execute("open('file').read()")
             assert (again.logs, again.restarted) == ("'kept'\n", True)
 
@@ -161,7 +147,7 @@ def test_a_cell_that_is_closed_while_it_works_is_gone(wait: Wait, cells: WarmCel
             work = group.create_task(cell.execute("import os\nos.fork()\nopen('begun', 'w').close()\nwhile True: pass"))
             await until((tmp_path / "begun").exists)
             await cell.close()
-            assert members(tmp_path) == []
+            assert members(tmp_path) == {}
         assert work.result().failed == "died"
 
     wait(closed())
@@ -171,11 +157,11 @@ def test_a_server_that_is_killed_leaves_nobody_behind(wait: Wait, cells: WarmCel
     server = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)])
     try:
         wait(until((tmp_path / "begun").exists))
-        assert members(tmp_path) != []
+        assert members(tmp_path) != {}
     finally:
         server.send_signal(signal.SIGKILL)
         server.wait()
-    wait(until(lambda: members(tmp_path) == []))
+    wait(until(lambda: members(tmp_path) == {}))
 
 
 def test_once_the_server_ends_no_code_is_run(wait: Wait, tmp_path: Path) -> None:
@@ -183,7 +169,7 @@ def test_once_the_server_ends_no_code_is_run(wait: Wait, tmp_path: Path) -> None
         async with opened(tmp_path) as cells:
             cell = await cells.cell(tmp_path)
             await cell.execute("1")
-        assert members(tmp_path) == []
+        assert members(tmp_path) == {}
         with pytest.raises(Unavailable):
             await cell.execute("1")
         with pytest.raises(Unavailable):

@@ -21,7 +21,7 @@ from tests.store.queues import Bench
 from tests.store.runs import make_run
 
 T = TypeVar("T")
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 class Process:

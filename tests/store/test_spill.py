@@ -30,7 +30,7 @@ from tests.store.conftest import Store, check_hours
 from tests.store.made_usage import row
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def rows(first: int, count: int) -> list[UsageRow]:

@@ -20,12 +20,11 @@ from typing import Any
 
 from .watch import DATA
 
-#: Where its pipes are, out of the way of what code opens. As it may open.
-_REQUESTS, _ANSWERS, _FILES = 250, 251, 256
+#: Where its descriptors are, out of the way of what code opens; as many as it may have.
+_NULL, _OUTPUT, _REQUESTS, _ANSWERS, _FILES = 248, 249, 250, 251, 256
 #: Lower than the warden, and than the server.
 _NICE = 10
 _OUT_OF_MEMORY_FIRST = "1000"
-_REASON_CHARACTERS = 500
 #: Of a traceback, from its end.
 _FRAMES = 12
 _KEPT_SOURCES = 100
@@ -34,11 +33,9 @@ _KEPT_SOURCES = 100
 def begin(requests: int, answers: int, output: int, limits: dict[str, int]) -> None:
     """In a fork of the warden, of whose descriptors it keeps these three alone. Never returns. limits: `RLIMIT_...`."""
     null = os.open("/dev/null", os.O_RDONLY)
-    for old, new, inherited in ((null, 0, True), (output, 1, True), (output, 2, True)):
-        os.dup2(old, new, inherited)
-    os.dup2(requests, _REQUESTS, False)
-    os.dup2(answers, _ANSWERS, False)
-    os.closerange(3, _REQUESTS)
+    for old, new in ((null, _NULL), (output, _OUTPUT), (requests, _REQUESTS), (answers, _ANSWERS)):
+        os.dup2(old, new, inheritable=False)
+    os.closerange(0, _NULL)
     os.closerange(_ANSWERS + 1, 4096)
     os.setsid()
     os.nice(_NICE)
@@ -50,11 +47,13 @@ def begin(requests: int, answers: int, output: int, limits: dict[str, int]) -> N
     site.main()
     sys.path[:] = [DATA, *(path for path in sys.path if path not in ("", DATA))]
     sys.argv = [""]
-    _open_streams()
     _Kernel().run()
 
 
 def _open_streams() -> None:
+    """Anew, whatever code has made of them."""
+    for old, new in ((_NULL, 0), (_OUTPUT, 1), (_OUTPUT, 2)):
+        os.dup2(old, new)
     sys.stdin = open(0, encoding="utf-8", closefd=False)
     sys.stdout, sys.stderr = _stream(1), _stream(2)
 
@@ -76,6 +75,7 @@ class _Kernel:
     def run(self) -> None:
         with open(_REQUESTS, "rb", closefd=False) as requests:
             while line := requests.readline():
+                _open_streams()
                 request = json.loads(line)
                 failed = ""
                 try:
@@ -85,7 +85,7 @@ class _Kernel:
                 self._executes = False
                 if os.getpid() != self._pid:
                     os._exit(0)  # a fork that code has made, and that came to its end
-                answer = {"ended": request["execute"], "failed": failed[:_REASON_CHARACTERS]}
+                answer = {"ended": request["execute"], "failed": failed}
                 os.write(_ANSWERS, b"\n%s\n" % json.dumps(answer).encode())  # whatever code may have written there
         os._exit(0)
 
@@ -145,7 +145,6 @@ def _flush() -> None:
             stream.flush()
         except Exception:  # its own, or closed
             continue
-    _open_streams()  # whatever code has made of them, or `exit()`, which closes one
 
 
 def _told(error: BaseException) -> str:

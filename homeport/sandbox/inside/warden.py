@@ -17,7 +17,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -29,6 +28,8 @@ _LOOK, _GRACE = 0.05, 2.0
 _BLOCK = 65536
 #: Of a line that the kernel says.
 _LINE = 65536
+#: Characters of why an execution has failed.
+_REASON = 500
 #: Stopped, traced, or ended.
 _STILL = {"T", "t", "Z", "X"}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -81,7 +82,7 @@ class _Execution:
         self.interrupt_at = time.monotonic() + seconds
         self.end_at = self.interrupt_at + _GRACE
         self.look_at = 0.0
-        self.disk = watch.Disk(watch.Allowed(limits.memory, limits.disk, limits.entries))
+        self.disk = watch.Disk(most_bytes=limits.disk, most_entries=limits.entries)
 
 
 def main(argument: str) -> None:
@@ -106,7 +107,7 @@ def main(argument: str) -> None:
         finally:
             os._exit(1)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    for used in (requests[0], answers[1], output[1]):
+    for used in (requests[0], answers[1]):  # of the output it keeps both: it has no end, even where code closes its own
         os.close(used)
     _Warden(limits, pid, requests[1], answers[0], output[0]).run()
 
@@ -202,7 +203,7 @@ class _Warden:
             except (ValueError, TypeError, LookupError, RecursionError):
                 continue  # the code writes where it should not
             if self._execution is not None and token == self._execution.token and isinstance(failed, str):
-                self._end(failed)
+                self._end(failed[:_REASON].encode(errors="replace").decode())
         if len(self._from_kernel) > _LINE:
             self._from_kernel.clear()
 
@@ -294,7 +295,7 @@ def _signal_all(number: int) -> None:
 
 
 def _stop_all() -> bool:
-    """Whether they stand still, each thread of them. (What waits in the kernel of the system goes on for that long.)"""
+    """Whether they stand still, each thread of them; but for what the system does for one, which it cannot leave."""
     _signal_all(signal.SIGSTOP)
     begin = time.monotonic()
     while moving := watch.states() - _STILL:
@@ -311,7 +312,3 @@ def _reap() -> None:
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,14 +1,13 @@
 """What the processes of a cell take together, which limits of single processes do not hold.
 
 Looked at from process 1 while code runs; what takes too much is killed, all of it. So for some hundredths of a second
-there can be more than is allowed. A control group (cgroups.py), where the machine has one to give, knows no such time.
+there can be more than is allowed. A control group (groups.py), where the machine has one to give, knows no such time.
 """
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from . import tree
 
@@ -17,18 +16,8 @@ DATA = "/mnt/data"
 TEMPORARY = ("/tmp", "/dev/shm")
 #: Of bytes, what the disk of /mnt/data always keeps free, whoever fills it.
 SPARE = 128 * 1024**2
-
-
 #: Of bytes, for a file in memory: its inode and its name.
 _FILE = 2048
-
-
-class Allowed(NamedTuple):
-    """In bytes, and number."""
-
-    memory: int
-    disk: int
-    entries: int
 
 
 class Hidden(Exception):
@@ -84,14 +73,14 @@ class Disk:
     """Of an execution. What was there before may stay where it is more than is allowed, and may not become more: who
     has a full folder can make room."""
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, *, most_bytes: int, most_entries: int) -> None:
         """Raises tree.TooMuch: what is there cannot even be looked at."""
         self._root = os.open(DATA, tree.FOLDER)
         self._device = os.fstat(self._root).st_dev
-        before = tree.size(self._root, 2 * allowed.entries)
+        before = tree.size(self._root, 2 * most_entries)
         self._before = before.times
-        self._bytes = max(allowed.disk, before.bytes)
-        self._entries = max(allowed.entries, before.entries)
+        self._bytes = max(most_bytes, before.bytes)
+        self._entries = max(most_entries, before.entries)
         self._spare = min(SPARE, _free() // 2)
 
     def too_much(self) -> bool:

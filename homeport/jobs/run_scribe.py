@@ -252,8 +252,11 @@ class RunScribe:
         if self._calling is not None:
             await run_steps.save(connection, run_steps.changed(self._calling, self._calls))
         elif self._message is not None:
-            said = sa.update(items).where(items.c.id == self._message["id"]).values(content=self._draft.content)
-            await connection.execute(said)
+            await _save_content(connection, self._message["id"], self._draft)
+        else:  # of somebody who was killed, there may be half a one
+            theirs = sa.select(items.c.id).where(items.c.run_id == self._run["id"], items.c.status == "in_progress")
+            for message_id in (await connection.scalars(theirs)).all():
+                await _save_content(connection, message_id, await self._draft_of(connection, message_id))
 
     async def take_over(self) -> None:
         """From somebody who was killed."""
@@ -284,16 +287,21 @@ class RunScribe:
         row = (await connection.execute(sa.select(items).where(items.c.id == message_id))).mappings().one_or_none()
         if row is None:  # somebody has deleted it
             return []
+        draft = await self._draft_of(connection, message_id)
+        half = {**row, "content": draft.content, "status": "incomplete", "incomplete_reason": "run_failed"}
+        half["incomplete_at"] = int(clock.now())
+        shown = messages.as_object(half, self._run["thread_id"])
+        return [("thread.message.incomplete", msgspec.json.encode(shown))]
+
+    async def _draft_of(self, connection: AsyncConnection, message_id: str) -> Draft:
+        """As far as it was told."""
         deltas = sa.select(log.c.data).where(log.c.run_seq == self._run["seq"], log.c.event == "thread.message.delta")
         draft = Draft()
         for data in await connection.scalars(deltas.order_by(log.c.number)):
             delta = msgspec.json.decode(data, type=MessageDelta)
             if delta.id == message_id:
                 draft.take(delta)
-        half = {**row, "content": draft.content, "status": "incomplete", "incomplete_reason": "run_failed"}
-        half["incomplete_at"] = int(clock.now())
-        shown = messages.as_object(half, self._run["thread_id"])
-        return [("thread.message.incomplete", msgspec.json.encode(shown))]
+        return draft
 
 
 def _new_message(run: Run) -> dict[str, Any]:
@@ -318,6 +326,10 @@ async def _save_message(connection: AsyncConnection, message: Mapping[str, Any])
     names = ("status", "content", "completed_at", "incomplete_at", "incomplete_reason")
     changed = sa.update(items).where(items.c.id == message["id"]).values({name: message[name] for name in names})
     await connection.execute(changed)
+
+
+async def _save_content(connection: AsyncConnection, message_id: str, draft: Draft) -> None:
+    await connection.execute(sa.update(items).where(items.c.id == message_id).values(content=draft.content))
 
 
 def _begun(step: Step, run: Run) -> list[Event]:

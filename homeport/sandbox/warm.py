@@ -72,10 +72,14 @@ class WarmCells:
         while len(self._warm) > self._settings.cells:
             await min((other for other in self._warm if not other.works), key=lambda other: other.used).stop()
         try:
-            return await Running.start(walls, cell.folder, self._limits.output_bytes)
+            running = await Running.start(walls, cell.folder, self._limits.output_bytes)
         except NotStarted as error:
             log.error("a cell of the code interpreter did not begin: %s", error)
             raise Unavailable("The code interpreter did not begin: the server's log says why. Try again.") from None
+        if self._closed:  # meanwhile
+            await running.end()
+            self._must_be_there()
+        return running
 
     def cold(self, cell: "WarmCell") -> None:
         """It has no process any more."""

@@ -92,6 +92,19 @@ def test_files_are_searched(relay: Relay, client: openai.OpenAI, store: str) -> 
     assert (found.text, found.filename) == ("High tide is at noon.", "tides.txt")
 
 
+def test_how_much_each_half_of_a_search_counts(relay: Relay, client: openai.OpenAI, store: str) -> None:
+    relay.fake.by_model["weighing"] = SEARCHER
+    weights = {"embedding_weight": 0, "text_weight": 1}
+    search: Any = {"type": "file_search", "vector_store_ids": [store], "ranking_options": {"hybrid_search": weights}}
+    made = client.responses.create(model="weighing", input="when?", tools=[search])
+    assert made.output_text == "I look. At noon, it says."
+    assert raw.ask(relay.homeport, "GET", f"{PATH}/{made.id}").json["tools"] == [search]
+    weights["text_weight"] = 0
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="weighing", input="when?", tools=[search])
+    assert caught.value.param == "tools.ranking_options.hybrid_search"
+
+
 def test_its_events(relay: Relay, store: str) -> None:
     relay.fake.by_model["told"] = SEARCHER
     search = {"type": "file_search", "vector_store_ids": [store]}

@@ -76,6 +76,12 @@ def test_a_traceback_shows_the_code_and_nothing_around_it(ran: Ran) -> None:
     assert "lib/python" not in done.logs
 
 
+def test_what_is_no_python_is_shown_where_it_is_none(ran: Ran) -> None:
+    lines = ran("x = (").logs.splitlines()
+    assert lines[0].startswith('  File "<execution ')
+    assert lines[1:] == ["    x = (", "        ^", "SyntaxError: '(' was never closed"]
+
+
 def test_an_earlier_executions_code_is_shown_where_it_fails_later(ran: Ran) -> None:
     ran("def fails():\n    raise ValueError('here')  # marked")
     assert "# marked" in ran("fails()").logs

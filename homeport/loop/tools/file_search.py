@@ -41,7 +41,9 @@ DEFINITION: dict[str, Any] = {
             "properties": {
                 "queries": {
                     "type": "array",
-                    "items": {"type": "string"},
+                    "items": {"type": "string", "maxLength": 400},  # small models would not come to an end
+                    "minItems": 1,
+                    "maxItems": 4,
                     "description": "What to look for: one or several short sentences, each complete in itself.",
                 }
             },

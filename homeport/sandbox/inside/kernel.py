@@ -112,7 +112,8 @@ class _Kernel:
         return failed
 
     def _evaluate(self, code: str, name: str) -> None:
-        tree = ast.parse(code, name)
+        tree = compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, name, "exec", dont_inherit=True), self._variables)
         if isinstance(last, ast.Expr):

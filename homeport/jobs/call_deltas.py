@@ -3,6 +3,7 @@
 import json
 import re
 
+from homeport.loop.said import paired
 from homeport.loop.tools.code_interpreter import code_of
 from homeport.store.calls import Calling, Ran
 from homeport.wire.assistant_events import (
@@ -48,7 +49,7 @@ class CodeText:
         whole = _WHOLE.match(self._raw)
         piece = _HALF.sub("", whole[0] if whole is not None else "")
         try:
-            text: str = json.loads(f'"{piece}"', strict=False)
+            text = paired(json.loads(f'"{piece}"', strict=False))
         except ValueError:
             self._over = True
             return ""

@@ -487,6 +487,7 @@ def test_folders_of_dead_processes_are_taken_away(run_once: Any, monkeypatch: py
         ("[1, 2]", "[1, 2]"),
         ('"a" + "b"', '"a" + "b"'),
         ('"print(4)"', "print(4)"),
+        ('{"code": "\\ud83d\\ude00 \\ud83d"}', "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_code_however_a_model_writes_it(arguments: str, code: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from homeport.control.container_work import Kept
 from homeport.control.owners import Owner
 from homeport.loop.citations import LINK
+from homeport.loop.said import paired
 from homeport.loop.tools.workplaces import Done, Workplaces
 from homeport.loop.turns import Calling, MadeFile, Ran, ToolType
 from homeport.wire.containers import FOLDER
@@ -132,6 +133,7 @@ def code_of(arguments: str) -> tuple[str, str]:
         value = arguments  # `[1, 2]` is code, too
     if not isinstance(value, str):
         return "", _NO_CODE
+    value = paired(value)
     fenced = _FENCED.fullmatch(value)
     code = fenced[1] if fenced is not None else value
     return (code, "") if code.strip() else ("", _NO_CODE)

@@ -31,7 +31,6 @@ from tests.store.fake_s3 import FakeS3, fake_s3
 from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
 
-BUCKETS = ("folder", "copying_folder", "memory", "local", "s3")
 #: Where the bytes are and where the rows: each of both, the folder and S3 with both databases.
 TOGETHER = (
     *(("folder", "sqlite"), ("folder", "postgresql"), ("s3", "sqlite"), ("s3", "postgresql")),
@@ -39,11 +38,6 @@ TOGETHER = (
 )
 ROOT = Path(__file__).parents[2]
 _numbers = count()
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if {"bucket", "url"} <= {*metafunc.fixturenames}:
-        metafunc.parametrize(("bucket", "url"), TOGETHER, indirect=True)
 
 
 @pytest.fixture
@@ -62,17 +56,24 @@ def s3_server() -> Iterator[FakeS3]:
         yield server
 
 
-@pytest.fixture(params=BUCKETS)
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
-    if request.param == "copying_folder":
+@pytest.fixture(params=TOGETHER, ids="-".join)
+def together(request: pytest.FixtureRequest) -> tuple[str, str]:
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, together: tuple[str, str], tmp_path: Path) -> Bucket:
+    kind, _ = together
+    if kind == "copying_folder":
         request.getfixturevalue("no_links")
-    if request.param.endswith("folder"):
+    if kind.endswith("folder"):
         return Folder(tmp_path / "blobs")
     from obstore.store import LocalStore, MemoryStore
 
-    if request.param == "s3":
+    if kind == "s3":
         return s3.ObjectStore.of(msgspec.convert(request.getfixturevalue("s3_server").settings, Files))
-    if request.param == "memory":
+    if kind == "memory":
         return s3.ObjectStore(MemoryStore(), "a/prefix", name="memory")
     (tmp_path / "local").mkdir()
     return s3.ObjectStore(LocalStore(tmp_path / "local"), name="local")
@@ -80,7 +81,12 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
+    return database(request, request.param, tmp_path)
+
+
+def database(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """A new one's URL."""
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'state.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create(f"blobs_{next(_numbers)}")
@@ -96,7 +102,11 @@ def of(bucket: Bucket, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(url: str, bucket: Bucket, tmp_path: Path) -> Callable[[Callable[[House], Awaitable[None]]], None]:
+def run(
+    request: pytest.FixtureRequest, together: tuple[str, str], bucket: Bucket, tmp_path: Path
+) -> Callable[[Callable[[House], Awaitable[None]]], None]:
+    url = database(request, together[1], tmp_path)
+
     def run(work: Callable[[House], Awaitable[None]]) -> None:
         async def all_of_it() -> None:
             async with house(url, bucket, of(bucket, tmp_path)) as made:

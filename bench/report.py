@@ -9,6 +9,7 @@ from typing import Any
 from bench import batches, embeddings, gateway, ingestion
 from bench.batches import Batches
 from bench.cache import Cache
+from bench.cells import Cells
 from bench.diffusion import Diffusion
 from bench.documents import Documents
 from bench.embeddings import Embeddings
@@ -565,6 +566,17 @@ def embeddings_table(found: Embeddings) -> str:
     head = ["", "at once x sentences", "sentences/s", "of bare", "lowest to highest round", "CPU ms/sentence"]
     tokens = ", ".join(f"{average:.1f} on {engine}" for engine, average in found.tokens.items())
     return f"embeddings; tokens of a sentence: {tokens}\n" + table(head, rows)
+
+
+def cells_table(found: Cells) -> str:
+    rows = [
+        ["a Python without walls, begun and ended", f"{found.bare_ms:.0f}"],
+        ["the first execution of a new cell", f"{found.cold_ms:.0f}"],
+        ["the first one after a cell's end", f"{found.again_ms:.0f}"],
+        [f"each of {found.together} new cells at once", f"{found.together_ms:.0f}"],
+        ["an execution of a warm one", f"{found.warm_ms:.2f}"],
+    ]
+    return f"cells\n{table(['', 'ms'], rows)}"
 
 
 def documents_table(found: Documents) -> str:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))  # so that `bench` and `tests` are found when this
 from bench import (  # noqa: E402
     batches,
     cache,
+    cells,
     diffusion,
     documents,
     embeddings,
@@ -73,6 +74,7 @@ PARTS = (
     "images",
     "diffusion",
     "tuning",
+    "cells",
     "runs",
 )
 
@@ -145,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "images": _images,
         "diffusion": _diffusion,
         "tuning": _tuning,
+        "cells": _cells,
         "runs": _runs,
     }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
@@ -312,6 +315,12 @@ def _tuning(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None
     found = tuning.run(folder, _model(options), rounds=1 if options.quick else min(options.rounds, 3), trl=options.trl)
     print(tuning_report.tuning_table(found) + "\n")
     _keep(outcome, "tuning", found.as_dict(), tuning_report.tuning_goals(found))
+
+
+def _cells(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = cells.run(folder, rounds=options.rounds)
+    print(report.cells_table(found) + "\n")
+    _keep(outcome, "cells", found.as_dict(), [])
 
 
 def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:

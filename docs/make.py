@@ -16,9 +16,16 @@ sys.path.insert(0, str(HERE.parent))
 from homeport import settings  # noqa: E402
 from homeport.api.admin.routes import operations  # noqa: E402
 from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
+from homeport.api.assistants import Assistants  # noqa: E402
 from homeport.api.batches import Batches  # noqa: E402
+from homeport.api.containers import Containers  # noqa: E402
+from homeport.api.conversations import Conversations  # noqa: E402
 from homeport.api.files import Files  # noqa: E402
 from homeport.api.fine_tuning import FineTuning  # noqa: E402
+from homeport.api.input_tokens import InputTokens  # noqa: E402
+from homeport.api.responses import Responses  # noqa: E402
+from homeport.api.runs import Runs  # noqa: E402
+from homeport.api.threads import Threads  # noqa: E402
 from homeport.api.uploads import Uploads  # noqa: E402
 from homeport.api.vector_store_search import VectorStoreSearch  # noqa: E402
 from homeport.api.vector_stores import VectorStores  # noqa: E402
@@ -83,6 +90,7 @@ def compatibility() -> str:
             f"| `POST {one.path}` | {_azure(one)} | {one.capability} | {'yes' if one.batch else 'no'} |"
             for one in ENDPOINTS
         ),
+        "| `POST /v1/responses` | `/openai/responses` | chat, as often as it takes ([responses](responses.md)) | yes |",
         "| `GET /v1/models`, `GET /v1/models/{model}` | `/openai/models`, `/openai/models/{model}` | | |",
         "",
         *_owned(),
@@ -117,6 +125,9 @@ def _owned() -> list[str]:
         *(Files(nothing, nothing), Uploads(nothing, nothing), Batches(nothing)),
         *(VectorStores(nothing, nothing, nothing), VectorStoreSearch(nothing)),
         FineTuning(nothing, nothing, nothing),
+        *(Assistants(nothing), Threads(nothing, nothing), Runs(nothing, nothing, poll_ms=0)),
+        *(Responses(nothing), InputTokens(nothing, nothing, largest=0)),
+        *(Conversations(nothing, nothing, largest=0), Containers(nothing, nothing)),
     )
     for one in (operation for those in owned for operation in those.operations()):
         found.setdefault(one.path, {})[one.method] = one.query
@@ -125,7 +136,10 @@ def _owned() -> list[str]:
         "",
         "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md),",
         "[batches](batches.md): of the endpoints above those that are marked so; [vector stores](vector-stores.md) and",
-        "[their search](file-search.md); [fine-tuning](fine-tuning.md), whose checkpoints the Admin API shares.",
+        "[their search](file-search.md); [fine-tuning](fine-tuning.md), whose checkpoints the Admin API shares;",
+        "[assistants, threads](assistants.md) and [runs](assistants-runs.md), whose requests say `OpenAI-Beta:",
+        "assistants=v2` (Azure's need not); [responses](responses.md), [conversations](conversations.md) and",
+        "[containers](hosted-tools.md).",
         "",
         *_table(found),
         "",

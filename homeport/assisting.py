@@ -13,6 +13,7 @@ from homeport.api.multipart import Form
 from homeport.api.resources import Operation
 from homeport.api.response_line import ResponseLine
 from homeport.api.responses import Responses as ResponsesOperations
+from homeport.api.run_streams import RunStreams
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
 from homeport.batching import Gateway
@@ -26,6 +27,7 @@ from homeport.control.messages import Messages
 from homeport.control.owners import Owner
 from homeport.control.response_items import ResponseItems
 from homeport.control.responses import Responses
+from homeport.control.run_watching import RunWatching
 from homeport.control.runs import Rooms, Runs
 from homeport.control.threads import Threads
 from homeport.control.tool_resources import ToolResources
@@ -35,9 +37,10 @@ from homeport.documents.reader import Reader
 from homeport.errors import HomeportError, InvalidRequest
 from homeport.gateway.endpoints import CHAT
 from homeport.gateway.routing import Target
-from homeport.jobs.batch_lines import Callers
+from homeport.jobs.batch_lines import Callers, wait
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.response import Respond
+from homeport.jobs.run import RunJobs
 from homeport.jobs.worker import Handler
 from homeport.loop.asking import Asking
 from homeport.loop.input_tokens import InputTokens
@@ -56,7 +59,7 @@ from homeport.store.tables import response_events, responses, run_events, runs
 EXPIRY_SECONDS = 10.0
 #: What has been told long ago is forgotten this often.
 FORGET_SECONDS = 600.0
-#: Containers that have expired are emptied, and their folders on this machine taken away, this often.
+#: Containers that have expired are emptied this often.
 CONTAINERS_SECONDS = 60.0
 #: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
 LOCAL_CONTEXT = 8192
@@ -112,17 +115,19 @@ class Assisting:
         self._responses = Responses(queue, self._response_events, self._models.holds)
         self._responding = Responding(self._loop, self._toolbox, self._item_files)
         watchers = gateway.line.ledger.watchers
-        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers)
+        self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers, patience=wait)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
+        self._run_watching = RunWatching(queue.database, self._run_events, self._models.holds)
 
     def operations(self) -> Sequence[Operation]:
-        polled = RunsOperations(self._runs, poll_ms=self._settings.assistants.poll_after_ms)
+        streams, poll_ms = RunStreams(self._run_watching), self._settings.assistants.poll_after_ms
         database = self._queue.database
         largest = self._settings.server.max_body_mb * 2**20
         return [
             *AssistantsOperations(self._assistants).operations(),
-            *polled.operations(),  # before those of threads: `/v1/threads/runs` is no thread
+            # Before those of threads: `/v1/threads/runs` is no thread.
+            *RunsOperations(self._runs, streams, poll_ms=poll_ms).operations(),
             *ThreadsOperations(self._threads, self._messages).operations(),
             *ConversationsOperations(Conversations(database), ResponseItems(database), largest=largest).operations(),
             *self._input_tokens(largest).operations(),
@@ -141,6 +146,7 @@ class Assisting:
     def handlers(self) -> Sequence[Handler]:
         chosen = self._settings.assistants
         return [
+            RunJobs(self._queue, self._run_events, self._loop, self._toolbox, self._item_files, at_once=chosen.at_once),
             Respond(
                 self._queue,
                 self._response_events,
@@ -153,16 +159,14 @@ class Assisting:
     def chores(self) -> Sequence[Chore]:
         return [
             Chore(self._queue, "runs.expire", EXPIRY_SECONDS, self._runs.expire),
-            Chore(self._queue, "responses.forget", FORGET_SECONDS, self._forget_told),
-            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._expire_containers),
+            Chore(self._queue, "events.forget", FORGET_SECONDS, self._forget_told),
+            Chore(self._queue, "containers.expire", CONTAINERS_SECONDS, self._containers.expire),
         ]
 
     async def _forget_told(self) -> None:
-        await self._responses.forget_told(self._settings.assistants.events_hours * 3600)
-
-    async def _expire_containers(self) -> None:
-        await self._containers.expire()
-        await self._workplaces.sweep()
+        seconds = self._settings.assistants.events_hours * 3600
+        await self._run_watching.forget(seconds)
+        await self._responses.forget_told(seconds)
 
     async def open(self) -> None:
         """Once the tables are there."""
@@ -174,6 +178,7 @@ class Assisting:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_events.run())
             group.create_task(self._response_events.run())
+            group.create_task(self._workplaces.watch())
 
     def drain(self) -> None:
         """Whoever follows is let go, to come again elsewhere. From any thread."""

@@ -16,7 +16,7 @@ from homeport.gateway.widths import Widths
 from homeport.jobs.batch import Expire, Sweep, Validate
 from homeport.jobs.batch_chunk import Lines
 from homeport.jobs.batch_files import Finalize
-from homeport.jobs.batch_lines import Answering, Callers
+from homeport.jobs.batch_lines import Answerer, Answering, Callers
 from homeport.jobs.worker import Handler
 from homeport.settings import Settings
 from homeport.store.blobs import Blobs
@@ -50,14 +50,21 @@ class Gateway(NamedTuple):
 
 
 def handlers(
-    settings: Settings, queue: Queue, blobs: Blobs, batches: Batches, gateway: Gateway, references: ImageReferences
+    settings: Settings,
+    queue: Queue,
+    blobs: Blobs,
+    batches: Batches,
+    gateway: Gateway,
+    references: ImageReferences,
+    responses: Answerer,
 ) -> Sequence[Handler]:
+    """responses: what answers them."""
     callers = gateway.callers(queue.database)
     longest = settings.server.max_body_mb * 2**20
     chosen = settings.batches.lines_at_once
     at_once = max(CHUNKS, -(-chosen // _LINES)) if chosen is not None else CHUNKS
     router, widths = gateway.router, Widths(gateway.router, chosen)
-    answering = Answering(gateway.line, callers, references)
+    answering = Answering(gateway.line, callers, references, responses)
     return [
         Validate(batches, queue, blobs, router=router, callers=callers, limits=gateway.limits, longest=longest),
         Lines(batches, queue, blobs, answering=answering, widths=widths, longest=longest, at_once=at_once),

@@ -41,6 +41,7 @@ def examine(settings: Settings, *, deep: bool = False) -> list[Finding]:
         *_tls(settings),
         *_engines(),
         *_trainer(settings),
+        *_cells(settings),
         *_models(settings),
         *_state(settings, deep),
         *_stored(settings, deep),
@@ -102,6 +103,21 @@ def _trainer(settings: Settings) -> Iterator[Finding]:
             here,
             "trainer for fine-tuning" + ("" if here else ": PyTorch is not installed"),
             "pip install 'homeport[train]' (docs/fine-tuning.md says which build of PyTorch)",
+            optional=True,
+        )
+
+
+def _cells(settings: Settings) -> Iterator[Finding]:
+    """Where code runs: a cell is really made."""
+    if settings.code_interpreter.enabled:
+        from homeport.sandbox import probe
+        from homeport.sandbox.cell import Limits
+
+        reason = asyncio.run(probe.walls(settings.code_interpreter, Limits(), hidden=[settings.data])).reason
+        yield Finding(
+            not reason,
+            "the code interpreter's cells" + (" cannot be made" if reason else ""),
+            reason,
             optional=True,
         )
 

@@ -26,7 +26,7 @@ from homeport.control.idempotency import Idempotency
 from homeport.control.image_references import ImageReferences
 from homeport.control.uploads import Uploads
 from homeport.errors import Unavailable
-from homeport.gateway.endpoints import ENDPOINTS
+from homeport.gateway.endpoints import BATCHED
 from homeport.jobs import housekeeping
 from homeport.jobs.housekeeping import Chore
 from homeport.jobs.worker import Event, Handler, Worker, check_lanes
@@ -82,7 +82,7 @@ class Durable:
             most_fetched=settings.fetch.max_total_mb * 2**20,
         )
         self.images = Images(self.blobs, seconds=settings.images.url_minutes * 60)
-        self.batches = Batches(database, self.queue, {one.path for one in ENDPOINTS if one.batch})
+        self.batches = Batches(database, self.queue, {one.path for one in BATCHED})
         self._ingesting = ingesting.Ingesting(settings, self.queue, self.blobs, gateway)
         self._searching = Searching(settings, database, self._ingesting.stores, gateway)
         self._tuning = Tuning(settings, self.queue, self.blobs, gateway)
@@ -109,7 +109,9 @@ class Durable:
         ]
         handlers: Sequence[Handler] = [
             *self._chores,
-            *batching.handlers(settings, self.queue, self.blobs, self.batches, gateway, self.references),
+            *batching.handlers(
+                settings, self.queue, self.blobs, self.batches, gateway, self.references, self.response_line
+            ),
             *self._ingesting.handlers(),
             *self._tuning.handlers(),
             *self._assisting.handlers(),

@@ -15,37 +15,31 @@ from homeport import clock
 from homeport.api.asgi import Inference
 from homeport.api.exchange import Dialect, Exchange
 from homeport.api.exchange import Route as InferenceRoute
-from homeport.backends.capabilities import Call, Frame, Outlet
+from homeport.backends.capabilities import Call, Frame, Outlet, Usage
 from homeport.control import response_states as states
 from homeport.control.assistants import Models
 from homeport.control.owners import Owner
 from homeport.control.response_states import Ended, Row
 from homeport.control.responses import Responses, Wanted
-from homeport.errors import HomeportError, Unavailable
-from homeport.gateway.endpoints import CHAT, Endpoint, tokens_at_admission
+from homeport.errors import HomeportError, InvalidRequest, Unavailable
+from homeport.gateway.endpoints import CHAT, RESPONSES, Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.watching import Aside, Watchers, status_of
-from homeport.loop.responding import Responding
+from homeport.loop.loop import Wait
+from homeport.loop.responding import Responding, failure
 from homeport.loop.response_scribe import ResponseScribe
 from homeport.wire.base import decode
 from homeport.wire.response_events import LAST, Event, ResponseCreated, ResponseInProgress
 from homeport.wire.responses import CreateResponse, Response
 
-#: It stands in no table of endpoints: no backend answers it.
-RESPONSES = Endpoint(
-    "responses",
-    "/v1/responses",
-    None,
-    capability="",
-    operation="responses",
-    page="completions",
-    scope="responses.write",
-    default_max_tokens=0,
-    tokens=tokens_at_admission,
-    most_prompt=lambda _: 0,
-    most_answer=lambda _: 0,
-    closed=False,
-)
+#: Of chat completions -> of responses.
+_PARAMS = {
+    "max_completion_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
 _decoder = msgspec.json.Decoder(CreateResponse)
 _encode = msgspec.json.encode
 
@@ -53,12 +47,15 @@ _encode = msgspec.json.encode
 class ResponseLine:
     """`exchange.Line`."""
 
-    def __init__(self, rules: Responses, responding: Responding, models: Models, watchers: Watchers) -> None:
-        """models: which may answer."""
+    def __init__(
+        self, rules: Responses, responding: Responding, models: Models, watchers: Watchers, *, patience: Wait
+    ) -> None:
+        """models: which may answer. patience: of lines of batches."""
         self._rules = rules
         self._models = models
         self._responding = responding
         self._watchers = watchers
+        self._patience = patience
 
     async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame:
         """Cancelling it cancels the work, but for what runs in the background."""
@@ -66,7 +63,8 @@ class ResponseLine:
             owner, wanted = await self._wanted(endpoint, principal, call)
             if wanted.row["background"]:
                 return Frame(_encode(await self._enqueue(principal, wanted)))
-            return Frame(_encode(await self._answer(owner, wanted, call, _Nobody())))
+            shown = await self._answer(owner, wanted, call, _Nobody())
+            return Frame(_encode(shown), usage=_usage(shown))
 
     async def stream(self, endpoint: Endpoint, principal: Principal, call: Call, outlet: Outlet) -> None:
         """As `plain`, event by event. Whoever leaves a stream of what runs in the background leaves it running."""
@@ -81,6 +79,8 @@ class ResponseLine:
         """Raises what the answer would be."""
         principal.may(endpoint.scope)
         asked = decode(_decoder, call.body)
+        if call.batch and asked.background:
+            raise InvalidRequest("What is in a batch is in the background. Leave it out.", param="background")
         owner = Owner(principal.project, principal.key_id)
         wanted = await self._rules.wanted(owner, asked)
         self._responding.check(wanted.row["request"], [*wanted.before, *wanted.coming])
@@ -108,13 +108,21 @@ class ResponseLine:
         """Raises HomeportError while nothing was said."""
         told = [*wanted.before, *wanted.coming]
         prepared = await self._responding.prepared(owner, wanted.row, told)
-        prepared.plan.request_id, prepared.plan.told = call.request_id, call.told
+        plan = prepared.plan
+        plan.request_id, plan.told, plan.batch = call.request_id, call.told, call.batch
         include = wanted.row["request"].get("include", ())
         scribe = ResponseScribe(listener.tell, include=include, container_id=prepared.container_id)
         try:
-            ended = await self._responding.answer(prepared, scribe)
+            ended = await self._responding.answer(prepared, scribe, wait=self._patience if call.batch else None)
+        except HomeportError as error:
+            if not scribe.begun:
+                error.param = _renamed(error.param)
+                raise
+            await scribe.fail()
+            ended = failure(error)
         except asyncio.CancelledError:
             if scribe.begun:
+                scribe.cut()
                 with suppress(Unavailable):
                     await self._keep(owner, wanted, Ended("cancelled"), scribe)
             raise
@@ -144,6 +152,19 @@ class ResponseLine:
             self._watchers.aside(
                 Aside(call.request_id, endpoint.name, "POST", call.name, principal, status, refusal, seconds)
             )
+
+
+def _renamed(param: str | None) -> str | None:
+    """What chat completions call otherwise."""
+    name = (param or "").partition("[")[0].partition(".")[0]
+    return _PARAMS.get(name, param)
+
+
+def _usage(shown: Response) -> Usage | None:
+    used = shown.usage
+    if used is None:
+        return None
+    return Usage(used.input_tokens, used.output_tokens, cached=used.input_tokens_details.cached_tokens)
 
 
 class _Nobody:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from homeport.api import run_streams
 from homeport.api.beta import ASSISTANTS_V2
 from homeport.api.json import json_answer
 from homeport.api.resources import Asked, Operation
+from homeport.api.run_streams import RunStreams
 from homeport.api.threads import LARGEST_THREAD
 from homeport.control.runs import Begun
 from homeport.control.runs import Runs as Rules
@@ -38,9 +40,10 @@ LARGEST_SUBMITTED = 8 * LARGEST_OUTPUTS
 
 
 class Runs:
-    def __init__(self, rules: Rules, *, poll_ms: int) -> None:
+    def __init__(self, rules: Rules, streams: RunStreams, *, poll_ms: int) -> None:
         """poll_ms: after so long whoever polls a run looks again."""
         self._rules = rules
+        self._streams = streams
         self._poll_ms = poll_ms
 
     def operations(self) -> Sequence[Operation]:
@@ -56,7 +59,7 @@ class Runs:
             ),
             Operation("POST", RUNS, self.create, body=new, query=(INCLUDE,), largest=most, scope=WRITE, beta=v2),
             Operation("GET", RUNS, self.list, query=PAGES, scope=READ, beta=v2),
-            Operation("GET", RUN, self.retrieve, scope=READ, beta=v2),
+            Operation("GET", RUN, self.retrieve, query=("stream", "starting_after"), scope=READ, beta=v2),
             Operation("POST", RUN, self.modify, body=ModifyRunRequest, scope=WRITE, beta=v2),
             Operation("POST", f"{RUN}/cancel", self.cancel, scope=WRITE, beta=v2),
             Operation("POST", submit, self.submit, body=outputs, largest=LARGEST_SUBMITTED, scope=WRITE, beta=v2),
@@ -65,22 +68,38 @@ class Runs:
         ]
 
     async def create(self, asked: Asked) -> Response:
-        _check_stream(asked)
-        _content(asked)
+        """`include[]` is of steps, which a stream tells without what it names."""
+        run_streams.check(asked)
+        if _content(asked) and asked.body.stream:
+            raise InvalidRequest(
+                "A stream tells steps without the texts of passages. Leave 'include[]' out, and list the steps with it "
+                "afterwards.",
+                param=INCLUDE,
+                code="unsupported_value",
+            )
         return await self._begun(asked, await self._rules.create(asked.who, asked.path["thread_id"], asked.body))
 
     async def create_in_thread(self, asked: Asked) -> Response:
-        _check_stream(asked)
+        run_streams.check(asked)
         return await self._begun(asked, await self._rules.create_in_thread(asked.who, asked.body))
 
     async def submit(self, asked: Asked) -> Response:
-        _check_stream(asked)
+        run_streams.check(asked)
         return await self._begun(asked, await self._rules.submit(asked.who, *_run(asked), asked.body))
+
+    async def _begun(self, asked: Asked, begun: Begun) -> Response:
+        if asked.body.stream:
+            return await self._streams.begun(asked.who, begun)
+        return self._polled(begun.run)
 
     async def list(self, asked: Asked) -> Page[Run]:
         return await self._rules.list(asked.who, asked.path["thread_id"], asked.window(descending=True))
 
     async def retrieve(self, asked: Asked) -> Response:
+        if asked.flag("stream"):
+            return await self._streams.watched(asked, *_run(asked))
+        if asked.text("starting_after") is not None:
+            raise InvalidRequest("'starting_after' is only allowed with 'stream'.", param="starting_after")
         return self._polled(await self._rules.retrieve(asked.who, *_run(asked)))
 
     async def modify(self, asked: Asked) -> Run:
@@ -96,9 +115,6 @@ class Runs:
     async def step(self, asked: Asked) -> RunStep:
         return await self._rules.step(asked.who, *_run(asked), asked.path["step_id"], content=_content(asked))
 
-    async def _begun(self, asked: Asked, begun: Begun) -> Response:
-        return self._polled(begun.run)
-
     def _polled(self, run: Run) -> Response:
         answer = json_answer(run)
         answer.headers["openai-poll-after-ms"] = str(self._poll_ms)
@@ -107,12 +123,6 @@ class Runs:
 
 def _run(asked: Asked) -> tuple[str, str]:
     return asked.path["thread_id"], asked.path["run_id"]
-
-
-def _check_stream(asked: Asked) -> None:
-    """Raises InvalidRequest."""
-    if asked.body.stream:
-        raise InvalidRequest("Runs are not streamed yet. Poll the run.", param="stream", code="unsupported_value")
 
 
 def _content(asked: Asked) -> bool:

@@ -154,8 +154,7 @@ async def files_of(connection: AsyncConnection, container: Container) -> Sequenc
 async def put(
     connection: AsyncConnection, container: Container, wanted: Sequence[Put], *, most_bytes: int
 ) -> tuple[list[File], list[str]]:
-    """Files into a container that is used, each in the place of what had its path, which says as before what file of
-    the project's it was: so that one which code has changed does not come in again. Their rows, and the digests of what
+    """Files into a container that is used, each in the place of what had its path. Their rows, and the digests of what
     they took the place of.
 
     most_bytes: of all its files. Raises InvalidRequest: there is no room.
@@ -181,7 +180,8 @@ async def put(
             **one._asdict(),
         }
         if one.path in replaced:
-            row["file_id"] = replaced[one.path]["file_id"] or one.file_id
+            before = replaced[one.path]
+            row["before_id"] = before["before_id"] or (before["file_id"] if before["source"] == "user" else None)
         inserted = sa.insert(container_files).values(row).returning(*_files)
         made.append((await connection.execute(inserted)).mappings().one())
     return made, [row["digest"] for row in replaced.values()]
@@ -196,13 +196,14 @@ async def copy_in(
     param: str | None,
     most_bytes: int,
 ) -> list[File]:
-    """Files of the project into a container that is used, under names of their own; those that are in it stay as they
-    are. param: that they were named in; None: those that are not there any more are left out.
+    """Files of the project into a container that is used, under names of their own; those that are in it, or were
+    before code changed them, stay as they are. param: that they were named in; None: those that are not there any more
+    are left out.
 
     Raises NotFound, InvalidRequest.
     """
     there = await files_of(connection, container)
-    known = {file["file_id"] for file in there}
+    known = {file[name] for file in there for name in ("file_id", "before_id")}
     wanted = [one for one in dict.fromkeys(file_ids) if one not in known]
     query = sa.select(files).where(files.c.id.in_(wanted), files.c.project_id == owner.project, alive())
     held = await connection.execute(query.order_by(files.c.seq).with_for_update(read=True, key_share=True))

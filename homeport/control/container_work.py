@@ -33,7 +33,7 @@ class Made(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """file_id: of the project's file that it became; empty where it became none."""
+    """A file in a container. file_id: of the project's file that it is; empty where it is none."""
 
     path: str
     file_id: str
@@ -84,16 +84,16 @@ class ContainerWork:
         async with self._database.write() as connection:
             await states.use(connection, owner, container_id, param=param)
 
-    async def names(self, owner: Owner, container_id: str) -> Sequence[str]:
-        """Paths of its files, below the folder."""
+    async def there(self, owner: Owner, container_id: str) -> Sequence[Kept]:
+        """Its files."""
         query = (
-            sa.select(container_files.c.path)
+            sa.select(container_files)
             .join(containers, containers.c.seq == container_files.c.container_seq)
             .where(states.this(owner, container_id))
             .order_by(container_files.c.seq)
         )
         async with self._database.read() as connection:
-            return (await connection.scalars(query)).all()
+            return [_kept(row) for row in (await connection.execute(query)).mappings()]
 
     async def begin(self, owner: Owner, container_id: str) -> Running:
         """Code begins to run. Raises NotFound; InvalidRequest: it has expired."""
@@ -126,12 +126,14 @@ class ContainerWork:
             ]
             rows, replaced = await states.put(connection, container, wanted, most_bytes=self._most_bytes)
         await self._blobs.release([*digests, *replaced])
-        return [
-            Kept(row["path"], file_id, row["id"], row["bytes"]) for row, file_id in zip(rows, file_ids, strict=True)
-        ]
+        return [_kept(row) for row in rows]
 
     async def living(self, container_ids: Collection[str]) -> set[str]:
         """Those of them that there are, and that have not expired. Raises Unavailable."""
         query = sa.select(containers.c.id).where(containers.c.id.in_(container_ids), states.usable())
         async with self._database.read() as connection:
             return {*(await connection.scalars(query)).all()}
+
+
+def _kept(row: File) -> Kept:
+    return Kept(row["path"], row["file_id"] or "", row["id"], row["bytes"])

@@ -107,7 +107,9 @@ class Containers:
                     connection, owner, container, [file_id], param="file_id", most_bytes=self._most_bytes
                 )
                 there = await states.files_of(connection, container)
-        return _file_object(container_id, next(file for file in there if file["file_id"] == file_id))
+        return _file_object(
+            container_id, next(file for file in there if file_id in (file["file_id"], file["before_id"]))
+        )
 
     async def list_files(self, owner: Owner, container_id: str, window: Window) -> Page[ContainerFile]:
         """Raises NotFound; InvalidRequest: no such place in the list."""

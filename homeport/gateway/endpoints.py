@@ -388,6 +388,26 @@ ENDPOINTS = (
     VARIATIONS,
 )
 
+#: It is not in the table: no backend answers it, but a loop (api/response_line.py), each of whose turns passes the
+#: straight line as a chat completion.
+RESPONSES = Endpoint(
+    "responses",
+    "/v1/responses",
+    None,
+    capability="chat",
+    operation="responses",
+    page="completions",
+    scope="responses.write",
+    default_max_tokens=0,
+    tokens=tokens_at_admission,
+    most_prompt=lambda _: 0,
+    most_answer=lambda _: 0,
+    batch=True,
+    closed=False,
+)
+#: Those that batches may be of.
+BATCHED = tuple(endpoint for endpoint in (*ENDPOINTS, RESPONSES) if endpoint.batch)
+
 #: What a key may be restricted to: what the endpoints need, to see which models there are, and what projects own;
 #: `delete` is OpenAI's word for deleting fine-tuned models.
 SCOPES = frozenset(

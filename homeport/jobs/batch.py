@@ -18,7 +18,7 @@ from homeport.control import batch_states as states
 from homeport.control.batch_input import Input
 from homeport.control.batches import Batches
 from homeport.errors import HomeportError, InvalidKey, ModelNotFound, PermissionDenied
-from homeport.gateway.endpoints import ENDPOINTS, Endpoint
+from homeport.gateway.endpoints import BATCHED, Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.limits import Limits
 from homeport.gateway.routing import Router
@@ -39,7 +39,7 @@ BROKEN = BatchError(
 
 def endpoint_of(path: str) -> Endpoint:
     """path: as the batch has it. It was in the table when the batch was made."""
-    return next(one for one in ENDPOINTS if one.path in (path, f"/v1{path}"))
+    return next(one for one in BATCHED if one.path in (path, f"/v1{path}"))
 
 
 class BatchHandler:

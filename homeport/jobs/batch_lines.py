@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from homeport.control.batch_states import Batch, Ended, Tally
 from homeport.control.image_references import ImageReferences
 from homeport.control.owners import Owner
 from homeport.errors import HomeportError, InvalidKey, ModelNotReady, Unavailable
-from homeport.gateway.endpoints import Endpoint
+from homeport.gateway.endpoints import RESPONSES, Endpoint
 from homeport.gateway.keyring import Principal
 from homeport.gateway.pipeline import StraightLine
 from homeport.gateway.watching import status_of
@@ -79,10 +79,19 @@ class Callers:
         raise InvalidKey("The API key that asked for this has been revoked, or has expired.")
 
 
+class Answerer(Protocol):
+    """The straight line, or what stands in its place."""
+
+    async def plain(self, endpoint: Endpoint, principal: Principal, call: Call) -> Frame: ...
+
+
 class Answering:
-    def __init__(self, line: StraightLine, callers: Callers, references: ImageReferences) -> None:
-        """references: what brings the pictures that a line names."""
+    def __init__(
+        self, line: StraightLine, callers: Callers, references: ImageReferences, responses: "Answerer"
+    ) -> None:
+        """references: what brings the pictures that a line names. responses: what answers them."""
         self._line = line
+        self._responses = responses
         self._callers = callers
         self._references = references
 
@@ -153,7 +162,8 @@ class Answering:
             idempotency_key=output_id(batch["id"], number).encode(),
             attached=attached,
         )
-        return await self._line.plain(endpoint, principal, call)
+        answerer: Answerer = self._responses if endpoint is RESPONSES else self._line
+        return await answerer.plain(endpoint, principal, call)
 
 
 def wait(error: HomeportError, tried: int) -> float | None:

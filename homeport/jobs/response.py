@@ -20,7 +20,7 @@ from homeport.control.response_states import Ended, Row, Used
 from homeport.errors import HomeportError
 from homeport.jobs.patience import Patience, Sign, watched
 from homeport.jobs.worker import Task
-from homeport.loop.responding import Responding, failure
+from homeport.loop.responding import Responding, failure, outcome_of
 from homeport.loop.response_scribe import Place, ResponseScribe, Said
 from homeport.loop.turns import Calling
 from homeport.store.events import Events, Telling
@@ -99,7 +99,7 @@ class Respond:
         if isinstance(how, Sign):
             return await self._leave(task)
         if isinstance(how, HomeportError) and not patience.is_of_others(how):
-            how = failure(how)
+            how = await keeping.failed(how)
         if not isinstance(how, Ended):
             raise how
         await keeping.end(how)
@@ -137,6 +137,9 @@ class Respond:
         for place in before.left:
             place.item.status = "incomplete"
             await keeping.tell(OutputItemDone(place.index, place.item))
+        over = outcome_of(before.said)
+        if over is not None:
+            return over
         return await self._responding.answer(prepared, scribe, wait=patience.wait)
 
 
@@ -174,6 +177,11 @@ class _Keeping:
     def _checkpoint(self) -> dict[str, Any]:
         return {"said": msgspec.to_builtins(self._said)}
 
+    async def failed(self, error: HomeportError) -> Ended:
+        if self.scribe is not None:
+            await self.scribe.fail()
+        return failure(error)
+
     async def end(self, ended: Ended) -> None:
         """Raises LeaseLost: it has ended already, or is gone."""
         output = self.scribe.output if self.scribe is not None else []
@@ -193,22 +201,22 @@ async def _interrupted(connection: AsyncConnection, row: Row, job: Job) -> _Inte
     output = await states.output_of(connection, row["seq"])
     its = response_events.c.response_seq == row["seq"], response_events.c.event.in_((_ADDED, _DONE))
     query = sa.select(response_events.c.event, response_events.c.data).where(*its).order_by(response_events.c.number)
-    places: dict[str, Place] = {}
-    index = 0
+    left: dict[str, Place] = {}
+    places: dict[str, int] = {}
     for event, data in await connection.execute(query):
         told = _told.decode(data)
-        index = max(index, told.output_index + 1)
         if event == _ADDED:
-            places[told.item.id] = Place(told.output_index, told.item)
+            places[told.item.id] = told.output_index
+            left[told.item.id] = Place(told.output_index, told.item)
         else:
-            places.pop(told.item.id, None)
-    kept_items = {item.id: item for item in output}
+            left.pop(told.item.id, None)
     waiting: dict[str, Place] = {}
     for call in said[-1].calls if said else ():
-        item_id = said[-1].items.get(call.id)
-        if item_id in places and call.output is None:
-            waiting[call.id] = Place(places.pop(item_id).index, kept_items[item_id])
-    return _Interrupted(said, output, index, waiting, [*places.values()])
+        for item in output:
+            if item.id == said[-1].items.get(call.id) and call.output is None:
+                waiting[call.id] = Place(places[item.id], item)
+                left.pop(item.id, None)  # or its end was told already, and its output is not safe
+    return _Interrupted(said, output, max(places.values(), default=-1) + 1, waiting, [*left.values()])
 
 
 class _Told(msgspec.Struct):

@@ -12,13 +12,10 @@ from homeport.control.run_states import Run
 from homeport.control.run_steps import Step
 from homeport.loop import history, said
 from homeport.loop.history import Message, Pictures, Row
-from homeport.loop.turns import Outcome, Plan, Truncation
-from homeport.store.calls import Calling, Ran, Searched
+from homeport.loop.turns import REASONS, Outcome, Plan, Truncation
+from homeport.store.calls import Calling
 from homeport.store.database import Database
 from homeport.store.tables import files, items
-
-#: Why the message of a turn is incomplete -> why its run is.
-_REASONS = {"max_tokens": "max_completion_tokens", "content_filter": "content_filter"}
 
 
 class Rows(NamedTuple):
@@ -60,7 +57,7 @@ def outcome(rows: Rows) -> Outcome | None:
     message = rows.own.get(last["message_id"])
     if message is None or message["status"] != "incomplete":
         return Outcome("completed")
-    return Outcome("incomplete", reason=_REASONS.get(message["incomplete_reason"], ""))
+    return Outcome("incomplete", reason=REASONS[message["incomplete_reason"]])
 
 
 async def plan(run: Run, rows: Rows, pictures: Pictures) -> Plan:
@@ -71,7 +68,6 @@ async def plan(run: Run, rows: Rows, pictures: Pictures) -> Plan:
         messages.append({"role": "system", "content": run["instructions"]})
     messages += await history.of_thread(rows.messages, rows.filenames, pictures, who)
     own, calls = _own(rows)
-    left = _left(run)
     return Plan(
         who=who,
         model=run["model"],
@@ -82,16 +78,12 @@ async def plan(run: Run, rows: Rows, pictures: Pictures) -> Plan:
         tool_choice=None if run["tool_choice"] == "auto" else run["tool_choice"],
         first=not own,
         parallel_tool_calls=None if run["parallel_tool_calls"] else False,
-        most_prompt=left(run["max_prompt_tokens"], "prompt_tokens"),
-        most_completion=left(run["max_completion_tokens"], "completion_tokens"),
+        most_prompt=_left(run["max_prompt_tokens"], run["prompt_tokens"]),
+        most_completion=_left(run["max_completion_tokens"], run["completion_tokens"]),
         truncation=Truncation(**run["truncation_strategy"]) if run["truncation_strategy"] else Truncation(),
         pending=[call for call in calls if call.output is None],
-        sources=sources(rows),
+        sources=[call.result for step in rows.steps for call in run_steps.calls_of(step) if call.result is not None],
     )
-
-
-def sources(rows: Rows) -> list[Searched | Ran]:
-    return [call.result for step in rows.steps for call in run_steps.calls_of(step) if call.result is not None]
 
 
 def _own(rows: Rows) -> tuple[list[Message], Sequence[Calling]]:
@@ -112,15 +104,12 @@ def _own(rows: Rows) -> tuple[list[Message], Sequence[Calling]]:
 
 
 def _parameters(run: Run) -> dict[str, Any]:
-    said_of = {name: run[name] for name in ("temperature", "top_p", "reasoning_effort") if run[name] is not None}
+    parameters = {name: run[name] for name in ("temperature", "top_p", "reasoning_effort") if run[name] is not None}
     form = run["response_format"]
-    if isinstance(form, Mapping) and form.get("type") != "text":
-        said_of["response_format"] = form
-    return said_of
+    if isinstance(form, Mapping) and form["type"] != "text":
+        parameters["response_format"] = form
+    return parameters
 
 
-def _left(run: Run) -> Any:
-    def left(most: int | None, spent: str) -> int | None:
-        return None if most is None else most - int(run[spent])
-
-    return left
+def _left(most: int | None, spent: int) -> int | None:
+    return None if most is None else most - spent

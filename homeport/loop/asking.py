@@ -84,9 +84,10 @@ class Asking:
         *,
         request_id: str = "",
         told: list[bytes] | None = None,
+        batch: bool = False,
     ) -> Told:
         """request: of a chat completion, but for `stream`. request_id: a new one where it is empty. told: header lines
-        of the answer are added to these (Call.told).
+        of the answer are added to these (Call.told). batch: as Call.batch.
 
         Raises HomeportError, in a stream that breaks off after some pieces, too; and what `hear` raises. Cancelling it
         cancels the work.
@@ -102,6 +103,8 @@ class Asking:
             stream=True,
             max_tokens=request.get("max_completion_tokens"),
             include_usage=True,
+            background=batch,
+            batch=batch,
             told=[] if told is None else told,
         )
         hearing = _Hearing(model, hear)
@@ -246,8 +249,11 @@ class _Hearing:
         return Used(counted.prompt_tokens, counted.completion_tokens, cached, thought)
 
     async def _take(self, event: bytes) -> None:
+        data = event[6:] if event.startswith(b"data: {") else _data(event)
+        if not data:
+            return
         try:
-            chunk = _chunk.decode(event[6:] if event.startswith(b"data: {") else _data(event))
+            chunk = _chunk.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamFailed(
                 f"The model `{self._asked}` answered with something that is no chunk of a chat completion.",

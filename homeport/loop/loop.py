@@ -16,13 +16,13 @@ from homeport.loop.context import Context
 from homeport.loop.scribe import Scribe
 from homeport.loop.tools import Hosted
 from homeport.loop.turn import Turn
-from homeport.loop.turns import Calling, Outcome, Plan, Ran, Searched, Used
+from homeport.loop.turns import REASONS, Calling, Outcome, Plan, Ran, Searched, Used
 
 #: Seconds until what was refused so is asked again; None: it is not. Given how often it was asked.
 Wait = Callable[[HomeportError, int], float | None]
 
-#: By the model's `finish_reason`: why its message is incomplete, and why the loop is then.
-_CUT = {"length": ("max_tokens", "max_completion_tokens"), "content_filter": ("content_filter", "content_filter")}
+#: A model's `finish_reason` -> why its message is incomplete.
+_CUT = {"length": "max_tokens", "content_filter": "content_filter"}
 
 
 class Loop:
@@ -69,7 +69,7 @@ class _Going:
         self._context = Context(plan)
         self._turns = sum(message["role"] == "assistant" for message in self._context.own)
         self._taken = {call["id"] for message in plan.messages for call in message.get("tool_calls") or ()}
-        self._sources: list[Searched | Ran] = [*plan.sources]
+        self._sources: list[Searched | Ran] = [*(one for tool in hosted for one in tool.sources), *plan.sources]
         self._request_id = plan.request_id
         self._first = plan.first
         self._model = ""
@@ -96,14 +96,14 @@ class _Going:
         turn, told = asked
         self._turns, self._first, self._model = self._turns + 1, False, told.model
         self._book(told.used)
-        cut, reason = _CUT.get(told.finish, ("", ""))
+        cut = _CUT.get(told.finish, "")
         await turn.end_message(cut)
-        calls = turn.calls if not reason else []  # the last of them may be cut, too
+        calls = turn.calls if not cut else []  # the last of them may be cut, too
         for call in calls:
             call.output = self._refusal(call)
         await self._scribe.turn_ended(calls, told.used)
-        if reason:
-            return self._incomplete(reason)
+        if cut:
+            return self._incomplete(REASONS[cut])
         if not calls:
             return Outcome("completed", model=self._model)
         self._context.add([said.message(turn.text, calls)])
@@ -129,7 +129,9 @@ class _Going:
                 headers = self._plan.told
                 headers.clear()  # of what was refused before
             try:
-                told = await self._asking.turn(self._plan.who, request, turn.hear, request_id=request_id, told=headers)
+                told = await self._asking.turn(
+                    self._plan.who, request, turn.hear, request_id=request_id, told=headers, batch=self._plan.batch
+                )
             except HomeportError as error:
                 if turn.begun:
                     raise

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from homeport.control.items import as_messages
 from homeport.control.owners import Owner
 from homeport.control.response_states import Ended, Row, Used, failed
-from homeport.errors import HomeportError, RateLimited
+from homeport.errors import HomeportError
 from homeport.gateway.watching import status_of
 from homeport.loop import said
 from homeport.loop.loop import Loop, Wait
@@ -23,6 +23,10 @@ _SAME = (
     *("prompt_cache_key", "prompt_cache_retention"),
 )
 _REASONS = {"max_completion_tokens": "max_output_tokens", "content_filter": "content_filter"}
+#: The same, of a message.
+_CUTS = {"max_tokens": "max_output_tokens", "content_filter": "content_filter"}
+#: What is wrong with what was asked.
+_INVALID = frozenset({400, 404, 413, 422})
 
 
 class Tools(Protocol):
@@ -132,22 +136,24 @@ class Responding:
         )
 
     async def answer(self, prepared: Prepared, scribe: ResponseScribe, *, wait: Wait | None = None) -> Ended:
-        """Raises HomeportError while nothing was said, and what the scribe raises. Cancelling it cancels the work."""
-        try:
-            outcome = await self._loop.go(prepared.plan, scribe, prepared.hosted, wait=wait)
-        except HomeportError as error:
-            if not scribe.begun:
-                raise
-            return failure(error)
-        return _ended(outcome)
+        """Raises HomeportError, and what the scribe raises. Cancelling it cancels the work."""
+        return _ended(await self._loop.go(prepared.plan, scribe, prepared.hosted, wait=wait))
 
 
 def failure(error: HomeportError) -> Ended:
     """How a response ends that it befalls."""
     status = status_of(error)
-    if status == 429 or isinstance(error, RateLimited):
+    if status == 429:
         return failed("rate_limit_exceeded", error.message)
-    return failed("invalid_prompt" if 400 <= status < 500 else "server_error", error.message)
+    return failed("invalid_prompt" if status in _INVALID else "server_error", error.message)
+
+
+def outcome_of(turns: Sequence[Said]) -> Ended | None:
+    """Where the last of them was the last of all. None: another one follows, or a call."""
+    if not turns or turns[-1].calls:
+        return None
+    cut = turns[-1].cut
+    return Ended("incomplete", reason=_CUTS.get(cut, "max_output_tokens")) if cut else Ended("completed")
 
 
 def _ended(outcome: Outcome) -> Ended:

@@ -26,6 +26,7 @@ from homeport.wire.items import (
     Reasoning,
     ReasoningText,
     Refusal,
+    Status,
 )
 from homeport.wire.response_events import Event
 
@@ -40,15 +41,19 @@ class Keep(Protocol):
         """made: items of this turn. used: of all turns."""
         ...
 
-    async def call(self, call: Calling, item: Item) -> None: ...
+    async def call(self, call: Calling, item: Item) -> None:
+        """It has its output; its turn was given before."""
+        ...
 
 
 class Said(NamedTuple):
-    """A turn, for whoever goes on with the loop. items: call -> its item, of hosted calls."""
+    """A turn, for whoever goes on with the loop. items: call -> its item, of hosted calls. cut: why its message is not
+    whole (`Scribe.message_ended`)."""
 
     text: str
     calls: Sequence[Calling]
     items: Mapping[str, str]
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class ResponseScribe:
         self._thought: Place | None = None
         self._pieces: list[str] = []  # of the part that is open
         self._text: list[str] = []
+        self._cut = ""
         self._calls: dict[str, Place] = {}
         self._arguing: Calling | None = None
 
@@ -138,11 +144,12 @@ class ResponseScribe:
         await self._tell(response_events.ReasoningTextDelta(**self._thought.at, content_index=0, delta=delta))
 
     async def message_ended(self, incomplete: str) -> None:
-        await self._end_reasoning()
+        await self._end_reasoning("incomplete" if incomplete else "completed")
         if self._message is None:
             return
         place, message = await self._say()
         await self._close_part(place, message)
+        self._cut = incomplete
         message.status = "incomplete" if incomplete else "completed"
         self._message = None
         await self._done(place)
@@ -178,7 +185,7 @@ class ResponseScribe:
             await self._tell(response_events.RefusalDone(**at, refusal=said))
         await self._tell(response_events.ContentPartDone(**at, part=part))
 
-    async def _end_reasoning(self) -> None:
+    async def _end_reasoning(self, status: Status = "completed") -> None:
         if self._thought is None:
             return
         place, self._thought = self._thought, None
@@ -186,7 +193,7 @@ class ResponseScribe:
         assert isinstance(thought, Reasoning)
         part = ReasoningText(text="".join(self._pieces))
         self._pieces.clear()
-        thought.content, thought.status = [part], "completed"
+        thought.content, thought.status = [part], status
         at = {**place.at, "content_index": 0}
         await self._tell(response_events.ReasoningTextDone(**at, text=part.text))
         await self._tell(response_events.ContentPartDone(**at, part=part))
@@ -245,13 +252,13 @@ class ResponseScribe:
             total.cached + used.cached,
             total.reasoning + used.reasoning,
         )
-        made, text = self._made, "".join(self._text)
+        made, text, cut = self._made, "".join(self._text), self._cut
         waiting = {call.id: self._waiting[call.id].item.id for call in calls if call.id in self._waiting}
         self.output += made
         self._begin_turn()
         self.begun = True
         if self._keep is not None:
-            await self._keep.turn(Said(text, calls, waiting), made, self.used)
+            await self._keep.turn(Said(text, calls, waiting, cut), made, self.used)
 
     async def _begin_call(self, call: Calling, place: Place) -> None:
         """Its arguments are there, and it is made."""
@@ -282,6 +289,20 @@ class ResponseScribe:
         await self._done(place)
         if self._keep is not None:
             await self._keep.call(call, item)
+
+    # Where it does not come to its end
+
+    async def fail(self) -> None:
+        """What is not done is told to be incomplete. Of the turn in hand nothing is a part of the output."""
+        await self.message_ended("failed")
+        for place in (*self._calls.values(), *self._waiting.values()):
+            place.item.status = "incomplete"
+            await self._done(place)
+
+    def cut(self) -> None:
+        """The same, where nobody listens any more."""
+        for place in self._waiting.values():
+            place.item.status = "incomplete"
 
     # Items
 

@@ -18,6 +18,9 @@ from homeport.store.calls import Ran as Ran
 from homeport.store.calls import Searched as Searched
 from homeport.store.calls import ToolType as ToolType
 
+#: Why a message is incomplete -> why its loop is then.
+REASONS = {"max_tokens": "max_completion_tokens", "content_filter": "content_filter"}
+
 
 class Annotation(Struct, frozen=True):
     """A place of a message's text that says where it is from. text: the marker, or the path, as it stands there;
@@ -60,7 +63,7 @@ class Plan(Struct, kw_only=True):
     turn, functions end the loop.
     sources: what earlier turns of this loop have found and made, for annotations.
     keeps_markers: whether the text keeps its citation markers (assistants) or loses them (responses).
-    request_id: of the first turn. told: the header lines of its answer (Call.told).
+    request_id: of the first turn. told: the header lines of its answer (Call.told). batch: it is a line of one.
     """
 
     who: Owner
@@ -81,6 +84,7 @@ class Plan(Struct, kw_only=True):
     keeps_markers: bool = True
     request_id: str = ""
     told: list[bytes] = field(default_factory=list)
+    batch: bool = False
 
 
 class Used(NamedTuple):

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from homeport.sandbox import seccomp
 from homeport.sandbox.cell import Limits
+from homeport.sandbox.groups import Group, Groups
 from homeport.sandbox.inside import watch
 from homeport.sandbox.interpreter import Interpreter
 
@@ -32,8 +33,6 @@ _NOBODY = 65534
 _UNUSED, _FEW_UNUSED = range(1_879_048_192, 2_147_483_647), range(61_184, 65_519)
 _INSIDE = Path(__file__).parent / "inside"
 _PROGRAM = "import sys; sys.path.insert(0, '/cell'); from inside.warden import main; main(sys.argv[1])"
-#: Files and folders of a cell together.
-ENTRIES = 10_000
 _ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -50,28 +49,41 @@ _ENVIRONMENT = {
 
 
 class Command(NamedTuple):
-    """arguments: with the program's name; descriptors: to be inherited. user: whom the code is, outside."""
+    """arguments: with the program's name; descriptors: to be inherited. user: whom the code is, outside. group: that it
+    enters, to be removed in the end."""
 
     arguments: Sequence[str]
     descriptors: Sequence[int]
     user: int
+    group: Group | None
 
 
 class Walls:
     """hidden: folders of the machine that nobody sees even where one that Python needs has them in it."""
 
     def __init__(
-        self, program: str, interpreter: Interpreter, limits: Limits, *, hidden: Sequence[Path] = (), root: bool
+        self,
+        program: str,
+        interpreter: Interpreter,
+        limits: Limits,
+        *,
+        hidden: Sequence[Path] = (),
+        root: bool,
+        groups: Groups | None = None,
     ) -> None:
         self._program = program
         self._interpreter = interpreter
         self._limits = limits
         self._hidden = [str(path.resolve()) for path in hidden]
         self._root = root
+        self._groups = groups
 
     @contextmanager
     def around(self, folder: Path) -> Iterator[Command]:
-        """What starts a cell whose /mnt/data that folder is. Descriptors are closed at the end: start it before."""
+        """What starts a cell whose /mnt/data that folder is. Descriptors are closed at the end: start it before.
+
+        Raises OSError: a control group cannot be made.
+        """
         user = _unused() if self._root else os.getuid()
         inner = user if self._root else _NOBODY
         descriptors = [
@@ -80,7 +92,9 @@ class Walls:
             _in_memory(f"nogroup:x:{inner}:\n".encode()),
         ]
         try:
-            yield Command([*self._arguments(folder, user, *descriptors)], descriptors, user)
+            command = [*self._arguments(folder, user, *descriptors)]
+            group = self._groups.made() if self._groups is not None else None
+            yield Command(command if group is None else group.entered(command), descriptors, user, group)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -93,17 +107,12 @@ class Walls:
             yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
             yield from ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
         else:
-            yield from (
-                "--unshare-all",
-                "--unshare-user",
-                "--cap-drop",
-                "ALL",
-                "--uid",
-                str(_NOBODY),
-                "--gid",
-                str(_NOBODY),
-            )
+            yield from ("--unshare-all", "--unshare-user", "--cap-drop", "ALL")
+            yield from ("--uid", str(_NOBODY), "--gid", str(_NOBODY))
         yield from ("--hostname", "cell")
+        yield from ("--proc", "/proc", "--dev", "/dev")
+        for path in watch.TEMPORARY:
+            yield from ("--perms", "1777", "--size", size, "--tmpfs", path)
         bound = (*self._interpreter.folders, str(_INSIDE))
         for parent in _parents([*self._interpreter.folders, "/cell/inside", "/etc/passwd", watch.DATA]):
             yield from ("--perms", "0755", "--dir", parent)
@@ -117,11 +126,9 @@ class Walls:
         yield from ("--ro-bind", str(_INSIDE), "/cell/inside")
         for descriptor, path in ((users, "/etc/passwd"), (groups, "/etc/group")):
             yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), path)
-        yield from ("--proc", "/proc", "--dev", "/dev")
-        for path in watch.TEMPORARY:
-            yield from ("--perms", "1777", "--size", size, "--tmpfs", path)
         yield from ("--remount-ro", "/dev", "--bind", str(folder), watch.DATA, "--remount-ro", "/")
-        for name, value in _ENVIRONMENT.items():
+        path = f"{Path(self._interpreter.program).parent}:/usr/bin:/bin"
+        for name, value in {**_ENVIRONMENT, "PATH": path}.items():
             yield from ("--setenv", name, value)
         yield from ("--chdir", "/", "--", self._interpreter.program, "-I", "-S", "-X", "utf8", "-c", _PROGRAM)
         yield self._told(user)
@@ -133,7 +140,7 @@ class Walls:
                 "uid": user if self._root else None,
                 "memory": self._limits.memory_mb * _MIB,
                 "disk": self._limits.disk_mb * _MIB,
-                "entries": ENTRIES,
+                "entries": self._limits.entries,
                 "processes": self._limits.processes,
                 "output": self._limits.output_bytes,
             }

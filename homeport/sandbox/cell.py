@@ -7,16 +7,21 @@ take more memory, time, processes or disk than it was given, outlive the server.
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+#: Of files and folders.
+ENTRIES = 10_000
+
 
 class Limits(NamedTuple):
     """memory_mb: of all its processes together. disk_mb: of its folder, and of each temporary one. seconds: of one
-    execution. processes: threads count. output_bytes: of what an execution writes; more is cut."""
+    execution. processes: threads count. output_bytes: of what an execution writes; more is cut. entries: of its
+    folder, files and folders together."""
 
     memory_mb: int = 1024
     disk_mb: int = 512
     seconds: float = 60.0
     processes: int = 64
     output_bytes: int = 2**20
+    entries: int = ENTRIES
 
 
 class Executed(NamedTuple):

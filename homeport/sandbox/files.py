@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from homeport.sandbox.bubblewrap import ENTRIES
+from homeport.sandbox.cell import ENTRIES
 from homeport.sandbox.inside import tree
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

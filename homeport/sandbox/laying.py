@@ -2,6 +2,7 @@
 and whatever has a path that is wanted is replaced. For folders that nobody changes meanwhile."""
 
 import asyncio
+import errno
 import os
 import shutil
 import stat
@@ -14,6 +15,8 @@ from homeport import ids
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: It is not there, or something else is.
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Stamp(NamedTuple):
@@ -30,7 +33,7 @@ class Stamp(NamedTuple):
 
 async def lay(folder: Path, path: str, pieces: AsyncIterator[bytes]) -> Stamp:
     """path: below the folder. Raises OSError, and what the pieces raise."""
-    above, name = await asyncio.to_thread(_above, folder, path)
+    above, name = _above(folder, path)
     coming = f".{ids.random_text(24)}"
     try:
         file = os.open(coming, _NEW, 0o600, dir_fd=above)
@@ -114,7 +117,9 @@ def _above(folder: Path, path: str) -> tuple[int, str]:
 def _folder(above: int, name: str) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=above)
-    except OSError:  # it is not there, or no folder
+    except OSError as error:
+        if error.errno not in _NO_FOLDER:
+            raise
         _take(above, name)
         os.mkdir(name, 0o755, dir_fd=above)
         return os.open(name, _FOLDER, dir_fd=above)
@@ -147,7 +152,7 @@ def _take(above: int, name: str) -> None:
         os.unlink(name, dir_fd=above)
     except FileNotFoundError:
         pass
-    except OSError:  # a folder
+    except (IsADirectoryError, PermissionError):
         shutil.rmtree(name, dir_fd=above)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from homeport.sandbox import interpreter, seccomp
 from homeport.sandbox.bubblewrap import Walls
 from homeport.sandbox.cell import Limits
+from homeport.sandbox.groups import Groups
 from homeport.sandbox.running import NotStarted, Running
 from homeport.settings import CodeInterpreter
 
@@ -36,13 +37,12 @@ def holds(name, condition):
 told = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
 holds("a filter of system calls", told["Seccomp"].strip() == "2")
 holds("no new rights", told["NoNewPrivs"].strip() == "1")
-holds("no capabilities", not int(told["CapEff"], 16) and not int(told["CapPrm"], 16))
+holds("no capabilities", not any(int(told[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")))
 holds("a user that is not root", os.getuid() != 0 and os.geteuid() != 0)
 holds("processes of its own", os.getppid() == 1)
 holds("no network", not any(":" in line and line.split(":")[0].strip() != "lo" for line in open("/proc/net/dev")))
 holds("limits of memory", resource.getrlimit(resource.RLIMIT_DATA)[1] != resource.RLIM_INFINITY)
 holds("limits of processes", resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY)
-holds("an environment of its own", "HOMEPORT_PROBE" not in os.environ)
 def refused(action):
     try:
         action()
@@ -62,27 +62,31 @@ class Probed(NamedTuple):
 
 
 async def walls(settings: CodeInterpreter, limits: Limits, *, hidden: Sequence[Path]) -> Probed:
-    if reason := _missing(settings):
+    """hidden: folders that no cell sees."""
+    program = shutil.which(settings.bubblewrap)
+    if reason := _missing(settings, program):
         return Probed(None, reason)
+    assert program is not None
+    root = os.geteuid() == 0
     try:
         python = await interpreter.of(settings.python)
-        built = Walls(settings.bubblewrap, python, limits, hidden=hidden, root=os.geteuid() == 0)
-        with tempfile.TemporaryDirectory(prefix="homeport-cell-", ignore_cleanup_errors=True) as folder:
-            said = await _tried(built, Path(folder), limits)
+        groups = Groups.found(limits)
+        built = Walls(program, python, limits, hidden=hidden, root=root, groups=groups)
+        missing = await _missing_of(built, limits)
     except (NotStarted, OSError) as error:
         return Probed(None, _disabled(_remedy(str(error))))
-    if said != "walled":
-        return Probed(None, _disabled(f"Its walls do not hold here; what is missing: {said[:200]}"))
+    if missing:
+        return Probed(None, _disabled(f"Its walls do not hold here; what is missing: {missing}"))
     return Probed(built, "")
 
 
-def _missing(settings: CodeInterpreter) -> str:
+def _missing(settings: CodeInterpreter, program: str | None) -> str:
     """What can be told without trying."""
     if not settings.enabled:
         return "The code interpreter is switched off on this server (code_interpreter.enabled)."
     if sys.platform != "linux" or not seccomp.supported():
         return _disabled("It needs Linux on x86_64 or arm64")
-    if shutil.which(settings.bubblewrap) is None:
+    if program is None:
         return _disabled(f"It needs bubblewrap ({settings.bubblewrap}): apt-get install bubblewrap")
     release = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
     if os.geteuid() != 0 and release < _KERNEL:
@@ -101,12 +105,18 @@ def _remedy(complaint: str) -> str:
     return complaint[:300]
 
 
-async def _tried(built: Walls, folder: Path, limits: Limits) -> str:
-    """`walled`, or what does not hold, a line each."""
-    running = await Running.start(built, folder, limits.output_bytes)
-    try:
-        done = await running.execute(f"HERE = {str(folder)!r} + '/../homeport'\n{_TRIED}", _SECONDS)
-    finally:
-        await running.end()
-    lines = done.logs.split("\n")
-    return done.failed or " ".join(lines).strip()
+async def _missing_of(built: Walls, limits: Limits) -> str:
+    """What does not hold; empty where all does."""
+    with (
+        tempfile.TemporaryDirectory(prefix="homeport-cell-", ignore_cleanup_errors=True) as folder,
+        tempfile.NamedTemporaryFile(prefix="homeport-outside-") as outside,
+    ):
+        running = await Running.start(built, Path(folder), limits.output_bytes)
+        try:
+            done = await running.execute(f"HERE = {outside.name!r}\n{_TRIED}", _SECONDS)
+        finally:
+            await running.end()
+    if done.failed:
+        return done.failed
+    missing = done.logs.splitlines()
+    return ", ".join(missing[:-1]) if missing[-1:] == ["walled"] else "an answer of sense"

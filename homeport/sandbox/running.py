@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from homeport import ids
-from homeport.sandbox.bubblewrap import Walls
+from homeport.sandbox.bubblewrap import Command, Walls
 from homeport.sandbox.inside import tree
 
 #: Seconds from the start until it is ready; beyond what an execution may take until the warden must have said so;
@@ -53,35 +53,25 @@ class Result(NamedTuple):
 class Running:
     """One execution at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path, user: int, output_bytes: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path, command: Command, output_bytes: int) -> None:
         self._process = process
         self._folder = folder
-        self._user = user
+        self._user = command.user
+        self._group = command.group
         self._most = output_bytes + _NOTE
         self._gone = False
 
     @classmethod
     async def start(cls, walls: Walls, folder: Path, output_bytes: int) -> "Running":
         """Raises NotStarted."""
-        with walls.around(folder) as command:
-            await asyncio.to_thread(_give, folder, command.user)
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command.arguments,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    pass_fds=command.descriptors,
-                    env={},
-                    cwd="/",
-                    limit=_LINE,
-                )
-            except OSError as error:
-                raise NotStarted(str(error)) from None
-        running = cls(process, folder, command.user, output_bytes)
+        try:
+            with walls.around(folder) as command:
+                running = cls(await _begun(command, folder), folder, command, output_bytes)
+        except OSError as error:
+            raise NotStarted(str(error)) from None
         try:
             async with asyncio.timeout(_START):
-                await running._begun()
+                await running._is_ready()
         except TimeoutError:
             await running.end()
             raise NotStarted(f"it was not ready within {_START:g} seconds") from None
@@ -97,7 +87,11 @@ class Running:
     async def execute(self, code: str, seconds: float) -> Result:
         """Whoever cancels it interrupts the code; the cell is gone where that does not help."""
         token = ids.random_text(24)
-        await asyncio.to_thread(_give, self._folder, self._user)
+        try:
+            await asyncio.to_thread(_give, self._folder, self._user)
+        except OSError:  # it is gone
+            await self.end()
+            return Result("", "died", cut=False)
         try:
             async with asyncio.timeout(seconds + _BEYOND):
                 await self._say({"execute": token, "code": code, "seconds": seconds})
@@ -128,8 +122,9 @@ class Running:
         self.leave()
         try:
             async with asyncio.timeout(_END):
-                while await self._out.read(_LINE):
-                    pass
+                with suppress(RuntimeError):  # somebody else reads, to the end
+                    while await self._out.read(_LINE):
+                        pass
                 await self._process.wait()
         except TimeoutError:
             pass
@@ -138,13 +133,15 @@ class Running:
                 with suppress(ProcessLookupError):
                     self._process.kill()  # they die with it
         await self._process.wait()
+        if self._group is not None:
+            self._group.remove()
 
     @property
     def _out(self) -> asyncio.StreamReader:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    async def _begun(self) -> None:
+    async def _is_ready(self) -> None:
         if await self._line() != b'{"ready": true}\n':
             assert self._process.stderr is not None
             complaint = await self._process.stderr.read(_COMPLAINT)
@@ -165,17 +162,40 @@ class Running:
                     raise ValueError("more than was asked for")
                 output = await self._out.readexactly(ended.output)
             except (ValueError, asyncio.IncompleteReadError):  # the end, or no sense
-                await self.end()
-                return Result("", "died", cut=False)
-            if ended.gone:
-                await self.end()
+                return Result("", await self._died(), cut=False)
+            failed = await self._died(ended.failed) if ended.gone else ended.failed
             if ended.ended == token:
-                logs = output.decode(errors="replace").translate(_NUL)
-                return Result(logs, ended.failed.translate(_NUL), ended.cut)
+                return Result(output.decode(errors="replace").translate(_NUL), failed.translate(_NUL), ended.cut)
+
+    async def _died(self, why: str = "died") -> str:
+        """Why, where the system knows better."""
+        short = self._group is not None and self._group.was_short_of_memory()
+        await self.end()
+        return "memory" if why == "died" and short else why
 
     async def _line(self) -> bytes:
         """Raises ValueError: it is too long."""
         return await self._out.readline()
+
+
+async def _begun(command: Command, folder: Path) -> asyncio.subprocess.Process:
+    """Raises OSError."""
+    try:
+        await asyncio.to_thread(_give, folder, command.user)
+        return await asyncio.create_subprocess_exec(
+            *command.arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=command.descriptors,
+            env={},
+            cwd="/",
+            limit=_LINE,
+        )
+    except BaseException:
+        if command.group is not None:
+            command.group.remove()
+        raise
 
 
 def _give(path: Path, user: int) -> None:

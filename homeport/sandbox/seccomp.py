@@ -2,8 +2,9 @@
 
 A list of what is refused, not of what is allowed, since Python's libraries use almost everything: what makes walls
 (mounts, namespaces), what looks into other processes, what speaks to the kernel's less proven parts, and what takes
-memory that nobody would count. Refused is an error as for want of rights, so that programs go on; a call by another
-architecture's numbers ends the process.
+memory that nobody would count. Of sockets there are those within a machine: a cell has no network, and what IP takes
+for its buffers it takes from the whole machine. Refused is an error as for want of rights, so that programs go on; a
+call by another architecture's numbers ends the process.
 
 Source: linux/seccomp.h, linux/filter.h; the numbers are those of asm/unistd_64.h and asm-generic/unistd.h.
 """
@@ -20,7 +21,7 @@ _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _X32 = 0x40000000
 #: CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
 _NEW_NAMESPACES = 0x7E020080
-_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_AF_UNIX = 1
 #: What types into a terminal.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
@@ -47,7 +48,8 @@ _REFUSED = {
     # parts of the kernel that have often had holes, or speak of it
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "keyctl": (250, 219),
     "add_key": (248, 217), "request_key": (249, 218), "vmsplice": (278, 75), "fanotify_init": (300, 262),
-    "modify_ldt": (154, -1), "personality": (135, 92), "syslog": (103, 116), "lookup_dcookie": (212, 18),
+    "modify_ldt": (154, -1), "personality": (135, 92), "syslog": (103, 116), "ioprio_set": (251, 30),
+    "lookup_dcookie": (212, 18),
     # the machine
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
     "kexec_file_load": (320, 294), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89),
@@ -63,6 +65,11 @@ _REFUSED = {
 #: As if the kernel did not know them: libraries then use what can be looked into.
 _UNKNOWN = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
             "clone3": (435, 435)}  # fmt: skip
+#: What may be done to the caller alone, whom 0 stands for as the first argument (and the second, of `setpriority`): who
+#: is the same user could otherwise slow down, or starve, the cell's process 1.
+_FOR_ITSELF = {"sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
+               "sched_setaffinity": (203, 122), "prlimit64": (302, 261)}  # fmt: skip
+_SETPRIORITY = (141, 140)
 _CLONE, _SOCKET, _SOCKETPAIR, _IOCTL = (56, 220), (41, 198), (53, 199), (16, 29)
 
 
@@ -82,8 +89,8 @@ def program() -> bytes:
         _instruction(_AT_LEAST, _X32, no=1),
         _instruction(_RETURN, _KILL),
     ]
-    for numbers, error in ((_REFUSED, errno.EPERM), (_UNKNOWN, errno.ENOSYS)):
-        for number in (each[machine.column] for each in numbers.values()):
+    for table, error in ((_REFUSED, errno.EPERM), (_UNKNOWN, errno.ENOSYS)):
+        for number in (each[machine.column] for each in table.values()):
             if number >= 0:
                 instructions += _where_equal(number, [_instruction(_RETURN, _ERROR | error)])
     refused, allowed = _instruction(_RETURN, _ERROR | errno.EPERM), _instruction(_RETURN, _ALLOW)
@@ -91,11 +98,16 @@ def program() -> bytes:
     instructions += _where_equal(
         _CLONE[machine.column], [argument[0], _instruction(_ANY_BIT, _NEW_NAMESPACES, no=1), refused, allowed]
     )
+    of_itself = [argument[0], _instruction(_EQUAL, 0, yes=1), refused]
+    for numbers in _FOR_ITSELF.values():
+        instructions += _where_equal(numbers[machine.column], [*of_itself, allowed])
+    second = [argument[1], _instruction(_EQUAL, 0, yes=1), refused, allowed]
+    instructions += _where_equal(_SETPRIORITY[machine.column], [*of_itself, *second])
     for call in (_SOCKET, _SOCKETPAIR):
-        families = (_AF_UNIX, _AF_INET, _AF_INET6)
-        tests = [_instruction(_EQUAL, family, yes=len(families) - at) for at, family in enumerate(families)]
         unknown = _instruction(_RETURN, _ERROR | errno.EAFNOSUPPORT)
-        instructions += _where_equal(call[machine.column], [argument[0], *tests, unknown, allowed])
+        instructions += _where_equal(
+            call[machine.column], [argument[0], _instruction(_EQUAL, _AF_UNIX, yes=1), unknown, allowed]
+        )
     typing = [_instruction(_EQUAL, _TIOCSTI, yes=1), _instruction(_EQUAL, _TIOCLINUX, no=1), refused, allowed]
     instructions += _where_equal(_IOCTL[machine.column], [argument[1], *typing])
     return b"".join([*instructions, allowed])

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from homeport.errors import Unavailable
 from homeport.sandbox import probe
 from homeport.sandbox.bubblewrap import Walls
-from homeport.sandbox.cell import Executed, Limits
+from homeport.sandbox.cell import ENTRIES, Executed, Limits
 from homeport.sandbox.running import NotStarted, Running
 from homeport.settings import CodeInterpreter
 
@@ -16,16 +16,19 @@ log = logging.getLogger("homeport")
 
 
 class WarmCells:
-    """Cells, of bubblewrap's walls. data: Homeport's folder, which no cell sees."""
+    """Cells, of bubblewrap's walls. data: Homeport's folder, which no cell sees. entries: of a
+    cell's folder."""
 
-    def __init__(self, settings: CodeInterpreter, *, data: Path) -> None:
+    def __init__(self, settings: CodeInterpreter, *, data: Path, entries: int = ENTRIES) -> None:
         self._settings = settings
-        self._data = data
-        self._limits = Limits(settings.memory_mb, settings.disk_mb, settings.seconds, settings.processes)
+        self.data = data
+        self._limits = Limits(
+            settings.memory_mb, settings.disk_mb, settings.seconds, settings.processes, entries=entries
+        )
         self._reason = "The code interpreter is not looked at yet."
         self._walls: Walls | None = None
-        self.seconds = settings.seconds
-        self.idle_seconds = settings.idle_minutes * 60
+        self.seconds: float = settings.seconds
+        self.idle_seconds: float = settings.idle_minutes * 60
         #: Of those that work at once.
         self.places = asyncio.Semaphore(settings.cells)
         self._known: WeakValueDictionary[Path, WarmCell] = WeakValueDictionary()
@@ -38,9 +41,9 @@ class WarmCells:
 
     async def open(self) -> None:
         """Really runs code in a cell, and looks whether its walls hold."""
-        self._walls, self._reason = await probe.walls(self._settings, self._limits, hidden=[self._data])
+        self._walls, self._reason = await probe.walls(self._settings, self._limits, hidden=[self.data])
         if self._reason and self._settings.enabled:
-            log.warning("%s", self._reason)
+            log.info("%s", self._reason)
 
     async def cell(self, folder: Path) -> "WarmCell":
         """The same one for the same folder. Its process begins with its first execution."""
@@ -69,10 +72,14 @@ class WarmCells:
         while len(self._warm) > self._settings.cells:
             await min((other for other in self._warm if not other.works), key=lambda other: other.used).stop()
         try:
-            return await Running.start(walls, cell.folder, self._limits.output_bytes)
+            running = await Running.start(walls, cell.folder, self._limits.output_bytes)
         except NotStarted as error:
             log.error("a cell of the code interpreter did not begin: %s", error)
             raise Unavailable("The code interpreter did not begin: the server's log says why. Try again.") from None
+        if self._closed:  # meanwhile
+            await running.end()
+            self._must_be_there()
+        return running
 
     def cold(self, cell: "WarmCell") -> None:
         """It has no process any more."""

@@ -108,7 +108,7 @@ class Events:
             try:
                 if telling.unwritten:
                     with suppress(Unavailable):
-                        await self.flush()
+                        await unbroken(self.flush())
             finally:
                 self._tellings.discard(telling)
                 self.told(seq)
@@ -153,7 +153,7 @@ class Events:
                 await self._add(connection, kept)
         for telling, events in said.items():
             telling.written(events[-1].number, lost=telling in lost)
-            self._followers.written(telling.seq)
+            self._followers.written(telling.seq, events[-1].number)
 
     async def _write_said(self) -> None:
         while True:

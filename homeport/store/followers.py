@@ -37,13 +37,11 @@ class Told(NamedTuple):
 
 
 class _Follower:
-    """last: the number of the last event that it has. look: there may be rows to be read. missed: it has heard of one
-    that does not come next, so that those before are in the rows, or will be."""
+    """last: the number of the last event that it has. look: there may be rows to be read."""
 
     def __init__(self, last: int) -> None:
         self.last = last
         self.look = True
-        self.missed = False
         self._news = asyncio.Event()
         self._heard: deque[Told] = deque(maxlen=_SOME)
 
@@ -56,7 +54,7 @@ class _Follower:
         self._news.set()
 
     def take(self) -> list[Told]:
-        """What comes next of what was heard."""
+        """What comes next of what was heard. What was missed is in the rows, or will be."""
         taken: list[Told] = []
         while self._heard:
             told = self._heard.popleft()
@@ -65,7 +63,7 @@ class _Follower:
                 self.last = told.number
             elif told.number > self.last:
                 self._heard.clear()
-                self.look = self.missed = True
+                self.look = True
         return taken
 
     async def wait(self, seconds: float) -> None:
@@ -117,10 +115,10 @@ class Followers:
         for follower in self._following.get(seq, ()):
             follower.wake()
 
-    def written(self, seq: int) -> None:
-        """What was heard is in the rows, for those who have missed some of it."""
+    def written(self, seq: int, last: int) -> None:
+        """Events up to a number are in the rows, for those who have not heard them."""
         for follower in self._following.get(seq, ()):
-            if follower.missed:
+            if follower.last < last:
                 follower.wake()
 
     async def follow(
@@ -170,7 +168,6 @@ class Followers:
             rows = [Told(*row) for row in await connection.execute(query)]
         if rows:
             follower.last = rows[-1].number
-            follower.missed = False
         if len(rows) == _SOME:
             follower.look, ended = True, False
         return rows, ended

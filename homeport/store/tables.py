@@ -866,8 +866,9 @@ container_files = Table(
     Column("container_seq", Sequence, ForeignKey("containers.seq", ondelete="CASCADE"), nullable=False),
     #: Below `/mnt/data`.
     Column("path", Text, nullable=False),
-    #: The project's file that it is, or that it was before code changed it.
+    #: The project's file that it is, where it is one; and that it was before code changed it.
     Column("file_id", Text),
+    Column("before_id", Text),
     Column("digest", Text, ForeignKey("blobs.digest"), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     #: `user`: somebody put it there. `assistant`: code made it.

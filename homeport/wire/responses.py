@@ -44,9 +44,26 @@ class FunctionTool(Request, tag_field="type", tag="function", omit_defaults=True
         return {"type": "function", "function": function}
 
 
+class HybridSearch(Request):
+    """How much each half of a search counts."""
+
+    embedding_weight: Annotated[float, Meta(ge=0, le=1_000_000)]
+    text_weight: Annotated[float, Meta(ge=0, le=1_000_000)]
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest."""
+        if self.embedding_weight == self.text_weight == 0:
+            raise InvalidRequest(
+                "Invalid 'hybrid_search': one of 'embedding_weight' and 'text_weight' has to be greater than 0.",
+                param="tools.ranking_options.hybrid_search",
+                code="invalid_value",
+            )
+
+
 class RankingOptions(Request, omit_defaults=True):
     ranker: Literal["auto", "default-2024-11-15"] = "auto"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    hybrid_search: HybridSearch | None = None
 
 
 class FileSearchTool(Request, tag_field="type", tag="file_search", omit_defaults=True):

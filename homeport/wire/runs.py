@@ -222,6 +222,7 @@ class Run(Struct, kw_only=True):
     has OpenAI's value."""
 
     id: str
+    object: Literal["thread.run"] = "thread.run"
     created_at: int
     thread_id: str
     assistant_id: str
@@ -248,7 +249,6 @@ class Run(Struct, kw_only=True):
     parallel_tool_calls: bool
     response_format: Any
     reasoning_effort: str | None
-    object: Literal["thread.run"] = "thread.run"
 
 
 class CreatedMessage(Struct):
@@ -333,6 +333,7 @@ class ToolCalls(Struct, tag_field="type", tag="tool_calls"):
 
 class RunStep(Struct, kw_only=True):
     id: str
+    object: Literal["thread.run.step"] = "thread.run.step"
     created_at: int
     assistant_id: str
     thread_id: str
@@ -348,4 +349,3 @@ class RunStep(Struct, kw_only=True):
     completed_at: int | None
     usage: Usage | None
     metadata: Metadata | None = None
-    object: Literal["thread.run.step"] = "thread.run.step"

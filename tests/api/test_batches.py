@@ -225,7 +225,6 @@ def test_more_tokens_than_may_be_enqueued(client: openai.OpenAI) -> None:
     [
         ({"endpoint": "/v1/nowhere"}, "endpoint", "invalid_value"),
         ({"endpoint": "/v1/videos"}, "endpoint", "unsupported_endpoint"),
-        ({"endpoint": "/responses"}, "endpoint", "unsupported_endpoint"),
         ({"completion_window": "1h"}, "completion_window", "invalid_value"),
         ({"metadata": {"a": "x" * 513}}, "metadata.a", "string_above_max_length"),
         ({"metadata": {str(one): "" for one in range(17)}}, "metadata", "object_above_max_properties"),

@@ -81,7 +81,7 @@ def ended(lines: "list[Future[Frame]]") -> int:
 def leave(lines: "list[Future[Frame]]") -> None:
     for line in lines:
         line.cancel()
-    wait(lines, timeout=10)
+    wait(lines, timeout=90)
 
 
 def test_a_request_overtakes_a_hundred_lines(relay: Relay) -> None:

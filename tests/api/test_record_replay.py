@@ -260,5 +260,5 @@ def test_the_command_lists_and_shows(tmp_path: Path) -> None:
 
 def homeport_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "homeport", *arguments], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "homeport", *arguments], capture_output=True, text=True, timeout=90, check=False
     )

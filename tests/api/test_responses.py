@@ -319,6 +319,17 @@ def test_deleting(relay: Relay, client: openai.OpenAI) -> None:
     assert [message["content"] for message in asked(relay, "gone")["messages"]] == ["and?", "Yes.", "well?"]
 
 
+def test_letters_that_databases_do_not_like(relay: Relay, client: openai.OpenAI) -> None:
+    odd = "a\0b \u2028 🏡"
+    relay.fake.by_model["odd"] = talkers.says(odd)
+    tool: Any = {**WEATHER, "description": odd}
+    made = client.responses.create(model="odd", input=odd, metadata={"k": odd}, tools=[tool])
+    assert made.output_text == odd
+    assert client.responses.retrieve(made.id) == made
+    client.responses.create(model="odd", input="and?", previous_response_id=made.id)
+    assert [message["content"] for message in asked(relay, "odd")["messages"]] == [odd, odd, "and?"]
+
+
 def test_items_are_referred_to_by_their_ids(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["referring"] = talkers.says("Rome.")
     made = client.responses.create(model="referring", input="hello")
@@ -437,6 +448,21 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(relay: Relay, body: dict
     answer = raw.ask(relay.homeport, path=PATH, body={"model": "nobody", "input": "x", **body})
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error"), answer.body
     assert answer.error["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"format": {"type": "json_object"}}}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]}, "input"),
+        ({"service_tier": "priority"}, "service_tier"),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_by_its_name(relay: Relay, body: dict[str, Any], param: str) -> None:
+    answer = raw.ask(relay.homeport, path=PATH, body={"model": "echo", "input": "x", **body})
+    assert (answer.status, answer.error["param"]) == (400, param), answer.body
 
 
 def test_an_unknown_member(relay: Relay) -> None:

@@ -1,17 +1,29 @@
 """Responses in the background: created, followed, cancelled, and what happens to their streams."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
+import sqlalchemy as sa
 
+from homeport.control import items, response_states
+from homeport.control.owners import Owner
+from homeport.control.response_states import Used
+from homeport.loop.response_scribe import Said
+from homeport.store.tables import jobs
+from homeport.wire.items import Message, OutputText
 from tests import talkers
 from tests.api import raw
+from tests.api.owners import client_of
 from tests.api.responding import WEATHER
 from tests.control import databases
-from tests.fake_upstream import until
+from tests.fake_upstream import fake_upstream, until
+from tests.server import running
 from tests.store.servers import PostgresServer
 from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
@@ -128,6 +140,29 @@ def test_cancelling(relay: Relay, client: openai.OpenAI) -> None:
     assert client.responses.cancel(made.response.id) == cancelled
 
 
+def test_cancelling_what_is_about_to_end(relay: Relay, client: openai.OpenAI) -> None:
+    """It is the one or the other, for everybody who looks."""
+    relay.fake.by_model["raced"] = talkers.says("Done.")
+
+    async def race() -> list[Any]:
+        async def one(client: openai.AsyncOpenAI, number: int) -> Any:
+            made = await client.responses.create(model="raced", input="hello", background=True)
+            for _ in range(number):
+                await client.responses.retrieve(made.id)
+            return await client.responses.cancel(made.id)
+
+        async with relay.async_client() as client, asyncio.TaskGroup() as group:
+            racing = [group.create_task(one(client, number % 6)) for number in range(24)]
+        return [await each for each in racing]
+
+    for cancelled in asyncio.run(race()):
+        assert cancelled.status in ("completed", "cancelled")
+        assert client.responses.retrieve(cancelled.id) == cancelled
+        kinds = [event.type for event in client.responses.retrieve(cancelled.id, stream=True)]
+        assert (kinds[-1] == "response.completed") == (cancelled.status == "completed")
+        assert cancelled.output_text == ("Done." if cancelled.status == "completed" else cancelled.output_text)
+
+
 def test_deleting_what_is_worked_on(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["deleted"] = faults.silence
     made = client.responses.create(model="deleted", input="hello", background=True)
@@ -179,6 +214,51 @@ def test_it_waits_for_a_model_that_has_no_time(relay: Relay, client: openai.Open
     made = client.responses.create(model="patient", input="hello", background=True)
     assert ended(client, made).output_text == "Now."
     assert len(relay.fake.received_for("patient")) == 2
+
+
+def test_a_server_that_ends_hands_it_back(tmp_path: Path) -> None:
+    with fake_upstream() as fake:
+        settings = {"upstreams": {"far": {"base_url": fake.base_url, "api_key": "sk-of-the-upstream"}}}
+        fake.by_model["handed"] = faults.quiet_after(faults.begun)
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            made = client.responses.create(model="handed", input="hello", background=True)
+            for event in client.responses.retrieve(made.id, stream=True):
+                if event.type == "response.output_text.delta":
+                    break
+        fake.by_model["handed"] = talkers.says("Done.")
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            assert ended(client, made).output_text == "Done."
+            events: Any = [*client.responses.retrieve(made.id, stream=True)]
+            items = [event.item.status for event in events if event.type == "response.output_item.done"]
+            assert items == ["incomplete", "completed"]
+
+
+@pytest.mark.parametrize("cut", ["", "max_tokens"])
+def test_whose_last_turn_had_ended_only_ends(tmp_path: Path, cut: str) -> None:
+    """Its worker was killed between the two."""
+    with fake_upstream() as fake:
+        settings: dict[str, Any] = {"upstreams": {"far": {"base_url": fake.base_url, "api_key": "sk-of-the-upstream"}}}
+        with running(tmp_path, {**settings, "jobs": {"in_server": False}}) as server, client_of(server) as client:
+            made = client.responses.create(model="ended", input="hello", background=True)
+            message = Message(id="msg_1", role="assistant", content=[OutputText(text="Done.")])
+            said = {"said": msgspec.to_builtins([Said("Done.", [], {}, cut)])}
+
+            async def turn() -> None:
+                async with server.app.books.database.write() as connection:
+                    begun = await response_states.begin(connection, made.id)
+                    assert begun is not None
+                    seq, owner = begun.row["seq"], Owner(begun.row["project_id"], "")
+                    await response_states.use(connection, seq, Used(20, 10))
+                    await items.add(connection, owner, [message], response_seq=seq, output=True)
+                    await connection.execute(sa.update(jobs).where(jobs.c.subject == made.id).values(checkpoint=said))
+
+            server.begin(turn()).result(60)
+        with running(tmp_path, settings) as server, client_of(server) as client:
+            done = ended(client, made)
+            assert (done.output_text, done.usage.total_tokens) == ("Done.", 30)
+            assert done.status == ("incomplete" if cut else "completed")
+            assert [*client.responses.retrieve(made.id, stream=True)][-1].type == f"response.{done.status}"
+        assert not fake.received_for("ended")
 
 
 def test_what_was_told_long_ago_is_forgotten(relay: Relay, client: openai.OpenAI) -> None:

@@ -92,6 +92,19 @@ def test_files_are_searched(relay: Relay, client: openai.OpenAI, store: str) -> 
     assert (found.text, found.filename) == ("High tide is at noon.", "tides.txt")
 
 
+def test_how_much_each_half_of_a_search_counts(relay: Relay, client: openai.OpenAI, store: str) -> None:
+    relay.fake.by_model["weighing"] = SEARCHER
+    weights = {"embedding_weight": 0, "text_weight": 1}
+    search: Any = {"type": "file_search", "vector_store_ids": [store], "ranking_options": {"hybrid_search": weights}}
+    made = client.responses.create(model="weighing", input="when?", tools=[search])
+    assert made.output_text == "I look. At noon, it says."
+    assert raw.ask(relay.homeport, "GET", f"{PATH}/{made.id}").json["tools"] == [search]
+    weights["text_weight"] = 0
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="weighing", input="when?", tools=[search])
+    assert caught.value.param == "tools.ranking_options.hybrid_search"
+
+
 def test_its_events(relay: Relay, store: str) -> None:
     relay.fake.by_model["told"] = SEARCHER
     search = {"type": "file_search", "vector_store_ids": [store]}
@@ -205,7 +218,16 @@ def test_where_code_cannot_be_walled_in_it_is_refused(
 def test_a_store_that_is_not_there(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["lost"] = SEARCHER
     search: Any = {"type": "file_search", "vector_store_ids": ["vs_nobody"]}
-    made = client.responses.create(model="lost", input="when?", tools=[search])
-    assert made.error is not None
+    made: Any = client.responses.create(model="lost", input="when?", tools=[search])
     assert (made.status, made.error.code) == ("failed", "invalid_prompt")
     assert "vs_nobody" in made.error.message
+    assert [item.status for item in made.output] == ["completed", "incomplete"]
+    assert client.responses.retrieve(made.id) == made
+    with client.responses.create(model="lost", input="?", tools=[search], stream=True, background=True) as stream:
+        events: Any = [*stream]
+    assert [event.item.status for event in events if event.type == "response.output_item.done"] == [
+        "completed",
+        "incomplete",
+    ]
+    assert events[-1].type == "response.failed"
+    assert client.responses.retrieve(events[-1].response.id) == events[-1].response

@@ -1,7 +1,8 @@
-"""Who comes first is decided by the database: many at once, of one server on each database, and of two replicas."""
+"""Who comes first is decided by the database: many at once, of one server on SQLite, and of two on PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count, cycle
 from typing import Any
 
@@ -12,6 +13,7 @@ from homeport.control import run_states
 from tests.api.assistants import DEPRECATED
 from tests.api.owners import client_of
 from tests.control import databases
+from tests.fake_upstream import until
 from tests.fine_tuning import drive
 from tests.runs import FUNCTION, SETTINGS, Worker, again, begun, call, expire, jobs_of, late, new, told
 from tests.server import KEY, Running, running
@@ -19,24 +21,38 @@ from tests.store.servers import PostgresServer
 
 pytestmark = DEPRECATED
 #: Of those who come at once, and how often they do.
-CROWD, ROUNDS = 8, 3
+CROWD, ROUNDS = 6, 2
 OVER = {f"thread.run.{status}" for status in run_states.OVER}
 _numbers = count()
 
 
-@pytest.fixture(scope="module", params=[*databases.KINDS, "replicas"])
-def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Running]]:
-    """One, or two that have one database."""
-    chosen = dict(SETTINGS)
-    if request.param != "sqlite":
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        chosen["database_url"] = postgres.create(f"run_races_{next(_numbers)}")
-    with running(tmp_path_factory.mktemp("races"), chosen) as one:
-        if request.param != "replicas":
+@contextmanager
+def replicas(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, settings: dict[str, Any]
+) -> Iterator[Sequence[Running]]:
+    """As the fixture's parameter says: one, or two that have one database."""
+    if request.param == "sqlite":
+        with running(folders.mktemp("races"), settings) as one:
             yield [one]
-            return
-        with running(tmp_path_factory.mktemp("races"), chosen) as two:
-            yield [one, two]
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    shared = {**settings, "database_url": postgres.create(f"run_races_{next(_numbers)}")}
+    with running(folders.mktemp("races"), shared) as one, running(folders.mktemp("races"), shared) as two:
+        yield [one, two]
+
+
+@pytest.fixture(scope="module", params=databases.KINDS)
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Running]]:
+    with replicas(request, tmp_path_factory, SETTINGS) as made:
+        yield made
+
+
+@pytest.fixture(params=databases.KINDS)
+def working(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Running]]:
+    """With real workers."""
+    settings = {"models": {"echo": {"engine": "echo", "delay": 0.005}}, "jobs": {"poll_seconds": 0.1}}
+    with replicas(request, tmp_path_factory, settings) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +248,39 @@ def test_the_next_run_begins_once_one_has_ended(servers: Sequence[Running], clie
         else:
             run = begun(client, thread)
     assert [one.status for one in client.beta.threads.runs.list(thread, limit=2).data] == ["queued", "cancelled"]
+
+
+def test_a_crowd_at_work(working: Sequence[Running]) -> None:
+    """Runs that are worked on, and cancelled, written to and begun again meanwhile: each of them ends, once."""
+    with client_of(working[0]) as client:
+        assistant = client.beta.assistants.create(model="echo").id
+        said: Any = {"messages": [{"role": "user", "content": "word " * 40}]}
+        start: Act = lambda other: other.beta.threads.create_and_run(assistant_id=assistant, thread=said)  # noqa: E731
+        runs = at_once(working, *[start] * CROWD)
+        acts: list[Act] = []
+        for run in runs:
+            acts += [cancel(run), _say(run.thread_id), _begin(run.thread_id, assistant)]
+        answers = at_once(working, *acts)
+        second = [one for one in answers[2::3] if not isinstance(one, str)]
+        every = [*runs, *second]
+        assert until(lambda: all(again(client, run).status in run_states.OVER for run in every), 60)
+        for run, answer in zip(runs, answers[::3], strict=True):
+            status = again(client, run).status
+            assert status in ("completed", "cancelled")
+            assert status == "completed" or not isinstance(answer, str)
+            assert len(client.beta.threads.runs.list(run.thread_id).data) <= 2
+        for run in every:
+            names = [name for _, name in told(working[0], run)]
+            assert [name for name in names if name in OVER] == [names[-1]]
+            assert jobs_of(working[0], run) == 0
+            for message in client.beta.threads.messages.list(run.thread_id, run_id=run.id):
+                assert message.status == "completed" or again(client, run).status == "cancelled"
+                assert message.status != "in_progress"
+
+
+def _say(thread: str) -> Act:
+    return lambda other: other.beta.threads.messages.create(thread, role="user", content="And?")
+
+
+def _begin(thread: str, assistant: str) -> Act:
+    return lambda other: other.beta.threads.runs.create(thread, assistant_id=assistant)

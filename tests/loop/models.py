@@ -139,6 +139,8 @@ class Scribe:
 class Tool:
     """A hosted one."""
 
+    sources: Sequence[Searched | Ran] = ()
+
     def __init__(
         self, type: ToolType = "file_search", *, output: str = "found", result: Searched | Ran | None = None
     ) -> None:

@@ -154,6 +154,7 @@ def test_variables_and_files_stay(run: Any) -> None:
         assert (name, purpose) == ("out.txt", "assistants_output")
         again = await house.of_thread()
         assert again.container_id == tool.container_id
+        assert again.sources[0].files == result.files  # a text may link to it in later runs, too
         second = await ran(again, "print(x + 1, (data / 'out.txt').read_text())")
         assert second.output == "42 kept"
         assert second.result.files == []
@@ -486,6 +487,7 @@ def test_folders_of_dead_processes_are_taken_away(run_once: Any, monkeypatch: py
         ("[1, 2]", "[1, 2]"),
         ('"a" + "b"', '"a" + "b"'),
         ('"print(4)"', "print(4)"),
+        ('{"code": "\\ud83d\\ude00 \\ud83d"}', "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_code_however_a_model_writes_it(arguments: str, code: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from homeport.store.tables import jobs, response_events
+from homeport.store.tables import jobs
 from tests import talkers
 from tests.api.responding import WEATHER
 from tests.fake_upstream import STREAM_HEAD, Visit, chunked, until
@@ -16,6 +16,8 @@ from tests.replicas.house import House, housed, read
 from tests.replicas.processes import Replica
 from tests.replicas.test_batches_killing import client_of
 from tests.store.servers import PostgresServer, RedisServer
+from tests.stores import put
+from tests.upstreams import faults
 
 PATIENCE = 90.0
 SETTINGS = """
@@ -90,15 +92,41 @@ def check(replica: Replica, response_id: str, model: Model) -> None:
 
 
 def test_on_sqlite(tmp_path: Path) -> None:
-    model = Model()
-    with housed(tmp_path, settings=SETTINGS) as house:
-        response_id = begin(house, model)
-        state = f"sqlite:///{house.first.data / 'state.db'}"
-        half = sa.select(response_events.c.data).where(response_events.c.event == "response.output_text.delta")
-        assert until(lambda: any(b"Half of " in row["data"] for row in read(state, half)), PATIENCE)
+    """While a tool is at work: the call is made again, and not the turn."""
+    settings = SETTINGS + '[vector_stores]\nembedding_model = "far-embeddings"\n'
+    turns: list[int] = []
+
+    def searcher(visit: Visit) -> None:
+        turns.append(talkers.spoken(visit))
+        if turns[-1] == 0:
+            talkers.says(talkers.call("file_search", {"queries": ["tide"]}))(visit)
+        else:
+            talkers.says(f"It says: {'High tide' in talkers.outputs(visit)[0]}")(visit)
+
+    with housed(tmp_path, settings=settings) as house:
+        house.fake.by_model["searcher"] = searcher
+        with client_of(house.first) as client:
+            store = client.vector_stores.create().id
+            put(client, store, "High tide is at noon.", "tides.txt")
+            asked = len(house.fake.received_for("far-embeddings"))
+            house.fake.by_model["far-embeddings"] = faults.silence
+            search: Any = {"type": "file_search", "vector_store_ids": [store]}
+            made = client.responses.create(model="searcher", input="when?", tools=[search], background=True)
+            assert until(lambda: len(house.fake.received_for("far-embeddings")) > asked, PATIENCE)
         house.first.kill()
+        del house.fake.by_model["far-embeddings"]
         house.first.start()
-        check(house.first, response_id, model)
+        with client_of(house.first) as client:
+            assert until(lambda: client.responses.retrieve(made.id).status == "completed", PATIENCE)
+            done = client.responses.retrieve(made.id, include=["file_search_call.results"])
+            assert (done.output_text, turns) == ("It says: True", [0, 1])
+            call = done.output[0]
+            assert call.type == "file_search_call"
+            assert call.results is not None
+            assert (call.status, [one.filename for one in call.results]) == ("completed", ["tides.txt"])
+            with client.responses.stream(response_id=made.id, starting_after=0) as stream:
+                items = [event.item.id for event in stream if event.type == "response.output_item.done"]
+            assert items == [item.id for item in done.output]
 
 
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class PostgresServer:
         if self.process is not None:
             self.process.send_signal(how)
             try:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

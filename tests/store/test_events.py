@@ -184,22 +184,23 @@ def test_what_is_said_is_heard_before_it_is_written(
 
 def test_what_says_that_rows_have_changed_is_heard_once_they_are_committed(bench: Bench, state_url: str) -> None:
     async def tell() -> None:
-        async with processes(state_url) as (here,), asyncio.TaskGroup() as group:
-            seq = await here.make()
-            watcher = Watcher(here, seq)
-            group.create_task(watcher.watch())
-            async with here.events.telling(seq, 0, None) as telling:
-                with suppress(ZeroDivisionError):
+        async with processes(state_url) as (here,):
+            async with asyncio.TaskGroup() as group:
+                seq = await here.make()
+                watcher = Watcher(here, seq)
+                group.create_task(watcher.watch())
+                async with here.events.telling(seq, 0, None) as telling:
+                    with suppress(ZeroDivisionError):
+                        async with here.database.write() as connection:
+                            await telling.tell(connection, ("never", b"{}"))
+                            raise ZeroDivisionError
                     async with here.database.write() as connection:
-                        await telling.tell(connection, ("never", b"{}"))
-                        raise ZeroDivisionError
-                async with here.database.write() as connection:
-                    await telling.tell(connection, ("b", b"{}"))
-                telling.told()
-            await here.end(seq)
-        assert watcher.names == ["b", "end"]
-        assert watcher.numbers == [1, 2]
-        assert await here.counted(seq) == 3
+                        await telling.tell(connection, ("b", b"{}"))
+                    telling.told()
+                await here.end(seq)
+            assert watcher.names == ["b", "end"]
+            assert watcher.numbers == [1, 2]
+            assert await here.counted(seq) == 3
 
     bench.run(tell())
 
@@ -244,39 +245,40 @@ def test_numbers_are_not_given_twice_when_somebody_was_killed(bench: Bench, stat
     """Followers have heard what is in no row: whoever goes on says other things, by other numbers."""
 
     async def kill() -> None:
-        async with processes(state_url, 2) as (here, there), asyncio.TaskGroup() as group:
-            seq = await here.make()
-            job = await here.job()
-            watcher, afar = Watcher(here, seq), Watcher(there, seq)
-            group.create_task(watcher.watch())
-            group.create_task(afar.watch())
-            with suppress(LeaseLost):
-                async with here.events.telling(seq, 0, job) as telling:
-                    async with here.database.write() as connection:
-                        await telling.tell(connection, ("kept", b"{}"))
-                    telling.told()
-                    await watcher.until(lambda: watcher.names == ["kept"])
-                    bench_time = sa.update(runs.metadata.tables["jobs"]).values(run_at=0.0)
-                    async with here.database.write() as connection:
-                        await connection.execute(bench_time)
-                    (again,) = await there.queue.claim({"run": 1}, "you")
-                    telling.say("lost", b"{}")
-                    await watcher.until(lambda: watcher.names == ["kept", "lost"])
-                    while True:
-                        telling.say("more", b"{}")
-                        await asyncio.sleep(0.001)
-            lost = len(watcher.had)
-            counted = await there.counted(seq)
-            assert counted == 1
-            async with there.events.telling(seq, counted, again, again=True) as telling:
-                assert telling.number == 1 + AHEAD
-                telling.say("redone", b"{}")
-                await watcher.until(lambda: watcher.names[-1] == "redone")
-                await there.end(seq, telling)
-        assert afar.names == ["kept", "redone", "end"]
-        assert [told.event for told in watcher.had[lost:]] == ["redone", "end"]
-        assert len({*watcher.numbers}) == len(watcher.numbers)
-        assert await there.rows(seq) == afar.had
+        async with processes(state_url, 2) as (here, there):
+            async with asyncio.TaskGroup() as group:
+                seq = await here.make()
+                job = await here.job()
+                watcher, afar = Watcher(here, seq), Watcher(there, seq)
+                group.create_task(watcher.watch())
+                group.create_task(afar.watch())
+                with suppress(LeaseLost):
+                    async with here.events.telling(seq, 0, job) as telling:
+                        async with here.database.write() as connection:
+                            await telling.tell(connection, ("kept", b"{}"))
+                        telling.told()
+                        await watcher.until(lambda: watcher.names == ["kept"])
+                        bench_time = sa.update(runs.metadata.tables["jobs"]).values(run_at=0.0)
+                        async with here.database.write() as connection:
+                            await connection.execute(bench_time)
+                        (again,) = await there.queue.claim({"run": 1}, "you")
+                        telling.say("lost", b"{}")
+                        await watcher.until(lambda: watcher.names == ["kept", "lost"])
+                        while True:
+                            telling.say("more", b"{}")
+                            await asyncio.sleep(0.001)
+                lost = len(watcher.had)
+                counted = await there.counted(seq)
+                assert counted == 1
+                async with there.events.telling(seq, counted, again, again=True) as telling:
+                    assert telling.number == 1 + AHEAD
+                    telling.say("redone", b"{}")
+                    await watcher.until(lambda: watcher.names[-1] == "redone")
+                    await there.end(seq, telling)
+            assert afar.names == ["kept", "redone", "end"]
+            assert [told.event for told in watcher.had[lost:]] == ["redone", "end"]
+            assert len({*watcher.numbers}) == len(watcher.numbers)
+            assert await there.rows(seq) == afar.had
 
     bench.run(kill())
 
@@ -305,27 +307,28 @@ def test_nothing_is_written_of_somebody_elses_work(bench: Bench, state_url: str)
 
 def test_what_is_deleted_meanwhile_is_over(bench: Bench, state_url: str) -> None:
     async def delete() -> None:
-        async with processes(state_url, 2) as (here, there), asyncio.TaskGroup() as group:
-            seq = await here.make()
-            watchers = [Watcher(here, seq), Watcher(there, seq)]
-            for watcher in watchers:
-                group.create_task(watcher.watch())
-            async with here.events.telling(seq, 0, None) as telling:
-                telling.say("a", b"{}")
+        async with processes(state_url, 2) as (here, there):
+            async with asyncio.TaskGroup() as group:
+                seq = await here.make()
+                watchers = [Watcher(here, seq), Watcher(there, seq)]
                 for watcher in watchers:
-                    await watcher.until(lambda watcher=watcher: watcher.names == ["a"])  # type: ignore[misc]
-                async with here.database.write() as connection:
-                    thread = sa.select(runs.c.thread_seq).where(runs.c.seq == seq).scalar_subquery()
-                    await connection.execute(sa.delete(threads).where(threads.c.seq == thread))
-                with pytest.raises(LeaseLost):
+                    group.create_task(watcher.watch())
+                async with here.events.telling(seq, 0, None) as telling:
+                    telling.say("a", b"{}")
+                    for watcher in watchers:
+                        await watcher.until(lambda watcher=watcher: watcher.names == ["a"])  # type: ignore[misc]
                     async with here.database.write() as connection:
-                        await telling.tell(connection, ("b", b"{}"))
-                telling.say("c", b"{}")
-                await here.events.flush()
-                with pytest.raises(LeaseLost):
-                    telling.say("d", b"{}")
-            assert await here.tell(seq, "e") == 0
-        assert await here.rows(seq) == []
+                        thread = sa.select(runs.c.thread_seq).where(runs.c.seq == seq).scalar_subquery()
+                        await connection.execute(sa.delete(threads).where(threads.c.seq == thread))
+                    with pytest.raises(LeaseLost):
+                        async with here.database.write() as connection:
+                            await telling.tell(connection, ("b", b"{}"))
+                    telling.say("c", b"{}")
+                    await here.events.flush()
+                    with pytest.raises(LeaseLost):
+                        telling.say("d", b"{}")
+                assert await here.tell(seq, "e") == 0
+            assert await here.rows(seq) == []
 
     bench.run(delete())
 

@@ -235,8 +235,7 @@ class LlamaCpp:
         server = self._adapters.server
         about = server.about()
         self._vocabulary = int(about["n_vocab"])
-        found = [server.tokens(text, special=True) for text in ENDS]
-        self._ends = sorted({tokens[0] for tokens in found if len(tokens) == 1})
+        self._ends = sorted({token for text in ENDS if (token := _only_token(server, text)) is not None})
         # The library caps one request's context at what the model was trained for.
         usable = min(context, int(about["n_ctx_train"]) or context, cells)
         self._card = replace(
@@ -358,6 +357,15 @@ class LlamaCpp:
             return await asyncio.get_running_loop().run_in_executor(self._lookups, look, lease.server)
         finally:
             lease.end()
+
+
+def _only_token(server: LlamaServer, text: str) -> int | None:
+    """The one that a text is; None where it is several, or none (a small vocabulary may lack its letters)."""
+    try:
+        tokens = server.tokens(text, special=True)
+    except HomeportError:
+        return None
+    return tokens[0] if len(tokens) == 1 else None
 
 
 def _request(

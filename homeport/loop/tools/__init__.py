@@ -1,8 +1,9 @@
 """Hosted tools: what a model calls, and the server does."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from homeport.loop.turns import Calling, ToolType
+from homeport.loop.turns import Calling, Ran, Searched, ToolType
 
 
 class Hosted(Protocol):
@@ -14,6 +15,11 @@ class Hosted(Protocol):
     @property
     def definition(self) -> dict[str, Any]:
         """What the model is told of it: a function tool, as chat completions have it."""
+        ...
+
+    @property
+    def sources(self) -> Sequence[Searched | Ran]:
+        """What a text may cite before it is called."""
         ...
 
     async def call(self, calling: Calling) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from homeport.control.container_work import Kept
 from homeport.control.owners import Owner
 from homeport.loop.citations import LINK
+from homeport.loop.said import paired
 from homeport.loop.tools.workplaces import Done, Workplaces
 from homeport.loop.turns import Calling, MadeFile, Ran, ToolType
 from homeport.wire.containers import FOLDER
@@ -48,20 +49,25 @@ class CodeInterpreter:
         workplaces: Workplaces,
         container_id: str,
         *,
-        names: Sequence[str] = (),
+        there: Sequence[Kept] = (),
         context: int | None = None,
     ) -> None:
-        """names: of the files that are there. context: tokens of the model's, where they are known."""
+        """there: files of the container. context: tokens of the model's, where they are known."""
         self.container_id = container_id
         self._who = who
         self._workplaces = workplaces
-        self._names = names
+        self._there = there
         share = LONGEST_TOLD if context is None else int(context * _SHARE) * _PER_TOKEN
         self._longest = min(LONGEST_TOLD, share)
 
     @property
     def definition(self) -> dict[str, Any]:
-        return definition(self._names)
+        return definition([one.path for one in self._there])
+
+    @property
+    def sources(self) -> Sequence[Ran]:
+        """Files that earlier runs have left, to which a text may link, too."""
+        return [Ran(self.container_id, "", "", [_made(one, ()) for one in self._there])]
 
     async def call(self, calling: Calling) -> None:
         """As Workplaces.run raises."""
@@ -127,6 +133,7 @@ def code_of(arguments: str) -> tuple[str, str]:
         value = arguments  # `[1, 2]` is code, too
     if not isinstance(value, str):
         return "", _NO_CODE
+    value = paired(value)
     fenced = _FENCED.fullmatch(value)
     code = fenced[1] if fenced is not None else value
     return (code, "") if code.strip() else ("", _NO_CODE)

@@ -12,6 +12,7 @@ from homeport.control.vector_stores import VectorStores
 from homeport.errors import InvalidRequest
 from homeport.gateway.counting import count_text
 from homeport.loop.citations import marker
+from homeport.loop.said import paired
 from homeport.loop.turns import Calling, Passage, Searched, ToolType
 from homeport.wire.vector_store_search import Filter, read_filter
 
@@ -40,7 +41,9 @@ DEFINITION: dict[str, Any] = {
             "properties": {
                 "queries": {
                     "type": "array",
-                    "items": {"type": "string"},
+                    "items": {"type": "string", "maxLength": 400},  # small models would not come to an end
+                    "minItems": 1,
+                    "maxItems": 4,
                     "description": "What to look for: one or several short sentences, each complete in itself.",
                 }
             },
@@ -96,6 +99,7 @@ class FileSearch:
 
     type: ToolType = "file_search"
     definition = DEFINITION
+    sources: Sequence[Searched] = ()
 
     def __init__(
         self,
@@ -193,7 +197,7 @@ def queries_of(arguments: str) -> list[str]:
     if isinstance(value, dict):
         value = next((value[name] for name in ("queries", "query") if name in value), None)
     found = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    texts = [" ".join(one.replace("\0", " ").split()) for one in found if isinstance(one, str)]
+    texts = [" ".join(paired(one).replace("\0", " ").split()) for one in found if isinstance(one, str)]
     return list(dict.fromkeys(text for text in texts if text))[:_MOST_QUERIES]
 
 

@@ -141,9 +141,9 @@ class Toolbox:
         return made
 
     async def _code_interpreter(self, who: Owner, container_id: str, model: str) -> Hosted:
-        names = await self._work.names(who, container_id)
+        there = await self._work.there(who, container_id)
         context = self._context(model, who.project)
-        return CodeInterpreter(who, self._workplaces, container_id, names=names, context=context)
+        return CodeInterpreter(who, self._workplaces, container_id, there=there, context=context)
 
 
 def _next(sources: Sequence[Searched | Ran]) -> int:

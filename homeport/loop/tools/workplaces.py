@@ -28,6 +28,8 @@ from homeport.settings import CodeInterpreter
 from homeport.store.blobs import Blobs
 from homeport.store.staged import Staged, disk
 
+#: Between two looks at what nobody uses any more.
+SWEEP_SECONDS = 60.0
 #: Of one execution; more are not kept.
 MOST_MADE = 50
 _LONGEST_PATH = 1024
@@ -127,6 +129,13 @@ class Workplaces:
         finally:
             place.users -= 1
             place.used = clock.monotonic()
+
+    async def watch(self) -> None:
+        """Sweeps, until cancelled."""
+        while True:
+            await clock.sleep(SWEEP_SECONDS)
+            with suppress(Unavailable):  # there is a next time
+                await self.sweep()
 
     async def sweep(self) -> None:
         """Places that were not used for long go, and those of containers that are gone. Raises Unavailable."""
@@ -229,7 +238,7 @@ class Workplaces:
 
     async def _copied(self, folder: Path, path: str, staged: Staged) -> bytes | None:
         """The beginning of a file that is copied; None: it cannot be read."""
-        file = await asyncio.to_thread(laying.open_to_read, folder, path)
+        file = laying.open_to_read(folder, path)
         if file is None:
             return None
         begins = b""

@@ -20,12 +20,11 @@ from typing import Any
 
 from .watch import DATA
 
-#: Where its pipes are, out of the way of what code opens. As it may open.
-_REQUESTS, _ANSWERS, _FILES = 250, 251, 256
+#: Where its descriptors are, out of the way of what code opens; as many as it may have.
+_NULL, _OUTPUT, _REQUESTS, _ANSWERS, _FILES = 248, 249, 250, 251, 256
 #: Lower than the warden, and than the server.
 _NICE = 10
 _OUT_OF_MEMORY_FIRST = "1000"
-_REASON_CHARACTERS = 500
 #: Of a traceback, from its end.
 _FRAMES = 12
 _KEPT_SOURCES = 100
@@ -34,24 +33,29 @@ _KEPT_SOURCES = 100
 def begin(requests: int, answers: int, output: int, limits: dict[str, int]) -> None:
     """In a fork of the warden, of whose descriptors it keeps these three alone. Never returns. limits: `RLIMIT_...`."""
     null = os.open("/dev/null", os.O_RDONLY)
-    for old, new, inherited in ((null, 0, True), (output, 1, True), (output, 2, True)):
-        os.dup2(old, new, inherited)
-    os.dup2(requests, _REQUESTS, False)
-    os.dup2(answers, _ANSWERS, False)
-    os.closerange(3, _REQUESTS)
+    for old, new in ((null, _NULL), (output, _OUTPUT), (requests, _REQUESTS), (answers, _ANSWERS)):
+        os.dup2(old, new, inheritable=False)
+    os.closerange(0, _NULL)
     os.closerange(_ANSWERS + 1, 4096)
     os.setsid()
     os.nice(_NICE)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OUT_OF_MEMORY_FIRST)
-    for name, most in {**limits, "RLIMIT_NOFILE": _FILES, "RLIMIT_CORE": 0}.items():
+    # A core of one byte: with none, a crash would still be given to the program that the system has for that.
+    for name, most in {**limits, "RLIMIT_NOFILE": _FILES, "RLIMIT_CORE": 1}.items():
         resource.setrlimit(getattr(resource, name), (most, most))
     site.main()
     sys.path[:] = [DATA, *(path for path in sys.path if path not in ("", DATA))]
     sys.argv = [""]
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
     _Kernel().run()
+
+
+def _open_streams() -> None:
+    """Anew, whatever code has made of them."""
+    for old, new in ((_NULL, 0), (_OUTPUT, 1), (_OUTPUT, 2)):
+        os.dup2(old, new)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 
 def _stream(descriptor: int) -> Any:
@@ -71,6 +75,7 @@ class _Kernel:
     def run(self) -> None:
         with open(_REQUESTS, "rb", closefd=False) as requests:
             while line := requests.readline():
+                _open_streams()
                 request = json.loads(line)
                 failed = ""
                 try:
@@ -80,8 +85,8 @@ class _Kernel:
                 self._executes = False
                 if os.getpid() != self._pid:
                     os._exit(0)  # a fork that code has made, and that came to its end
-                answer = {"ended": request["execute"], "failed": failed[:_REASON_CHARACTERS]}
-                os.write(_ANSWERS, json.dumps(answer).encode() + b"\n")
+                answer = {"ended": request["execute"], "failed": failed}
+                os.write(_ANSWERS, b"\n%s\n" % json.dumps(answer).encode())  # whatever code may have written there
         os._exit(0)
 
     def _executed(self, code: str) -> str:
@@ -107,7 +112,8 @@ class _Kernel:
         return failed
 
     def _evaluate(self, code: str, name: str) -> None:
-        tree = ast.parse(code, name)
+        tree = compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, name, "exec", dont_inherit=True), self._variables)
         if isinstance(last, ast.Expr):
@@ -140,7 +146,6 @@ def _flush() -> None:
             stream.flush()
         except Exception:  # its own, or closed
             continue
-    sys.stdout, sys.stderr = _stream(1), _stream(2)
 
 
 def _told(error: BaseException) -> str:

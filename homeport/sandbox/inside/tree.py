@@ -61,22 +61,25 @@ def _entries(folder: int, path: str, depth: int) -> Iterator[Entry]:
 
 
 class Size(NamedTuple):
+    """bytes: what the disk has for it, each inode once. times: of each inode, when it was last changed."""
+
     bytes: int
     entries: int
+    times: dict[int, int]
 
 
 def size(root: int, most: int) -> Size:
-    """What the disk has for it, each inode once. most: entries; it stops counting above. Raises TooMuch."""
-    seen: set[int] = set()
+    """most: entries; it stops counting above. Raises TooMuch."""
+    times: dict[int, int] = {}
     taken = count = 0
     for entry in entries(root):
         count += 1
         if count > most:
             break
-        if entry.stat.st_ino not in seen:
-            seen.add(entry.stat.st_ino)
+        if entry.stat.st_ino not in times:
+            times[entry.stat.st_ino] = entry.stat.st_ctime_ns
             taken += entry.stat.st_blocks * 512
-    return Size(taken, count)
+    return Size(taken, count, times)
 
 
 def clear(root: int, unwanted: Callable[[os.stat_result], bool]) -> None:

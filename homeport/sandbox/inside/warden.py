@@ -17,7 +17,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -29,7 +28,12 @@ _LOOK, _GRACE = 0.05, 2.0
 _BLOCK = 65536
 #: Of a line that the kernel says.
 _LINE = 65536
+#: Characters of why an execution has failed.
+_REASON = 500
+#: Stopped, traced, or ended.
+_STILL = {"T", "t", "Z", "X"}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_CAPABILITIES_3 = 0x20080522
 
 
 class Limits(NamedTuple):
@@ -78,17 +82,20 @@ class _Execution:
         self.interrupt_at = time.monotonic() + seconds
         self.end_at = self.interrupt_at + _GRACE
         self.look_at = 0.0
-        self.disk = watch.Disk(watch.Allowed(limits.memory, limits.disk, limits.entries))
+        self.disk = watch.Disk(most_bytes=limits.disk, most_entries=limits.entries)
 
 
 def main(argument: str) -> None:
+    if os.getpid() != 1:
+        raise SystemExit("There are no walls: it would stop processes that are none of a cell.")
     limits = Limits(**json.loads(argument))
+    libc = ctypes.CDLL(None)
     if limits.uid is not None:
         os.setgroups([])
         os.setresgid(limits.uid, limits.uid, limits.uid)
         os.setresuid(limits.uid, limits.uid, limits.uid)
+        libc.capset((ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)())  # what may be inherited, too
     os.chdir(watch.DATA)
-    libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # becoming somebody else has taken it back
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers, output = os.pipe(), os.pipe(), os.pipe()
@@ -100,7 +107,7 @@ def main(argument: str) -> None:
         finally:
             os._exit(1)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    for used in (requests[0], answers[1], output[1]):
+    for used in (requests[0], answers[1]):  # of the output it keeps both: it has no end, even where code closes its own
         os.close(used)
     _Warden(limits, pid, requests[1], answers[0], output[0]).run()
 
@@ -111,7 +118,7 @@ def _limits_of_processes(limits: Limits) -> dict[str, int]:
         "RLIMIT_NPROC": limits.processes + 1,
         "RLIMIT_DATA": limits.memory,
         "RLIMIT_AS": limits.memory + 4 * 1024**3,
-        "RLIMIT_FSIZE": limits.disk,
+        "RLIMIT_FSIZE": limits.disk // 8 * 7,  # so that a file by itself is an error, and no end
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
     }
@@ -196,15 +203,14 @@ class _Warden:
             except (ValueError, TypeError, LookupError, RecursionError):
                 continue  # the code writes where it should not
             if self._execution is not None and token == self._execution.token and isinstance(failed, str):
-                self._end(failed)
+                self._end(failed[:_REASON].encode(errors="replace").decode())
         if len(self._from_kernel) > _LINE:
             self._from_kernel.clear()
 
-    def _take_output(self) -> int:
+    def _take_output(self) -> None:
         block = self._read(self._output)
         if self._execution is not None:
             self._execution.output.add(block)
-        return len(block)
 
     def _read(self, pipe: int) -> bytes:
         try:
@@ -255,16 +261,15 @@ class _Warden:
         execution, self._execution = self._execution, None
         if execution is None:
             os._exit(0)  # it died between two executions
-        _signal_all(signal.SIGKILL if gone else signal.SIGSTOP)
+        if not gone and not _stop_all():
+            failed, gone = "died", True
         if not gone and (why := self._too_much(execution)):
             failed, gone = why, True
-            _signal_all(signal.SIGKILL)
-        self._execution = execution
-        while self._take_output():  # what was written before it ended
-            pass
-        self._execution = None
         if gone:
+            _signal_all(signal.SIGKILL)
             _reap()
+        while block := self._read(self._output):  # what was written before it ended
+            execution.output.add(block)
         if gone and failed == "disk":
             execution.disk.take_back()
         execution.disk.close()
@@ -289,11 +294,21 @@ def _signal_all(number: int) -> None:
         os.kill(-1, number)
 
 
+def _stop_all() -> bool:
+    """Whether they stand still, each thread of them; but for what the system does for one, which it cannot leave."""
+    _signal_all(signal.SIGSTOP)
+    begin = time.monotonic()
+    while moving := watch.states() - _STILL:
+        waited = time.monotonic() - begin
+        if moving == {"D"} and waited > _GRACE:
+            return True
+        if waited > 10 * _GRACE:
+            return False
+        time.sleep(_LOOK / 100)
+    return True
+
+
 def _reap() -> None:
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

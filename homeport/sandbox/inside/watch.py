@@ -1,15 +1,13 @@
 """What the processes of a cell take together, which limits of single processes do not hold.
 
 Looked at from process 1 while code runs; what takes too much is killed, all of it. So for some hundredths of a second
-there can be more than is allowed. A control group (cgroups.py), where the machine has one to give, knows no such time.
+there can be more than is allowed. A control group (groups.py), where the machine has one to give, knows no such time.
 """
 
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from . import tree
 
@@ -18,16 +16,8 @@ DATA = "/mnt/data"
 TEMPORARY = ("/tmp", "/dev/shm")
 #: Of bytes, what the disk of /mnt/data always keeps free, whoever fills it.
 SPARE = 128 * 1024**2
-#: CLOCK_REALTIME_COARSE.
-_CLOCK_OF_FILES = 5
-
-
-class Allowed(NamedTuple):
-    """In bytes, and number."""
-
-    memory: int
-    disk: int
-    entries: int
+#: Of bytes, for a file in memory: its inode and its name.
+_FILE = 2048
 
 
 class Hidden(Exception):
@@ -37,6 +27,17 @@ class Hidden(Exception):
 def processes() -> Iterator[int]:
     """All but process 1."""
     return (int(name) for name in os.listdir("/proc") if name.isdecimal() and name != "1")
+
+
+def states() -> set[str]:
+    """Of all threads: letters, as /proc has them."""
+    found = set()
+    for pid in processes():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/stat", encoding="latin-1") as file:
+                    found.add(file.read().rpartition(")")[2].split()[0])
+    return found
 
 
 def too_much_memory(most: int) -> bool:
@@ -52,7 +53,7 @@ def too_much_memory(most: int) -> bool:
 def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
     """Bytes, by those lines of a file of /proc; 0 of a process that is gone."""
     try:
-        with open(f"/proc/{pid}/{file}") as opened:
+        with open(f"/proc/{pid}/{file}", encoding="latin-1") as opened:
             lines = [line.split() for line in opened]
     except (FileNotFoundError, ProcessLookupError):
         return 0
@@ -63,30 +64,39 @@ def _told(pid: int, file: str, names: tuple[str, ...]) -> int:
 
 
 def _used(folder: str) -> int:
+    """With what the kernel takes for each file, an empty one, too."""
     told = os.statvfs(folder)
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
+    return (told.f_blocks - told.f_bfree) * told.f_frsize + (told.f_files - told.f_ffree) * _FILE
 
 
 class Disk:
     """Of an execution. What was there before may stay where it is more than is allowed, and may not become more: who
-    has filled the disk can make room."""
+    has a full folder can make room."""
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, *, most_bytes: int, most_entries: int) -> None:
         """Raises tree.TooMuch: what is there cannot even be looked at."""
         self._root = os.open(DATA, tree.FOLDER)
         self._device = os.fstat(self._root).st_dev
-        before = tree.size(self._root, 2 * allowed.entries)
-        self._bytes = max(allowed.disk, before.bytes)
-        self._entries = max(allowed.entries, before.entries)
-        self.spare = _free()
-        self.began = time.clock_gettime_ns(_CLOCK_OF_FILES)
+        before = tree.size(self._root, 2 * most_entries)
+        self._before = before.times
+        self._bytes = max(most_bytes, before.bytes)
+        self._entries = max(most_entries, before.entries)
+        self._spare = min(SPARE, _free() // 2)
 
     def too_much(self) -> bool:
         """Raises tree.TooMuch."""
-        if _free() < min(SPARE, self.spare // 2):
+        if _free() < self._spare:
             return True
         size = tree.size(self._root, self._entries)
         return size.entries > self._entries or size.bytes + self._without_names() > self._bytes
+
+    def take_back(self) -> None:
+        """What is new, or other than it was, is gone. Only once nobody runs any more."""
+        tree.clear(self._root, self._is_new)
+
+    def _is_new(self, told: os.stat_result) -> bool:
+        before = self._before.get(told.st_ino)
+        return before is None if stat.S_ISDIR(told.st_mode) else before != told.st_ctime_ns
 
     def _without_names(self) -> int:
         """Of files that were deleted, and are open."""
@@ -96,10 +106,6 @@ class Disk:
                 if told.st_nlink == 0 and told.st_dev == self._device and stat.S_ISREG(told.st_mode):
                     taken[told.st_ino] = told.st_blocks * 512
         return sum(taken.values())
-
-    def take_back(self) -> None:
-        """What was written since it began is gone. Only once nobody runs any more."""
-        tree.clear(self._root, lambda told: told.st_ctime_ns > self.began)
 
     def close(self) -> None:
         os.close(self._root)

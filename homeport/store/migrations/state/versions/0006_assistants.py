@@ -223,6 +223,7 @@ def upgrade() -> None:
         sa.Column("container_seq", _SEQ, nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("file_id", sa.Text(), nullable=True),
+        sa.Column("before_id", sa.Text(), nullable=True),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),

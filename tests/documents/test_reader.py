@@ -53,7 +53,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes b
             made.pdf_objects(
                 [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Count 1000000/Kids[2 0 R 2 0 R]>>"],
             ),
-            "longer than 2 seconds",
+            "longer than 2 seconds|None of its pages",  # as fast as the machine is
             id="PDF whose pages are themselves",
         ),
         pytest.param(SLOW, "longer than 2 seconds", id="deep HTML"),

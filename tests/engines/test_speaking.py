@@ -31,12 +31,19 @@ def engine(name: str) -> SpeakingEngine:
     return Hibari() if name == "hibari" else Kokoro(model_files.kokoro(), threads=1)
 
 
-def spoken(engine: SpeakingEngine, *sentences: str, voice: str = "alloy", speed: float = 1.0) -> list[Spoken]:
+def spoken(
+    engine: SpeakingEngine, *sentences: str, voices: Sequence[str] = ("alloy",), speed: float = 1.0
+) -> list[Spoken]:
+    """By each of the voices."""
+
     async def run() -> list[Spoken]:
+        said = []
         await engine.start()
         try:
-            async with engine.speaking(engine.card.voices[voice], speed) as speaking:
-                return [await speaking.say(one) for one in sentences]
+            for voice in voices:
+                async with engine.speaking(engine.card.voices[voice], speed) as speaking:
+                    said += [await speaking.say(one) for one in sentences]
+            return said
         finally:
             await engine.close()
 
@@ -93,9 +100,7 @@ def test_hibari_says_the_same_alike_and_slower() -> None:
 
 
 def test_kokoros_voices_differ() -> None:
-    (american,) = spoken(engine("kokoro"), "Hello.", voice="alloy")
-    (british,) = spoken(engine("kokoro"), "Hello.", voice="bm_fable")
-    (again,) = spoken(engine("kokoro"), "Hello.", voice="fable")
+    american, british, again = spoken(engine("kokoro"), "Hello.", voices=("alloy", "bm_fable", "fable"))
     assert np.array_equal(british.samples, again.samples)
     assert not np.array_equal(american.samples, british.samples)
 

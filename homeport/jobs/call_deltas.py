@@ -3,8 +3,7 @@
 import json
 import re
 
-from homeport.loop.tools.code_interpreter import code_of
-from homeport.store.calls import Calling, Ran
+from homeport.store.calls import Calling, Ran, code_of, without_halves
 from homeport.wire.assistant_events import (
     CallDelta,
     CodeInterpreterCallDelta,
@@ -48,12 +47,15 @@ class CodeText:
         whole = _WHOLE.match(self._raw)
         piece = _HALF.sub("", whole[0] if whole is not None else "")
         try:
-            text: str = json.loads(f'"{piece}"', strict=False)
+            text = without_halves(json.loads(f'"{piece}"', strict=False))
         except ValueError:
             self._over = True
             return ""
-        if not self.said and (not text.strip() or text.lstrip().startswith("`")):
+        if not self.said and not text.strip():
             return ""  # it is looked at again with the next piece
+        if not self.said and text.lstrip().startswith("`"):
+            self._over = True
+            return ""
         self._raw = self._raw[len(piece) :]
         self._over = self._raw.startswith('"')
         self.said += text

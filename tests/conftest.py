@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import model_files
@@ -12,6 +13,12 @@ from tests import model_files
 if TYPE_CHECKING:
     from homeport.backends.engines.llama_cpp import LlamaCpp
     from tests.llama import Llama
+
+#: How fast a machine is, is nothing that a test can find wrong.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 #: Folders whose files take longest: they go first, so that at the end no process waits for another's.
 SLOW = ("replicas", "training", "backup", "engines", "store")

@@ -49,7 +49,7 @@ def drive(server: Running, step: Callable[[AsyncConnection, Queue], Awaitable[T]
         async with queue.database.write() as connection:
             return await step(connection, queue)
 
-    return server.begin(work()).result(timeout=90)
+    return server.begin(work()).result(timeout=60)
 
 
 def admit(server: Running, job: str) -> bool:
@@ -96,7 +96,7 @@ def made(server: Running, job: str, name: str, *, step: int | None = None, conte
                 await states.made(connection, row, name, digest=staged.digest, step=step, metrics=metrics)
                 return staged.digest
 
-    return server.begin(work()).result(timeout=90)
+    return server.begin(work()).result(timeout=60)
 
 
 def succeed(server: Running, job: str, model: str, *, result_file: str | None = None) -> bool:
@@ -123,4 +123,4 @@ def trained(server: Running, client: openai.OpenAI, **more: Any) -> FineTuningJo
 
 def exists(server: Running, digest: str) -> bool:
     """Bytes are on the disk."""
-    return server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=90)
+    return server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=60)

@@ -1,11 +1,15 @@
 """A real Homeport on a free loopback port, in a thread of this process, for tests that speak HTTP to it."""
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +19,8 @@ import uvloop
 from homeport import app
 from homeport.api import server
 from homeport.settings import Settings
+from homeport.store.database import Database
+from homeport.store.migrations import migrate
 
 T = TypeVar("T")
 KEY = "sk-test-0123456789abcdef"
@@ -65,10 +71,27 @@ class _Told:
         await self.app.close()
 
 
+@lru_cache
+def _empty() -> Path:
+    """The databases of a Homeport that has nothing, which takes longer to make than to copy."""
+    folder = Path(tempfile.mkdtemp(prefix="homeport-empty-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    async def make() -> None:
+        for history in ("state", "usage"):
+            database = Database(f"sqlite:///{folder / history}.db")
+            await migrate(database, history)
+            await database.close()
+
+    asyncio.run(make())
+    return folder
+
+
 @contextmanager
 def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True) -> Iterator[Running]:
     """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY. Code is run where they say
-    anything of `code_interpreter`: to look whether a machine can takes a moment of each start.
+    anything of `code_interpreter`: to look whether a machine can takes a moment of each start. data: on SQLite its
+    databases are there before the first start, which makes them itself in tests/replicas.
 
     lane=False answers everything through plain ASGI, as another ASGI server would.
     """
@@ -91,6 +114,8 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
 
     def serve() -> None:
         try:
+            if chosen.database_url is None and not any(data.glob("*.db")):
+                shutil.copytree(_empty(), data, dirs_exist_ok=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(whole_life())
         except BaseException as error:
@@ -109,6 +134,6 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
         yield Running(f"{scheme}://127.0.0.1:{port}", port, built, data, loops[0])
     finally:
         serving.should_exit = True
-        thread.join(timeout=90)
+        thread.join(timeout=60)
     assert not failures, failures
     assert not thread.is_alive(), "the server did not end"

@@ -7,7 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from homeport.api.resources import Asked, Operation
-from homeport.api.streamed import Streamed
+from homeport.api.streamed import EVENT_STREAM, Streamed
 from homeport.control.fine_tuned_models import FineTunedModels
 from homeport.control.fine_tuning import FineTuning as Rules
 from homeport.control.fine_tuning_events import FineTuningEvents
@@ -28,7 +28,6 @@ MODEL = "/v1/models/{model:path}"
 READ, WRITE = "fine_tuning.jobs.read", "fine_tuning.jobs.write"
 #: OpenAI's `api.delete`.
 DELETE = "delete"
-_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 class FineTuning:
@@ -85,8 +84,8 @@ class FineTuning:
         first = await anext(pieces)  # an error is an answer of its own
         if asked.head:
             await pieces.aclose()
-            return Response(headers=_STREAM)
-        return Streamed(first, pieces, 200, _STREAM)
+            return Response(headers=EVENT_STREAM)
+        return Streamed(first, pieces, 200, EVENT_STREAM)
 
     async def _follow(self, asked: Asked) -> AsyncGenerator[bytes, None]:
         """`data: EVENT` and a blank line each; `[DONE]` says that there will be no more."""

@@ -7,7 +7,7 @@ from starlette.responses import Response as Answer
 
 from homeport.api.resources import Asked, Operation
 from homeport.api.response_line import event
-from homeport.api.streamed import Streamed
+from homeport.api.streamed import EVENT_STREAM, Streamed
 from homeport.control.responses import Responses as Rules
 from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire import sse
@@ -15,7 +15,6 @@ from homeport.wire.responses import DeletedResponse, Response, check_include
 
 RESPONSE = "/v1/responses/{response_id}"
 READ, WRITE = "responses.read", "responses.write"
-_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 class Responses:
@@ -53,8 +52,8 @@ class Responses:
         first = await anext(pieces, b"")  # an error is an answer of its own
         if asked.head:
             await pieces.aclose()
-            return Answer(headers=_STREAM)
-        return Streamed(first, pieces, 200, _STREAM)
+            return Answer(headers=EVENT_STREAM)
+        return Streamed(first, pieces, 200, EVENT_STREAM)
 
     async def _follow(self, asked: Asked, after: int) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._rules.follow(asked.who, _response(asked), after)) as following:

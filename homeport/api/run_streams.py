@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from homeport.api.resources import Asked
-from homeport.api.streamed import Streamed
+from homeport.api.streamed import EVENT_STREAM, Streamed
 from homeport.control.owners import Owner
 from homeport.control.run_watching import STOPS, RunWatching
 from homeport.control.runs import Begun
@@ -20,7 +20,6 @@ from homeport.wire.base import ErrorObject, ErrorResponse
 from homeport.wire.runs import LastError
 
 DONE = b"event: done\ndata: [DONE]\n\n"
-_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 _FAILED = "thread.run.failed"
 
 
@@ -38,7 +37,7 @@ class RunStreams:
         after = asked.whole("starting_after")
         seq = await self._watching.find(asked.who, thread_id, run_id)
         if asked.head:
-            return Response(headers=_HEADERS)
+            return Response(headers=EVENT_STREAM)
         following = self._watching.follow(asked.who, seq, -1 if after is None else after)
         return await _answer(self._pieces(seq, following))
 
@@ -69,7 +68,7 @@ def check(asked: Asked) -> None:
 
 async def _answer(pieces: AsyncGenerator[bytes, None]) -> Response:
     first = await anext(pieces, DONE)  # an error is an answer of its own
-    return Streamed(first, pieces, 200, _HEADERS)
+    return Streamed(first, pieces, 200, EVENT_STREAM)
 
 
 def _event(name: str, data: bytes) -> bytes:

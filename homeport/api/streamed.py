@@ -6,6 +6,9 @@ from contextlib import aclosing
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+#: Headers of server-sent events.
+EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
 
 class Streamed(StreamingResponse):
     """Pieces that are closed with the answer: at its end, or when the client leaves."""

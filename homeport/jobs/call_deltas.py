@@ -3,7 +3,7 @@
 import json
 import re
 
-from homeport.store.calls import Calling, Ran, code_of, without_halves
+from homeport.store.calls import Calling, Ran, code_of, paired
 from homeport.wire.assistant_events import (
     CallDelta,
     CodeInterpreterCallDelta,
@@ -47,7 +47,7 @@ class CodeText:
         whole = _WHOLE.match(self._raw)
         piece = _HALF.sub("", whole[0] if whole is not None else "")
         try:
-            text = without_halves(json.loads(f'"{piece}"', strict=False))
+            text = paired(json.loads(f'"{piece}"', strict=False))
         except ValueError:
             self._over = True
             return ""

@@ -4,9 +4,11 @@
               -> message.completed or .incomplete, step.completed
     calls:    step.created, step.in_progress -> step.delta* -> step.completed, or the run requires action
 
-Each `->` is a transaction: a row is there before anybody hears of it. Deltas are only said. A turn that has ended says
-what it took in its steps, so those whose tokens are null are of a turn that was cut off: whoever takes the run over
-tells their end, and removes them with what they have said, before the turn is done again.
+Each `->` is a transaction: a row is there before anybody hears of it. It is brought to its end, whoever cancels the
+work meanwhile: what is in the rows, and what is known here of them, is the same. Deltas are only said.
+
+A turn that has ended says what it took in its steps, so those whose tokens are null are of a turn that was cut off:
+whoever takes the run over tells their end, and removes them with what they have said, before the turn is done again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ from homeport.jobs.call_deltas import CodeText
 from homeport.jobs.message_draft import Draft
 from homeport.loop.turns import Annotation, Used
 from homeport.store.calls import Calling, Ran
+from homeport.store.database import unbroken
 from homeport.store.events import Telling
 from homeport.store.queue import Job, LeaseLost, Queue
 from homeport.store.tables import items, threads
@@ -70,12 +73,14 @@ class RunScribe:
     # What a turn says
 
     async def text(self, delta: str, annotations: Sequence[Annotation]) -> None:
-        message = await self._said()
-        self._say_of(message, self._draft.text(delta, annotations))
+        if self._message is None:
+            await unbroken(self._begin_message())
+        self._say_of_message(self._draft.text(delta, annotations))
 
     async def refusal(self, delta: str) -> None:
-        message = await self._said()
-        self._say_of(message, self._draft.refusal(delta))
+        if self._message is None:
+            await unbroken(self._begin_message())
+        self._say_of_message(self._draft.refusal(delta))
 
     async def reasoning(self, delta: str) -> None:
         """Nothing: runs have no place for what a model thinks."""
@@ -93,13 +98,12 @@ class RunScribe:
 
     async def call_began(self, call: Calling) -> None:
         if self._calling is None:
-            self._calling = await self._begin_calls()
+            await unbroken(self._begin_calls())
         self._calls.append(call)
         self._codes[call.id] = CodeText()
         self._say_of_call(self._calling, call_deltas.began(len(self._calls) - 1, call))
 
     async def arguments(self, call: Calling, delta: str) -> None:
-        assert self._calling is not None
         index = self._calls.index(call)
         if call.type == "function":
             self._say_of_call(self._calling, call_deltas.argued(index, delta))
@@ -107,6 +111,12 @@ class RunScribe:
             self._say_of_call(self._calling, call_deltas.coded(index, code))
 
     async def turn_ended(self, calls: Sequence[Calling], used: Used) -> None:
+        await unbroken(self._end_turn(calls, used))
+
+    async def call_ended(self, call: Calling) -> None:
+        await unbroken(self._end_call(call))
+
+    async def _end_turn(self, calls: Sequence[Calling], used: Used) -> None:
         told: list[Event] = []
         changed: list[Step] = []
         message, making, calling = self._message, self._making, self._calling
@@ -133,7 +143,7 @@ class RunScribe:
         self._telling.told()
         self._begin_turn()
 
-    async def call_ended(self, call: Calling) -> None:
+    async def _end_call(self, call: Calling) -> None:
         async with self._database.write() as connection:
             step = self._open or await run_steps.open_calls(connection, self._run["seq"])
             if step is None:
@@ -156,10 +166,8 @@ class RunScribe:
 
     # What is begun
 
-    async def _said(self) -> dict[str, Any]:
-        """The turn's message. Pictures that were drawn since the last one are its first parts."""
-        if self._message is not None:
-            return self._message
+    async def _begin_message(self) -> None:
+        """Pictures that were drawn since the last one are its first parts."""
         message = _new_message(self._run)
         step = run_steps.new(self._run, message_id=message["id"])
         shown = messages.as_object(message, self._run["thread_id"])
@@ -175,10 +183,9 @@ class RunScribe:
         self._telling.told()
         self._message, self._making = message, step
         for file_id in pictures:
-            self._say_of(message, self._draft.picture(file_id))
-        return message
+            self._say_of_message(self._draft.picture(file_id))
 
-    async def _begin_calls(self) -> Step:
+    async def _begin_calls(self) -> None:
         """The message of the same turn has ended."""
         message, making = self._message, self._making
         step = run_steps.new(self._run)
@@ -191,7 +198,7 @@ class RunScribe:
             await run_steps.save(connection, step)
             await self._queue.hold(connection, self._job)
         self._telling.told()
-        return step
+        self._calling = step
 
     async def _hold_thread(self, connection: AsyncConnection) -> None:
         """Before its run: the order in which all take them."""
@@ -220,11 +227,13 @@ class RunScribe:
         ended = f"thread.message.{self._message['status']}", msgspec.json.encode(shown)
         return [ended, run_events.of_step(step, self._run)]
 
-    def _say_of(self, message: Mapping[str, Any], change: ContentDelta) -> None:
-        delta = MessageDelta(message["id"], MessageChanges([change]))
+    def _say_of_message(self, change: ContentDelta) -> None:
+        assert self._message is not None
+        delta = MessageDelta(self._message["id"], MessageChanges([change]))
         self._telling.say("thread.message.delta", msgspec.json.encode(delta))
 
-    def _say_of_call(self, step: Step, change: CallDelta) -> None:
+    def _say_of_call(self, step: Step | None, change: CallDelta) -> None:
+        assert step is not None
         delta = RunStepDelta(step["id"], StepChanges(CallsDelta([change])))
         self._telling.say("thread.run.step.delta", msgspec.json.encode(delta))
 
@@ -239,15 +248,15 @@ class RunScribe:
     # Turns that did not end
 
     async def leave(self, connection: AsyncConnection) -> None:
-        """In the transaction that ends the run, which ends these, too: what the turn has said so far."""
-        if self._message is not None and self._message["status"] == "in_progress":
-            self._message["content"] = self._draft.content
-        if self._message is not None and self._calling is None:
-            await _save_message(connection, self._message)
+        """In the transaction that ends the run, and with it what the turn has begun: with what is said so far."""
         if self._calling is not None:
             await run_steps.save(connection, run_steps.changed(self._calling, self._calls))
-        elif self._making is not None:
-            await run_steps.save(connection, self._making)
+        elif self._message is not None:
+            await _save_content(connection, self._message["id"], self._draft)
+        else:  # of somebody who was killed, there may be half a one
+            theirs = sa.select(items.c.id).where(items.c.run_id == self._run["id"], items.c.status == "in_progress")
+            for message_id in (await connection.scalars(theirs)).all():
+                await _save_content(connection, message_id, await self._draft_of(connection, message_id))
 
     async def take_over(self) -> None:
         """From somebody who was killed."""
@@ -278,16 +287,21 @@ class RunScribe:
         row = (await connection.execute(sa.select(items).where(items.c.id == message_id))).mappings().one_or_none()
         if row is None:  # somebody has deleted it
             return []
+        draft = await self._draft_of(connection, message_id)
+        half = {**row, "content": draft.content, "status": "incomplete", "incomplete_reason": "run_failed"}
+        half["incomplete_at"] = int(clock.now())
+        shown = messages.as_object(half, self._run["thread_id"])
+        return [("thread.message.incomplete", msgspec.json.encode(shown))]
+
+    async def _draft_of(self, connection: AsyncConnection, message_id: str) -> Draft:
+        """As far as it was told."""
         deltas = sa.select(log.c.data).where(log.c.run_seq == self._run["seq"], log.c.event == "thread.message.delta")
         draft = Draft()
         for data in await connection.scalars(deltas.order_by(log.c.number)):
             delta = msgspec.json.decode(data, type=MessageDelta)
             if delta.id == message_id:
                 draft.take(delta)
-        half = {**row, "content": draft.content, "status": "incomplete", "incomplete_reason": "run_failed"}
-        half["incomplete_at"] = int(clock.now())
-        shown = messages.as_object(half, self._run["thread_id"])
-        return [("thread.message.incomplete", msgspec.json.encode(shown))]
+        return draft
 
 
 def _new_message(run: Run) -> dict[str, Any]:
@@ -312,6 +326,10 @@ async def _save_message(connection: AsyncConnection, message: Mapping[str, Any])
     names = ("status", "content", "completed_at", "incomplete_at", "incomplete_reason")
     changed = sa.update(items).where(items.c.id == message["id"]).values({name: message[name] for name in names})
     await connection.execute(changed)
+
+
+async def _save_content(connection: AsyncConnection, message_id: str, draft: Draft) -> None:
+    await connection.execute(sa.update(items).where(items.c.id == message_id).values(content=draft.content))
 
 
 def _begun(step: Step, run: Run) -> list[Event]:

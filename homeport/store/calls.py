@@ -87,9 +87,9 @@ def code_of(arguments: str) -> tuple[str, str]:
         return "", _NO_CODE
     fenced = _FENCED.fullmatch(value)
     code = fenced[1] if fenced is not None else value
-    return (without_halves(code), "") if code.strip() else ("", _NO_CODE)
+    return (paired(code), "") if code.strip() else ("", _NO_CODE)
 
 
-def without_halves(text: str) -> str:
-    """Half a character, which JSON can write (`\\ud800`) and no text can hold, is a question mark."""
-    return text.encode(errors="replace").decode()
+def paired(text: str) -> str:
+    """Halves of characters, which JSON can write and UTF-8 cannot, are none."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -108,7 +108,7 @@ class Events:
             try:
                 if telling.unwritten:
                     with suppress(Unavailable):
-                        await self.flush()
+                        await unbroken(self.flush())
             finally:
                 self._tellings.discard(telling)
                 self.told(seq)

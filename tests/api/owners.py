@@ -25,5 +25,5 @@ def new_key(server: Running, project: str, **settings: Any) -> str:
     made = raw.ask(server, "POST", f"/v1/homeport/projects/{project}/api_keys", {"name": "k", **settings})
     assert made.status == 200, made.body
     key: str = made.json["value"]
-    assert until(lambda: raw.ask(server, "GET", "/v1/models", key=key).status != 401, 2)
+    assert until(lambda: raw.ask(server, "GET", "/v1/models", key=key).status != 401)
     return key

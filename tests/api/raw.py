@@ -45,7 +45,7 @@ def ask(
         "Content-Type": "application/json",
         **(headers or {}),
     }
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=90)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(
@@ -66,7 +66,7 @@ def request_bytes(body: Any = HELLO, *, extra: str = "", path: str = CHAT) -> by
 
 
 def connect(server: Running) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=15)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
 
 
 def read_all(connection: socket.socket) -> bytes:

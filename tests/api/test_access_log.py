@@ -196,7 +196,7 @@ def test_a_process_writes_lines_of_one_form(tmp_path: Path, form: str) -> None:
         ids.append(raw.ask(server, body={**raw.HELLO, "model": "odd\nname = \u2028 x"}).headers["x-request-id"])
         process.send_signal(signal.SIGTERM)
         lines = writing.join()
-        assert process.wait(timeout=90) == 0
+        assert process.wait(timeout=60) == 0
     assert len(lines) == 2, lines
     for line, request_id in zip(lines, ids, strict=True):
         if form == "json":

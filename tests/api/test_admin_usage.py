@@ -104,7 +104,7 @@ class Served:
 
     def ask(self, path: str, *, key: str = KEY, method: str = "GET", under: str = ORGANIZATION) -> tuple[int, Any]:
         """By hand. path: with its query."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, f"{under}/{path}", headers={"Authorization": f"Bearer {key}"})
             response = connection.getresponse()

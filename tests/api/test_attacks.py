@@ -490,7 +490,7 @@ def test_who_does_not_read_the_answer_is_let_go(impatient: Running, fake: FakeUp
         while ask(impatient, "GET", "/healthz").status == 503:
             time.sleep(0.1)
         if stream:  # and nothing is generated for it any more
-            assert fake.received[-1].left.wait(timeout=15)
+            assert fake.received[-1].left.wait(timeout=60)
 
 
 @contextmanager
@@ -523,7 +523,7 @@ def test_more_connections_than_a_process_is_allowed_files_by_default(tmp_path: P
             port = int(url.rpartition(":")[2])
             with ExitStack() as stack:
                 for _ in range(500):
-                    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15))
+                    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
                     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
                     assert status(whole_answer(connection)) == 200
     finally:

@@ -637,7 +637,7 @@ def test_so_many_are_in_flight_so_many_wait_and_the_next_is_refused(
     go_on = threading.Event()
 
     def held(visit: Visit) -> None:
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         answer_well(visit)
 
     with relaying(tmp_path, **{**DEFAULT, "connections": connections, "queue": queue}) as relay:

@@ -111,7 +111,7 @@ def test_equal_requests_are_heard_once_though_the_first_client_leaves(tmp_path: 
 
     def slow(visit: Visit) -> None:
         come.set()
-        assert opened.wait(10)
+        assert opened.wait(60)
         visit.send(whole(b'{"error": {"message": "down"}}', 503))
 
     body = forms.body([MODEL, part('name="file"; filename="a"', FILE)])
@@ -121,7 +121,7 @@ def test_equal_requests_are_heard_once_though_the_first_client_leaves(tmp_path: 
         relay.fake.script.append(slow)
         with raw.connect(relay.homeport) as connection:
             connection.sendall(top(len(body), "x-homeport-cache: on\r\n") + body)
-            assert come.wait(10)
+            assert come.wait(60)
             second = pool.submit(hear, relay.homeport, "far", headers=ON)
             assert until(lambda: cache.told()["running"] == 2)
         assert until(lambda: cache.told()["running"] == 1)

@@ -269,7 +269,7 @@ def test_what_a_client_left_is_not_kept(relay: Relay) -> None:
         stream = client.chat.completions.create(**body("leaving"), stream=True, extra_headers=ON)
         next(stream)
         stream.close()
-    assert relay.fake.received_for("leaving")[0].left.wait(2)
+    assert relay.fake.received_for("leaving")[0].left.wait(60)
     del relay.fake.by_model["leaving"]
     assert told(ask(relay, body("leaving", stream=True))) == "miss"
     assert until(lambda: is_quiet(relay))
@@ -287,7 +287,7 @@ class Gate:
         begun = faults.begun(visit) if visit.stream else b""
         if begun and not self._fail:
             visit.send(begun)
-        assert self.opened.wait(10)
+        assert self.opened.wait(60)
         if self._fail:
             self._fail -= 1
             visit.send(whole(b'{"error": {"message": "down"}}', 500))
@@ -366,7 +366,7 @@ def test_when_all_have_left_the_upstream_is_left(relay: Relay) -> None:
         one.close()
         assert until(lambda: is_quiet(relay, 1))
         assert not relay.fake.received_for("deserted")[0].left.is_set()
-    assert relay.fake.received_for("deserted")[0].left.wait(2)
+    assert relay.fake.received_for("deserted")[0].left.wait(60)
     rows = relay.rows("deserted", 2)
     assert sorted((row["outcome"], row["cache_hit"]) for row in rows) == [("left", 0), ("left", 1)]
     assert until(lambda: is_quiet(relay))
@@ -389,7 +389,7 @@ def test_a_fault_of_the_request_is_everybodys(relay: Relay) -> None:
     gate = threading.Event()
 
     def refuse(visit: Visit) -> None:
-        assert gate.wait(10)
+        assert gate.wait(60)
         faults.status(400)(visit)
 
     relay.fake.by_model["bad"] = refuse
@@ -473,7 +473,7 @@ def test_what_is_too_large_is_passed_on_and_not_kept(tmp_path: Path) -> None:
 
     def large(visit: Visit) -> None:
         visit.send(STREAM_HEAD + chunked(piece))
-        assert gate.wait(10)
+        assert gate.wait(60)
         for _ in range(499):
             visit.send(chunked(piece))
         visit.send(chunked(last) + chunked(b"data: [DONE]\n\n") + b"0\r\n\r\n")

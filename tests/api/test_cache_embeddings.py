@@ -146,7 +146,7 @@ def test_equal_requests_at_once_ask_once(relay: Relay) -> None:
     gate = threading.Event()
 
     def wait(visit: Visit) -> None:
-        assert gate.wait(10)
+        assert gate.wait(60)
         answer_well(visit)
 
     relay.fake.by_model["together"] = wait

@@ -102,9 +102,9 @@ def room(
     def end() -> None:
         engine.loaded.set()
         serving.should_exit = True
-        thread.join(timeout=90)
+        thread.join(timeout=60)
 
-    assert listens.wait(30)
+    assert listens.wait(60)
     try:
         assert not engine.loaded.is_set() or until(lambda: models["echo"].state == "ready", 30.0)
         yield end

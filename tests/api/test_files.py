@@ -610,7 +610,7 @@ def test_what_has_expired_is_taken_away(tidy: Running, monkeypatch: pytest.Monke
         assert len(blobs(tidy)) == 4
         now = clock.now  # which goes on: what is due in a moment must come
         monkeypatch.setattr(clock, "now", lambda: now() + 3601)
-        assert until(lambda: len(blobs(tidy)) == 1, 20.0)
+        assert until(lambda: len(blobs(tidy)) == 1)
         assert client.files.content(stays.id).content == b"to go 1", "the same bytes, for another file"
         with pytest.raises(openai.BadRequestError, match="is expired"):
             client.uploads.cancel(pending.id)

@@ -271,9 +271,9 @@ def test_a_deleted_file_stays_with_its_job(server: Running, mine: openai.OpenAI)
     mine.files.delete(file)
     assert mine.fine_tuning.jobs.retrieve(job).training_file == file
     digest = row(server, job)["training_digest"]
-    assert server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=90)
+    assert server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=60)
     mine.fine_tuning.jobs.cancel(job)
-    assert not server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=90)
+    assert not server.begin(server.app.durable.blobs.bucket.has(digest)).result(timeout=60)
 
 
 def test_a_job_goes_on_from_a_fine_tuned_model(server: Running, mine: openai.OpenAI, theirs: openai.OpenAI) -> None:

@@ -94,14 +94,14 @@ def test_while_the_first_runs_the_second_is_told_to_wait(relay: Relay) -> None:
 
     def late(visit: Visit) -> None:
         asked.set()
-        assert go.wait(20)
+        assert go.wait(60)
         answer_well(visit)
 
     relay.fake.by_model["busy"] = late
     answers: list[raw.Answer] = []
     first = threading.Thread(target=lambda: answers.append(ask(relay, "busy", model="busy")))
     first.start()
-    assert asked.wait(20)
+    assert asked.wait(60)
     second = ask(relay, "busy", model="busy")
     assert (second.status, second.error["code"]) == (409, "idempotency_key_in_use")
     assert second.headers["retry-after"] == "1"
@@ -118,7 +118,7 @@ def test_who_leaves_may_ask_again(relay: Relay) -> None:
         body = {"model": "left", "messages": HELLO}
         connection.sendall(raw.request_bytes(body, extra="Idempotency-Key: left\r\n"))
         assert until(lambda: bool(relay.fake.received_for("left")))
-    assert relay.fake.received_for("left")[0].left.wait(5)
+    assert relay.fake.received_for("left")[0].left.wait(60)
     relay.fake.by_model["left"] = answer_well
     assert until(lambda: ask(relay, "left", model="left").status == 200)
 

@@ -58,7 +58,7 @@ class Gate:
 
     def __call__(self, *given: Any, **more: Any) -> Any:
         self.begun += 1
-        assert self._passes.acquire(timeout=90)
+        assert self._passes.acquire(timeout=60)
         return self._run(*given, **more)
 
     def let(self, passes: int) -> None:

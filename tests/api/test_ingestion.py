@@ -332,7 +332,7 @@ def in_the_middle(relay: Relay, client: openai.OpenAI, store: str) -> tuple[str,
     gate = Gate(relay)
     relay.fake.script.extend([behaving, behaving])
     client.vector_stores.files.create(store, file_id=file, chunking_strategy=SMALL)
-    assert until(lambda: len(chunks(url(relay), file)) == ingestion.BLOCK and len(inputs(relay)) >= 4, 20)
+    assert until(lambda: len(chunks(url(relay), file)) == ingestion.BLOCK and len(inputs(relay)) >= 4)
     return file, gate
 
 
@@ -363,7 +363,7 @@ def test_a_file_that_nobody_wants_any_more(relay: Relay, client: openai.OpenAI, 
         assert ended(client, store, file).status == "completed"
         assert len(chunks(url(relay))) == len(chunks(url(relay), file)) < 10
         return
-    assert until(lambda: nothing_is_left(relay), 20)
+    assert until(lambda: nothing_is_left(relay))
     if what == "cancelled":
         found = client.vector_stores.files.retrieve(file, vector_store_id=store)
         assert (found.status, found.last_error, found.usage_bytes) == ("cancelled", None, 0)
@@ -378,7 +378,7 @@ def test_a_cancelled_batch_keeps_what_was_done(relay: Relay, client: openai.Open
     assert (cancelled.status, cancelled.file_counts.completed) == ("cancelled", 1)
     assert (cancelled.file_counts.cancelled, cancelled.file_counts.total) == (10, 11)
     gate.open()
-    assert until(lambda: not rows(url(relay), sa.select(jobs).where(jobs.c.lane == "ingestion")), 20)
+    assert until(lambda: not rows(url(relay), sa.select(jobs).where(jobs.c.lane == "ingestion")))
     assert client.vector_stores.file_batches.cancel(batch.id, vector_store_id=store) == cancelled
     assert client.vector_stores.files.create(store, file_id=files[0]).status == "in_progress"
     assert ended(client, store, files[0]).status == "completed"

@@ -299,7 +299,7 @@ def test_leaving_while_an_image_is_fetched(house: House) -> None:
         connection.sendall(raw.request_bytes(body))
         assert until(lambda: any(visit.path == "/silent" for visit in house.web.received))
     (silent,) = [visit for visit in house.web.received if visit.path == "/silent"]
-    assert silent.left.wait(5)
+    assert silent.left.wait(60)
     (row,) = house.relay.rows("left")
     assert (row["outcome"], row["status"]) == ("left", 499)
     assert not house.relay.fake.received_for("left")
@@ -308,7 +308,7 @@ def test_leaving_while_an_image_is_fetched(house: House) -> None:
 def test_when_one_fails_the_others_are_given_up(house: House) -> None:
     house.refused("given-up", image(house.url("/silent")), image(house.url("/missing.png")))
     for visit in house.web.received:
-        assert visit.path != "/silent" or visit.left.wait(5)
+        assert visit.path != "/silent" or visit.left.wait(60)
 
 
 def test_an_allowance_that_says_nothing(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def homeport(*arguments: str, environment: dict[str, str] | None = None, cwd: Pa
 
 def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     process = homeport(*arguments, cwd=cwd, environment=environment)
-    out, error = process.communicate(timeout=90)
+    out, error = process.communicate(timeout=60)
     return process.returncode, out, error
 
 
@@ -72,7 +72,7 @@ def wait_until_ready(url: str) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=60) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):
@@ -88,7 +88,7 @@ def chat(url: str, key: str, model: str = "echo", content: str = "hello") -> int
         {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=90) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -119,11 +119,11 @@ def test_sigterm_lets_requests_finish_and_ends_with_0(tmp_path: Path) -> None:
         body = {"model": "slow", "messages": [{"role": "user", "content": "word " * 20}], "stream": True}
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
         asked = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=90) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             assert answer.readline().startswith(b"data: {")
             process.send_signal(signal.SIGTERM)
             assert b"data: [DONE]" in answer.read()
-        assert process.wait(timeout=90) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_it_refuses_to_listen_elsewhere_without_keys(tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_rows_that_wait_on_disk_are_told(tmp_path: Path, monkeypatch: pytest.Mon
             assert until(lambda: read(server).sum("homeport_ledger_spill_bytes") > 0)
             database.execute("ROLLBACK")
         database.close()
-        assert until(lambda: read(server).sum("homeport_ledger_spill_bytes") == 0, 15)
+        assert until(lambda: read(server).sum("homeport_ledger_spill_bytes") == 0)
 
 
 def test_embeddings_are_counted_under_their_name(server: Running) -> None:

@@ -15,7 +15,7 @@ ADMIN = "sk-admin-preset-0123456789abcdef"
 def projects(url: str, key: str) -> int:
     request = urllib.request.Request(f"{url}/v1/organization/projects", headers={"Authorization": f"Bearer {key}"})
     try:
-        with urllib.request.urlopen(request, timeout=90) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

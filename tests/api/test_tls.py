@@ -55,7 +55,7 @@ def client(server: Running, authority: Authority) -> Iterator[openai.OpenAI]:
 
 
 def connect(server: Running, context: ssl.SSLContext) -> ssl.SSLSocket:
-    plain = socket.create_connection(("127.0.0.1", server.port), timeout=15)
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
@@ -157,7 +157,7 @@ def test_ciphers_have_forward_secrecy(server: Running, authority: Authority, ver
 
 
 def test_plain_http_is_closed_at_once(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request_bytes())
         try:
             assert b"hello" not in read_all(connection)
@@ -177,7 +177,7 @@ def test_a_handshake_that_nobody_goes_on_with_is_ended(
     said = hello.read()
     with running(tmp_path / "data", {"server": authority.pair().write(tmp_path)}) as server:
         for sent in (b"", said[:20], said):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 connection.sendall(sent)
                 read_all(connection)
         assert exchanged(server, authority.trust(), request_bytes(extra="Connection: close\r\n")).count(b"hello there")
@@ -191,7 +191,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     context = authority.trust()
     with running(tmp_path / "data", {"models": MODELS, "server": first.write(tmp_path)}) as server:
         assert serial(server, context) == first.serial
-        kept = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=15, context=context)
+        kept = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=context)
         kept.request("GET", "/healthz")
         kept.getresponse().read()
         assert kept.sock is not None
@@ -205,7 +205,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(
         # a client that says no name (old ones, and IP addresses) gets the new one as well
         nameless = authority.trust()
         nameless.check_hostname = False
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=15)
+        plain = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         with nameless.wrap_socket(plain) as connection:
             assert int(str((connection.getpeercert() or {})["serialNumber"]), 16) == second.serial
 
@@ -256,10 +256,10 @@ def test_a_bad_renewal_leaves_the_old_one_in_use(
             key.unlink()
         assert until(lambda: bool(warnings(caplog)))
         for _ in range(5):
-            assert looks.acquire(timeout=15)
+            assert looks.acquire(timeout=60)
         while looks.acquire(blocking=False):
             pass
-        assert looks.acquire(timeout=15)
+        assert looks.acquire(timeout=60)
         assert serial(server, context) == first.serial
         (told,) = warnings(caplog)
         assert str(tmp_path) in told
@@ -334,10 +334,10 @@ def test_serve_with_a_certificate(tmp_path: Path, authority: Authority) -> None:
             assert line
             found = re.search(r"https://0\.0\.0\.0:(\d+)/v1", line)
         address = f"https://127.0.0.1:{found[1]}/healthz"
-        with urllib.request.urlopen(address, timeout=15, context=authority.trust()) as answer:
+        with urllib.request.urlopen(address, timeout=60, context=authority.trust()) as answer:
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
         process.terminate()
-        assert process.wait(timeout=90) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.communicate()
@@ -362,7 +362,7 @@ def test_behind_a_proxy(tmp_path: Path, behind: bool) -> None:
     """HSTS and https addresses where a proxy does TLS, neither where nobody does."""
     with running(tmp_path, {"server": {"behind_tls_proxy": behind}}) as server:
         for raw in (request_bytes(extra="Connection: close\r\n"), b"GET / HTTP/1.0\r\nHost: api.example\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
                 connection.sendall(raw)
                 answer = read_all(connection)
             assert answer.count(HSTS) == behind

@@ -240,7 +240,7 @@ def test_one_that_comes_late_gets_the_same_answer(mine: openai.OpenAI, monkeypat
         completed.clear()
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(mine.uploads.complete, upload.id, part_ids=ids)
-            assert late.wait(10)
+            assert late.wait(60)
             if ending == "completed":
                 first = mine.uploads.complete(upload.id, part_ids=ids)
                 completed.set()

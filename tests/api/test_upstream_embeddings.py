@@ -148,7 +148,7 @@ def test_leaving_ends_every_piece(relay: Relay) -> None:
     with raw.connect(relay.homeport) as connection:
         connection.sendall(sent)
         assert until(lambda: len(relay.fake.received_for("slow")) == 4)
-    assert all(visit.left.wait(5) for visit in relay.fake.received_for("slow"))
+    assert all(visit.left.wait(60) for visit in relay.fake.received_for("slow"))
     (row,) = relay.rows("slow")
     assert (row["outcome"], row["cost_pico"]) == ("left", None)
 

@@ -34,7 +34,7 @@ class House:
         before = len(self.tuning.jobs)
         made = self.client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload(self.client), **more)
         assert made.status == "validating_files"
-        assert until(lambda: len(self.tuning.jobs) > before, 20)
+        assert until(lambda: len(self.tuning.jobs) > before)
         return made.id
 
     def theirs(self) -> dict[str, Any]:
@@ -42,11 +42,11 @@ class House:
         return [*self.tuning.jobs.values()][-1]
 
     def comes_to(self, job: str, status: str) -> bool:
-        return until(lambda: self.client.fine_tuning.jobs.retrieve(job).status == status, 20)
+        return until(lambda: self.client.fine_tuning.jobs.retrieve(job).status == status)
 
     def ask(self, model: str) -> Any:
         """What the upstream is asked for it, once every replica has looked."""
-        assert until(lambda: model in [one.id for one in self.client.models.list()], 20)
+        assert until(lambda: model in [one.id for one in self.client.models.list()])
         self.client.chat.completions.create(model=model, messages=HELLO)
         (visit,) = (one for one in self.fake.received if "/chat/completions" in one.path and one.json["model"] == model)
         return visit
@@ -193,7 +193,7 @@ def test_a_budget_that_cannot_hold_it(house: House) -> None:
         asked = len(house.tuning.keys)
         file = upload(client, b"\n".join([LINES] * 1000))
         job = client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=file)
-        assert until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "failed", 20)
+        assert until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "failed")
         error = client.fine_tuning.jobs.retrieve(job.id).error
         assert error is not None
         assert error.code == "insufficient_quota"

@@ -32,7 +32,7 @@ def visit_of(relay: Relay, model: str) -> Visit:
 
 def check_left(relay: Relay, model: str, *, began: bool = True) -> None:
     """began: something was produced, and is counted."""
-    assert visit_of(relay, model).left.wait(2)
+    assert visit_of(relay, model).left.wait(60)
     (row,) = relay.rows(model)
     assert (row["outcome"], row["status"], row["estimated"]) == ("left", 499, began)
     assert (row["completion_tokens"] > 0) is (row["prompt_tokens"] > 0) is began
@@ -104,7 +104,7 @@ def test_a_slow_reader_stops_the_upstream(relay: Relay) -> None:
         connection.connect(("127.0.0.1", relay.homeport.port))
         connection.sendall(raw.request_bytes({"model": "endless", "messages": HELLO, "stream": True}))
         visit = visit_of(relay, "endless")
-        assert until(lambda: stands_still(visit), 20)
+        assert until(lambda: stands_still(visit))
         assert 0 < visit.sent < FAR_TOO_MUCH
         before = visit.sent
         taken = 0
@@ -128,6 +128,6 @@ def test_a_slow_reader_is_not_taken_for_a_slow_upstream(relay: Relay, tmp_path_f
         connection.connect(("127.0.0.1", quick.homeport.port))
         connection.sendall(raw.request_bytes({"model": "endless", "messages": HELLO, "stream": True}))
         visit = visit_of(quick, "endless")
-        assert until(lambda: stands_still(visit), 20)
+        assert until(lambda: stands_still(visit))
         time.sleep(1)
         assert not visit.left.is_set()

@@ -1,14 +1,12 @@
 """The part of the bench about cells: that it runs, and is told."""
 
-import shutil
 from pathlib import Path
 
-import pytest
-
 from bench import cells, report
+from tests.sandbox.conftest import needs_bubblewrap
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+@needs_bubblewrap
 def test_cells_are_timed_and_told(tmp_path: Path) -> None:
     found = cells.run(tmp_path, rounds=1, together=2)
     assert found.together == 2

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from homeport.settings import DEFAULT_MODEL
 from tests.server import KEY, Running, running
 from tests.training.text import tiny
@@ -28,7 +26,6 @@ def run(server: Running, snippet: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(300)
 def test_the_snippets(tmp_path: Path) -> None:
     """With a tiny model under the default one's name: what it learns is another test's."""
     house = tiny.write(tmp_path / "house.gguf", spells=True)

@@ -204,7 +204,7 @@ def test_in_a_terminal_it_is_drawn_and_ctrl_c_ends_the_watching(fake: FakeUpstre
                 shown += piece
         except OSError:  # the end of a terminal
             pass
-    assert watching.wait(30) == 130
+    assert watching.wait(60) == 130
     assert "┤".encode() in shown
     assert b"\x1b[" in shown
     assert b"Traceback" not in shown

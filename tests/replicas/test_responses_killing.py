@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from homeport.store.tables import jobs
@@ -92,7 +91,6 @@ def check(replica: Replica, response_id: str, model: Model) -> None:
             assert stream.get_final_response().output_text == done.output_text
 
 
-@pytest.mark.timeout(300)
 def test_on_sqlite(tmp_path: Path) -> None:
     """While a tool is at work: the call is made again, and not the turn."""
     settings = SETTINGS + '[vector_stores]\nembedding_model = "far-embeddings"\n'
@@ -131,7 +129,6 @@ def test_on_sqlite(tmp_path: Path) -> None:
             assert items == [item.id for item in done.output]
 
 
-@pytest.mark.timeout(300)
 def test_on_postgresql(postgres: PostgresServer, redis: RedisServer, tmp_path: Path) -> None:
     """Who follows it at one server sees what another does, and who goes on when that is killed."""
     model = Model()

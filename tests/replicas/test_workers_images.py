@@ -40,7 +40,7 @@ def test_both_draw_with_one_model(redis: RedisServer, postgres: PostgresServer, 
                 return list(found) if fields.get("stream") else found
 
         def seen(url: str) -> bytes:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", url.partition(f":{port}")[2])
             answer = connection.getresponse()
             assert answer.status == 200

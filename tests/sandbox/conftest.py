@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,15 @@ from homeport.settings import CodeInterpreter
 T = TypeVar("T")
 #: Small, so that whoever takes too much is soon done; time is what a slow machine has no less of than it needs.
 SMALL: dict[str, Any] = {"memory_mb": 192, "disk_mb": 16, "processes": 24, "seconds": 300, "idle_minutes": 60}
+
+
+def _can_wall() -> bool:
+    """Whether bubblewrap is there, and this machine lets it work."""
+    command = ["bwrap", "--unshare-all", "--dev-bind", "/", "/", "true"]
+    return shutil.which("bwrap") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+needs_bubblewrap = pytest.mark.skipif(not _can_wall(), reason="needs a bubblewrap that works")
 
 
 def members(folder: Path) -> dict[int, str]:
@@ -50,8 +60,8 @@ def loop() -> Iterator[asyncio.Runner]:
 @pytest.fixture(scope="module")
 def cells(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCells]:
     """Small ones. Their data folder has a file with a secret."""
-    if shutil.which("bwrap") is None:
-        pytest.skip("needs bubblewrap")
+    if not _can_wall():
+        pytest.skip("needs a bubblewrap that works")
     data = tmp_path_factory.mktemp("data")
     (data / "secret").write_text("the secret")
     context = opened(data)

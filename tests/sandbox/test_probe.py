@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from homeport.sandbox.cell import Limits
 from homeport.sandbox.running import Running
 from homeport.sandbox.warm import WarmCells
 from homeport.settings import CodeInterpreter, Settings
+from tests.sandbox.conftest import needs_bubblewrap
 
 INSIDE = Path(inside.__file__).parent
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
 
 
 def reason(**settings: object) -> str:

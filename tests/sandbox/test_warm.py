@@ -13,7 +13,9 @@ import pytest
 
 from homeport.errors import Unavailable
 from homeport.sandbox.warm import WarmCells
-from tests.sandbox.conftest import members, opened
+from tests.sandbox.conftest import members, needs_bubblewrap, opened
+
+pytestmark = needs_bubblewrap
 
 Wait = Callable[[Coroutine[Any, Any, Any]], Any]
 

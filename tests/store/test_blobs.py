@@ -31,7 +31,11 @@ from tests.store.fake_s3 import FakeS3, fake_s3
 from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
 
-BUCKETS = ("folder", "copying_folder", "memory", "local", "s3")
+#: Where the bytes are and where the rows: each of both, the folder and S3 with both databases.
+TOGETHER = (
+    *(("folder", "sqlite"), ("folder", "postgresql"), ("s3", "sqlite"), ("s3", "postgresql")),
+    *(("copying_folder", "sqlite"), ("memory", "postgresql"), ("local", "sqlite")),
+)
 ROOT = Path(__file__).parents[2]
 _numbers = count()
 
@@ -52,17 +56,24 @@ def s3_server() -> Iterator[FakeS3]:
         yield server
 
 
-@pytest.fixture(params=BUCKETS)
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
-    if request.param == "copying_folder":
+@pytest.fixture(params=TOGETHER, ids="-".join)
+def together(request: pytest.FixtureRequest) -> tuple[str, str]:
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, together: tuple[str, str], tmp_path: Path) -> Bucket:
+    kind, _ = together
+    if kind == "copying_folder":
         request.getfixturevalue("no_links")
-    if request.param.endswith("folder"):
+    if kind.endswith("folder"):
         return Folder(tmp_path / "blobs")
     from obstore.store import LocalStore, MemoryStore
 
-    if request.param == "s3":
+    if kind == "s3":
         return s3.ObjectStore.of(msgspec.convert(request.getfixturevalue("s3_server").settings, Files))
-    if request.param == "memory":
+    if kind == "memory":
         return s3.ObjectStore(MemoryStore(), "a/prefix", name="memory")
     (tmp_path / "local").mkdir()
     return s3.ObjectStore(LocalStore(tmp_path / "local"), name="local")
@@ -70,7 +81,12 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
+    return database(request, request.param, tmp_path)
+
+
+def database(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """A new one's URL."""
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'state.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create(f"blobs_{next(_numbers)}")
@@ -86,7 +102,11 @@ def of(bucket: Bucket, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(url: str, bucket: Bucket, tmp_path: Path) -> Callable[[Callable[[House], Awaitable[None]]], None]:
+def run(
+    request: pytest.FixtureRequest, together: tuple[str, str], bucket: Bucket, tmp_path: Path
+) -> Callable[[Callable[[House], Awaitable[None]]], None]:
+    url = database(request, together[1], tmp_path)
+
     def run(work: Callable[[House], Awaitable[None]]) -> None:
         async def all_of_it() -> None:
             async with house(url, bucket, of(bucket, tmp_path)) as made:
@@ -215,7 +235,7 @@ def test_rows_and_bytes_agree_while_many_come_and_go(run: Run) -> None:
     async def work(house: House) -> None:
         async def come_and_go(seed: int) -> None:
             chance = random.Random(seed)
-            for _ in range(25):
+            for _ in range(15):
                 data = chance.choice(contents)
                 id = await house.add(data)
                 assert await whole(house.blobs, digest_of(data)) == data
@@ -516,10 +536,11 @@ def test_a_process_that_is_killed_anywhere_loses_nothing_and_leaves_nothing(
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        endings = [life(step, process.stdin, process.stdout) for step in range(32)]
+        every = 1 if url.startswith("sqlite") else 3
+        endings = [life(step, process.stdin, process.stdout) for step in range(0, 33, every)]
         process.stdin.close()
     killed = endings.count(-signal.SIGKILL)
-    assert killed > 15
+    assert killed > 15 // every
     assert endings == [-signal.SIGKILL] * killed + [0] * (len(endings) - killed), "the last ones run to their end"
     assert 0 in endings
 

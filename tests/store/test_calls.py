@@ -18,7 +18,7 @@ from homeport.store.calls import code_of
         ("[1, 2]", "[1, 2]"),
         ('"a" + "b"', '"a" + "b"'),
         ('"print(4)"', "print(4)"),
-        ('{"code": "print(\'\\ud83d\\ude00 \\ud83d\')"}', "print('\U0001f600 ?')"),
+        ('{"code": "print(\'\\ud83d\\ude00 \\ud83d\')"}', "print('\U0001f600 \N{REPLACEMENT CHARACTER}')"),
         ('{"code": "5", "why": ' + "[" * 50_000, '{"code": "5", "why": ' + "[" * 50_000),
     ],
 )

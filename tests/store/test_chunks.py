@@ -75,21 +75,21 @@ def test_they_are_found_by_words_in_any_form(database: Database) -> None:
     in_tables(database, work)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        '"', "'", "dog AND (", "NEAR(", "words:dog", "store_seq:1 OR dog", "dog*", "-dog", "^dog", "a\0b", "", "   ",
-        "&|!():*<->", "dog' OR 1=1 --", "\\", "dog" * 4000, "the", "🦮",
-        " ".join(f"w{at}" for at in range(3000)),
-    ],
+QUERIES = (
+    '"', "'", "dog AND (", "NEAR(", "words:dog", "store_seq:1 OR dog", "dog*", "-dog", "^dog", "a\0b", "", "   ",
+    "&|!():*<->", "dog' OR 1=1 --", "\\", "dog" * 4000, "the", "🦮",
+    " ".join(f"w{at}" for at in range(3000)),
 )  # fmt: skip
-def test_a_query_is_words_and_nothing_else(database: Database, query: str) -> None:
+
+
+def test_a_query_is_words_and_nothing_else(database: Database) -> None:
     async def work(connection: AsyncConnection, store: int, file: int) -> None:
         await insert_chunks(connection, store, file, [chunk(0, "One dog."), chunk(1, "Else.")], width=2)
         other = await make_store(connection, "vs_other")
         hidden = await make_file(connection, other, "file-2")
         await insert_chunks(connection, other, hidden, [chunk(0, "A dog of others.")], width=2)
-        assert await found(connection, store, query) in ([], ["One dog."])
+        for query in QUERIES:
+            assert await found(connection, store, query) in ([], ["One dog."]), query[:100]
 
     in_tables(database, work)
 

@@ -13,7 +13,7 @@ from homeport.errors import InvalidRequest
 from homeport.gateway.counting import count_text
 from homeport.loop.citations import marker
 from homeport.loop.turns import Calling, Passage, Searched, ToolType
-from homeport.store.calls import without_halves
+from homeport.store.calls import paired
 from homeport.wire.vector_store_search import Filter, read_filter
 
 #: OpenAI's "Assistants File Search": how many passages there are where nobody says, and tokens of all together.
@@ -197,7 +197,7 @@ def queries_of(arguments: str) -> list[str]:
     if isinstance(value, dict):
         value = next((value[name] for name in ("queries", "query") if name in value), None)
     found = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    texts = [" ".join(without_halves(one).replace("\0", " ").split()) for one in found if isinstance(one, str)]
+    texts = [" ".join(paired(one).replace("\0", " ").split()) for one in found if isinstance(one, str)]
     return list(dict.fromkeys(text for text in texts if text))[:_MOST_QUERIES]
 
 

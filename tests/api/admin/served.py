@@ -118,7 +118,7 @@ class Served:
         self, method: str, path: str, body: Any = None, *, key: str | None = ADMIN, headers: Mapping[str, str] = {}
     ) -> tuple[int, Any]:
         """By hand. body: JSON value, or bytes as they are. Returns the status and the JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = {"Content-Type": "application/json", **headers}
         if key is not None:
             sent["Authorization"] = f"Bearer {key}"

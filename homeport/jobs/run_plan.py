@@ -44,7 +44,8 @@ async def read(database: Database, run: Run) -> Rows:
 
 
 async def _filenames(connection: AsyncConnection, run: Run, wanted: set[str]) -> Mapping[str, str]:
-    names, found = sorted(wanted), {}
+    names = sorted(wanted)
+    found: dict[str, str] = {}
     for at in range(0, len(names), _SOME):
         which = files.c.project_id == run["project_id"], files.c.id.in_(names[at : at + _SOME])
         query = sa.select(files.c.id, files.c.filename).where(*which)

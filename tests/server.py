@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,6 +98,9 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
     table = {**ECHO, "code_interpreter": {"enabled": False}, **(settings or {})}
     table["server"] = {"port": 0, "data": str(data), **table.get("server", {})}
     chosen = msgspec.convert(table, Settings)
+    if chosen.database_url is None and not any(data.glob("*.db")):
+        with ThreadPoolExecutor() as pool:  # whoever calls may have a loop that runs
+            shutil.copytree(pool.submit(_empty).result(), data, dirs_exist_ok=True)
     built = app.build(chosen)
     if not lane:
         built.http.routes = {}
@@ -114,8 +117,6 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
 
     def serve() -> None:
         try:
-            if chosen.database_url is None and not any(data.glob("*.db")):
-                shutil.copytree(_empty(), data, dirs_exist_ok=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(whole_life())
         except BaseException as error:

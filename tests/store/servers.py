@@ -112,7 +112,6 @@ class PostgresServer:
                 *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"),
                 *("-c", f"fsync={'on' if self.fsync else 'off'}", "-c", "max_connections=60"),
                 *("-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"),
-                *("-c", f"full_page_writes={'on' if self.fsync else 'off'}"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

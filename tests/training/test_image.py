@@ -29,7 +29,7 @@ from tests.server import KEY, running
 
 #: Of pairs of a drawing and a ground that are not trained on. A model that tells nothing has more than 3.
 LEARNT = 1.6
-STEPS = 400
+STEPS = 300
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -40,7 +40,7 @@ def data() -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has seen 3,200 pictures of three drawings: about a minute of a core."""
+    """A model that has seen 2,400 pictures of three drawings: most of a minute of a core."""
     out = tmp_path_factory.mktemp("trained") / "run"
     small = [
         "--drawings",
@@ -54,7 +54,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--rate",
         "0.002",
     ]
-    assert train(data, out, *small, "--steps", str(STEPS), "--save-every", "200") == 0
+    assert train(data, out, *small, "--steps", str(STEPS), "--save-every", "150") == 0
     return out
 
 

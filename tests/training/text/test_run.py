@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from homeport.training.text import __main__ as command
-from homeport.training.text import generate, lora, network
+from homeport.training.text import device, generate, lora, network
 from homeport.training.text.__main__ import main
 from homeport.training.text.events import Events
 from homeport.training.text.job import Began, Checkpoint, Ended, Event, Example, Pair, Step
@@ -25,6 +25,8 @@ from tests.training.text import folders, tiny
 
 #: Of a trainer's life until it is struck, at most: pieces, events, files. A whole run has about 150.
 _MOMENTS = 25
+#: Of weights: what this machine's processor has instructions for.
+PRECISION = str(device.precision(torch.device("cpu"))).removeprefix("torch.")
 
 
 def test_it_learns_what_examples_show(tmp_path: Path) -> None:
@@ -34,7 +36,7 @@ def test_it_learns_what_examples_show(tmp_path: Path) -> None:
 
     began, *middle, ended = folders.events(folder)
     steps = [event for event in middle if isinstance(event, Step)]
-    assert began == Began(0, 120, "cpu", "float32", began.parameters if isinstance(began, Began) else 0)
+    assert began == Began(0, 120, "cpu", PRECISION, began.parameters if isinstance(began, Began) else 0)
     assert [step.step for step in steps] == list(range(1, 121))
     assert sum(step.tokens for step in steps) == 8 * sum(len(example.tokens) for example in folders.examples(60))
     assert [step.step for step in steps if step.valid_loss is not None] == [*range(1, 120, 12), 120]
@@ -315,7 +317,7 @@ def test_whoever_looks_on_is_told(
     assert main([str(folder)]) == 0
     told = capsys.readouterr().err
     for part in (
-        "float32 on cpu",
+        f"{PRECISION} on cpu",
         "step 1/3  loss ",
         "  held out ",
         "epoch 1: checkpoint-3.gguf",

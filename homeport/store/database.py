@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from homeport import clock
@@ -193,7 +193,7 @@ class _reachable:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, sa.exc.IntegrityError):
             return  # a rule of the tables, for whoever wrote to say what it means
-        if isinstance(error, DBAPIError | OSError) or (
-            isinstance(error, SQLAlchemyError) and isinstance(error, sa.exc.TimeoutError)
-        ):
+        # Of a connection that is lost while it is made, SQLAlchemy leaves it in the driver's words.
+        untranslated = type(error).__module__.startswith("asyncpg.")
+        if untranslated or isinstance(error, DBAPIError | OSError | sa.exc.TimeoutError):
             raise Unavailable("The database cannot be reached. Try again in a moment.") from error

@@ -1,6 +1,7 @@
-"""A worker in a process of its own, which tests may kill: `python -m tests.jobs.toy URL NAME`.
+"""A worker in a process of its own, which tests may kill: `python -m tests.jobs.toy URL NAME GATE`.
 
-Each job is STEPS steps, and each of them is a row of `steps`, which would take the same one twice.
+Each job is STEPS steps, and each of them is a row of `steps`, which would take the same one twice. Behind its first
+step it waits until there is a file GATE.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,14 +37,17 @@ class Steps:
     kind = "toy"
     at_once = 4
 
-    def __init__(self, queue: Queue, name: str) -> None:
+    def __init__(self, queue: Queue, name: str, gate: Path) -> None:
         self._queue = queue
         self._name = name
+        self._gate = gate
 
     async def run(self, task: Task) -> None:
         job = task.job
         for step in range((job.checkpoint or {"done": 0})["done"], STEPS):
             await asyncio.sleep(random.random() * 0.05)
+            while step and not self._gate.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
             async with self._queue.database.write() as connection:
                 await connection.execute(steps.insert().values(subject=job.subject, step=step, by=self._name))
                 if step + 1 == STEPS:
@@ -57,10 +62,10 @@ class Steps:
         await connection.execute(steps.insert().values(subject=job.subject, step=-1, by=error))
 
 
-async def work(url: str, name: str, begun: Callable[[Worker], None]) -> None:
+async def work(url: str, name: str, gate: Path, begun: Callable[[Worker], None]) -> None:
     database = Database(url)
     queue = Queue(database, lease_seconds=LEASE_SECONDS)
-    worker = Worker(queue, [Steps(queue, name)], name=name, poll_seconds=0.1)
+    worker = Worker(queue, [Steps(queue, name, gate)], name=name, poll_seconds=0.1)
     begun(worker)
     try:
         await worker.run()
@@ -73,4 +78,4 @@ def drain_on_sigterm(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], sys.argv[2], drain_on_sigterm))
+    asyncio.run(work(sys.argv[1], sys.argv[2], Path(sys.argv[3]), drain_on_sigterm))

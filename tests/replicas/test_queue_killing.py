@@ -50,16 +50,21 @@ async def enqueue(url: str) -> None:
     await database.close()
 
 
-def started(url: str, name: str) -> "subprocess.Popen[bytes]":
+def started(url: str, name: str, gate: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.jobs.toy", url, name], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-m", "tests.jobs.toy", url, name, str(gate)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
 @contextmanager
-def working(url: str) -> Iterator["list[subprocess.Popen[bytes]]"]:
-    workers = [started(url, f"worker {number}") for number in range(WORKERS)]
+def working(url: str, gate: Path) -> Iterator["list[subprocess.Popen[bytes]]"]:
+    """Each of them has begun, and none is done: they wait for the gate."""
+    workers = [started(url, f"worker {number}", gate) for number in range(WORKERS)]
     try:
+        if not gate.exists():
+            assert until(lambda: len({row["by"] for row in done(url)}) == WORKERS, PATIENCE)
         yield workers
     finally:
         for one in workers:
@@ -83,16 +88,22 @@ def check(url: str) -> None:
     assert read(url, sa.select(jobs)) == []
 
 
-def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(url: str) -> None:
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "gate"
+
+
+def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(url: str, gate: Path) -> None:
     asyncio.run(enqueue(url))
-    with working(url) as workers:
+    with working(url, gate) as workers:
+        gate.touch()
         for kill in range(1, KILLS + 1):
             wait_for(url, kill * JOBS * STEPS // (KILLS + 1))
             time.sleep(random.random() * 0.05)
             number = random.randrange(WORKERS)
             workers[number].kill()
             workers[number].wait()
-            workers[number] = started(url, f"successor {kill}")
+            workers[number] = started(url, f"successor {kill}", gate)
         wait_for(url, JOBS * STEPS)
     check(url)
     if url.startswith("sqlite"):
@@ -100,26 +111,27 @@ def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(url: str) -> 
         assert row["integrity_check"] == "ok"
 
 
-def test_workers_that_are_drained_hand_on_what_they_have(url: str) -> None:
+def test_workers_that_are_drained_hand_on_what_they_have(url: str, gate: Path) -> None:
     """Without waiting for a lease: the next ones go on at once, and no attempt is lost."""
     asyncio.run(enqueue(url))
-    with working(url) as workers:
-        assert until(lambda: len({row["by"] for row in done(url)}) == WORKERS, PATIENCE)
+    with working(url, gate) as workers:
         for one in workers:
             one.send_signal(signal.SIGTERM)
+        gate.touch()
         assert [one.wait(PATIENCE) for one in workers] == [0] * WORKERS
     left = read(url, sa.select(jobs))
     assert left
     assert {(row["status"], row["attempt"]) for row in left} == {("queued", 0)}
-    with working(url):
+    with working(url, gate):
         wait_for(url, JOBS * STEPS)
     check(url)
 
 
-def test_a_database_that_dies_and_comes_back(mortal: PostgresServer) -> None:
+def test_a_database_that_dies_and_comes_back(mortal: PostgresServer, gate: Path) -> None:
     """Workers stay, and go on with it."""
     asyncio.run(enqueue(mortal.url))
-    with working(mortal.url) as workers:
+    with working(mortal.url, gate) as workers:
+        gate.touch()
         wait_for(mortal.url, JOBS * STEPS // 3)
         mortal.kill()
         mortal.start()

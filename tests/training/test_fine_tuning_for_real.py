@@ -13,7 +13,7 @@ from tests.fake_upstream import until
 from tests.server import Running, running
 from tests.support_messages import Message
 
-EXAMPLES, HELD_OUT = 30, 8
+EXAMPLES, HELD_OUT = 20, 8
 PATIENCE = 600.0
 
 

@@ -9,8 +9,10 @@ DATA ?= $(HOME)/.homeport
 # processes than cores: half of what tests do is wait.
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 # Through the SDK's older generation, too: what its own HTTP library, streams, forms, pages and errors have a part in,
-# one file for each. What is asked and answered is the same for both, and so are databases and doors.
-SDK2 := azure chat embeddings errors files fine_tuning responses_streaming threads transcriptions
+# one file for each, and the programs of its time. What is asked and answered is the same for both, and so are databases
+# and doors.
+SDK2 := assistants_examples azure chat embeddings errors files fine_tuning responses_examples responses_streaming \
+	threads transcriptions
 SDK2_TESTS := $(SDK2:%=tests/api/test_%.py) -k "not postgresql and not asgi"
 
 .PHONY: run test check bench docs clean

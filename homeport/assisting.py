@@ -78,8 +78,10 @@ class Assisting:
         files: Files,
         stores: VectorStores,
         search: VectorSearch,
+        reader: Reader,
     ) -> None:
-        """gateway: what answers each turn. stores, search: of vector stores."""
+        """gateway: what answers each turn. stores, search: of vector stores. reader: of documents; whoever has made it
+        closes it."""
         self._settings = settings
         self._queue = queue
         self._blobs = blobs
@@ -106,9 +108,7 @@ class Assisting:
         self._messages = Messages(queue.database, self._resources)
         self._threads = Threads(queue, self._messages, self._resources)
         self._assistants = Assistants(queue.database, self._models, self._resources, check_hosted=self._toolbox.check)
-        documents = settings.documents
-        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
-        self._item_files = ItemFiles(files, blobs, self._reader)
+        self._item_files = ItemFiles(files, blobs, reader)
         self._loop = Loop(
             Asking(gateway.line, gateway.callers(queue.database)), max_turns=settings.assistants.max_turns
         )
@@ -187,7 +187,6 @@ class Assisting:
 
     async def close(self) -> None:
         """Once nobody works any more."""
-        await self._reader.close()
         await self._workplaces.close()
         await self._cells.close()
 

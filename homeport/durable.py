@@ -25,6 +25,7 @@ from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
 from homeport.control.image_references import ImageReferences
 from homeport.control.uploads import Uploads
+from homeport.documents.reader import Reader
 from homeport.errors import Unavailable
 from homeport.gateway.endpoints import BATCHED
 from homeport.jobs import housekeeping
@@ -83,7 +84,9 @@ class Durable:
         )
         self.images = Images(self.blobs, seconds=settings.images.url_minutes * 60)
         self.batches = Batches(database, self.queue, {one.path for one in BATCHED})
-        self._ingesting = ingesting.Ingesting(settings, self.queue, self.blobs, gateway)
+        documents = settings.documents
+        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
+        self._ingesting = ingesting.Ingesting(settings, self.queue, self.blobs, gateway, self._reader)
         self._searching = Searching(settings, database, self._ingesting.stores, gateway)
         self._tuning = Tuning(settings, self.queue, self.blobs, gateway)
         self._assisting = assisting.Assisting(
@@ -94,6 +97,7 @@ class Durable:
             files=self.files,
             stores=self._ingesting.stores,
             search=self._searching.rules,
+            reader=self._reader,
         )
         self.response_line = self._assisting.response_line
         self._largest_file = settings.files.max_file_mb * 2**20
@@ -193,7 +197,7 @@ class Durable:
                     await self._worker.drained()
 
     async def close(self) -> None:
-        await self._ingesting.close()
         await self._tuning.close()
         await self._assisting.close()
+        await self._reader.close()
         await self.blobs.close()

@@ -18,12 +18,11 @@ from homeport.store.queue import Queue
 
 
 class Ingesting:
-    def __init__(self, settings: Settings, queue: Queue, blobs: Blobs, gateway: Gateway) -> None:
-        """gateway: what makes vectors."""
+    def __init__(self, settings: Settings, queue: Queue, blobs: Blobs, gateway: Gateway, reader: Reader) -> None:
+        """gateway: what makes vectors. reader: of documents; whoever has made it closes it."""
         self._queue = queue
         self._blobs = blobs
-        documents = settings.documents
-        self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
+        self._reader = reader
         self._embedder = Embedder(gateway.line, gateway.callers(queue.database))
         self.stores = VectorStores(queue.database, queue, model=settings.vector_stores.embedding_model)
 
@@ -34,7 +33,3 @@ class Ingesting:
 
     def handlers(self) -> Sequence[Handler]:
         return [Ingestion(self._queue, self._blobs, self._reader, self._embedder), Sweep(self._queue)]
-
-    async def close(self) -> None:
-        """Once nobody works any more."""
-        await self._reader.close()

@@ -5,8 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from homeport.control.run_steps import code_of
-from homeport.store.calls import Calling, MadeFile, Ran, Searched
+from homeport.store.calls import Calling, MadeFile, Ran, Searched, code_of
 from homeport.wire.items import (
     CodeImage,
     CodeInterpreterCall,
@@ -57,7 +56,7 @@ def _searched(calling: Calling, item_id: str, status: Status) -> FileSearchCall:
 def _ran(calling: Calling, item_id: str, status: Status) -> CodeInterpreterCall:
     done = calling.result if isinstance(calling.result, Ran) else None
     if done is None:
-        return CodeInterpreterCall(id=item_id, status=status, container_id="", code=code_of(calling.arguments))
+        return CodeInterpreterCall(id=item_id, status=status, container_id="", code=code_of(calling.arguments)[0])
     outputs: list[CodeLogs | CodeImage] = [CodeLogs(logs=done.logs)] if done.logs else []
     outputs += [CodeImage(url=picture_url(done.container_id, one)) for one in done.files if one.image]
     return CodeInterpreterCall(

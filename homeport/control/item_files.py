@@ -24,8 +24,13 @@ from homeport.store.staged import Staged
 from homeport.wire.images import kind_of
 from homeport.wire.items import FunctionCallOutput, InputFile, InputImage, InputText, Item, Message, Part
 
-#: Bytes of the files of one request: of all pictures together, and of one other file.
+#: Bytes of the files of one request: of all pictures together, and of one other file. Who names one twice sends it
+#: twice.
 MOST_PICTURES, LARGEST_FILE = 50 * 2**20, 50 * 2**20
+#: Characters of the texts of all other files together.
+MOST_TEXT = 50 * 2**20
+#: `code` of what refuses pictures that are too many bytes.
+TOO_LARGE = "image_too_large"
 #: Characters of base64 that are decoded at once, in a thread: a multiple of four.
 _PIECE = 2**19
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
@@ -49,12 +54,7 @@ class ItemFiles:
         """A data URL. Raises InvalidRequest: it is no picture, or has more than `most` bytes; NotFound."""
         content = await self._files.find(owner, file_id, param=param)
         if content.bytes > most:
-            raise InvalidRequest(
-                f"The picture {file_id} has {content.bytes} bytes, and those of one request may have "
-                f"{MOST_PICTURES // 2**20} MiB together. Send fewer, or smaller ones.",
-                param=param,
-                code="image_too_large",
-            )
+            raise _too_large(file_id, param)
         data = await self._whole(content)
         kind = kind_of(data)
         if kind is None:
@@ -118,6 +118,7 @@ class _Bringing:
         self._owner = owner
         self._param = param
         self._left = MOST_PICTURES
+        self._text_left = MOST_TEXT
         self._pictures: dict[str, str] = {}
         self._texts: dict[str, str] = {}
 
@@ -136,14 +137,29 @@ class _Bringing:
         return part
 
     async def _picture(self, file_id: str) -> str:
-        if file_id not in self._pictures:
+        url = self._pictures.get(file_id)
+        if url is None:
             url = await self._files.picture(self._owner, file_id, param=self._param, most=self._left)
-            self._left -= len(url) * 3 // 4
             self._pictures[file_id] = url
-        return self._pictures[file_id]
+        self._left -= len(url) * 3 // 4
+        if self._left < 0:
+            raise _too_large(file_id, self._param)
+        return url
 
     async def _text(self, part: InputFile) -> str:
         """The file's name stands before what is in it."""
+        text = await self._read(part)
+        self._text_left -= len(text)
+        if self._text_left < 0:
+            raise InvalidRequest(
+                f"The texts of the files have more than {MOST_TEXT} characters together, the most that is read into a "
+                "prompt. Put them into a vector store, and let the model search there.",
+                param=self._param,
+                code="file_too_large",
+            )
+        return text
+
+    async def _read(self, part: InputFile) -> str:
         if part.file_id is None:
             assert part.file_data is not UNSET, "read() lets no other through"
             name = part.filename or UNNAMED
@@ -152,6 +168,15 @@ class _Bringing:
             name, text = await self._files.text_of_file(self._owner, part.file_id, param=self._param)
             self._texts[part.file_id] = f"{name}\n\n{text}"
         return self._texts[part.file_id]
+
+
+def _too_large(file_id: str, param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"With the picture {file_id} there are too many bytes: those of one request may have "
+        f"{MOST_PICTURES // 2**20} MiB together. Send fewer, or smaller ones.",
+        param=param,
+        code=TOO_LARGE,
+    )
 
 
 def _check_size(size: int, param: str) -> None:

@@ -36,6 +36,8 @@ from homeport.wire.items import (
 
 Row = Mapping[Any, Any]
 
+#: Items that one request may refer to.
+MOST_REFERENCES = 1000
 #: Of an item's members, those that have a column of their own.
 _COLUMNS = ("type", "id", "role", "status", "content")
 
@@ -52,10 +54,30 @@ def named(coming: Sequence[InputItem], referenced: Mapping[str, Item]) -> list[I
 async def referenced(
     connection: AsyncConnection, owner: Owner, coming: Sequence[InputItem], param: str
 ) -> dict[str, Item]:
-    """What the references among them stand for. param: the request's member that they are. Raises NotFound."""
-    wanted = {one.id: at for at, one in enumerate(coming) if isinstance(one, ItemReference)}
+    """What the references among them stand for. param: the request's member that they are. A few bytes must not become
+    many: an item is named once, and no more than MOST_REFERENCES are.
+
+    Raises NotFound, InvalidRequest.
+    """
+    wanted: dict[str, int] = {}
+    for at, one in enumerate(coming):
+        if not isinstance(one, ItemReference):
+            continue
+        if one.id in wanted:
+            raise InvalidRequest(
+                f"Duplicate item found with id {one.id}. Remove duplicate items from your input and try again.",
+                param=f"{param}[{at}].id",
+            )
+        wanted[one.id] = at
     if not wanted:
         return {}
+    if len(wanted) > MOST_REFERENCES:
+        raise InvalidRequest(
+            f"Invalid '{param}': it refers to {len(wanted)} items, and {MOST_REFERENCES} are the most. Go on with "
+            "'previous_response_id' or 'conversation' instead.",
+            param=param,
+            code="array_above_max_length",
+        )
     query = sa.select(items).where(items.c.id.in_(wanted), items.c.project_id == owner.project, of_responses())
     found = {row["id"]: as_item(row) for row in (await connection.execute(query)).mappings()}
     for item_id, at in wanted.items():

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.store.calls import Calling, Ran, Searched
+from homeport.store.calls import Calling, Ran, Searched, code_of
 from homeport.store.tables import run_steps
 from homeport.wire.runs import (
     CodeInterpreter,
@@ -166,19 +166,7 @@ def shown(call: Calling, *, content: bool = False) -> ToolCall:
         outputs: list[Logs | Image] = [Logs(result.logs)] if result.logs else []
         outputs += [Image(ImageFile(file.file_id)) for file in result.files if file.image]
         return CodeInterpreterToolCall(call.id, CodeInterpreter(result.code, outputs))
-    return CodeInterpreterToolCall(call.id, CodeInterpreter(code_of(call.arguments), []))
-
-
-def code_of(arguments: str) -> str:
-    """What a model wants to be run: `{"code"}`, or the code itself."""
-    try:
-        return msgspec.json.decode(arguments, type=_Code).code
-    except msgspec.MsgspecError:
-        return arguments
-
-
-class _Code(msgspec.Struct):
-    code: str
+    return CodeInterpreterToolCall(call.id, CodeInterpreter(code_of(call.arguments)[0], []))
 
 
 def _search(found: Searched, content: bool) -> FileSearch:

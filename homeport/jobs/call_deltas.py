@@ -3,9 +3,7 @@
 import json
 import re
 
-from homeport.loop.said import paired
-from homeport.loop.tools.code_interpreter import code_of
-from homeport.store.calls import Calling, Ran
+from homeport.store.calls import Calling, Ran, code_of, paired
 from homeport.wire.assistant_events import (
     CallDelta,
     CodeInterpreterCallDelta,
@@ -53,8 +51,11 @@ class CodeText:
         except ValueError:
             self._over = True
             return ""
-        if not self.said and (not text.strip() or text.lstrip().startswith("`")):
+        if not self.said and not text.strip():
             return ""  # it is looked at again with the next piece
+        if not self.said and text.lstrip().startswith("`"):
+            self._over = True
+            return ""
         self._raw = self._raw[len(piece) :]
         self._over = self._raw.startswith('"')
         self.said += text

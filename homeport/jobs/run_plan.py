@@ -17,6 +17,9 @@ from homeport.store.calls import Calling
 from homeport.store.database import Database
 from homeport.store.tables import files, items
 
+#: Files that are looked for in one statement.
+_SOME = 1000
+
 
 class Rows(NamedTuple):
     """steps: of the run. messages: of its thread, in their order, but those of the run; own: these, by their ids.
@@ -41,12 +44,13 @@ async def read(database: Database, run: Run) -> Rows:
 
 
 async def _filenames(connection: AsyncConnection, run: Run, wanted: set[str]) -> Mapping[str, str]:
-    if not wanted:
-        return {}
-    query = sa.select(files.c.id, files.c.filename).where(
-        files.c.project_id == run["project_id"], files.c.id.in_(wanted)
-    )
-    return {row.id: row.filename for row in await connection.execute(query)}
+    names = sorted(wanted)
+    found: dict[str, str] = {}
+    for at in range(0, len(names), _SOME):
+        which = files.c.project_id == run["project_id"], files.c.id.in_(names[at : at + _SOME])
+        query = sa.select(files.c.id, files.c.filename).where(*which)
+        found |= {row.id: row.filename for row in await connection.execute(query)}
+    return found
 
 
 def outcome(rows: Rows) -> Outcome | None:

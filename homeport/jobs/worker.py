@@ -263,7 +263,7 @@ class Worker:
 
     def _lost(self, job: Job) -> None:
         self._count(job, "lost")
-        log.warning("%s %s: its lease is lost, somebody else goes on with it", job.kind, job.id)
+        log.warning("%s %s: its lease is lost: it was ended, or somebody else has it now", job.kind, job.id)
 
     def _count(self, job: Job, what: str) -> None:
         self.counts[Event(job.lane, job.kind, what)] += 1

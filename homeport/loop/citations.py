@@ -90,6 +90,8 @@ class Citations:
 
     def _is_open(self, rest: str) -> bool:
         """Whether it may become a link, or be a longer one's beginning; after a link one or two characters tell."""
+        if not (rest.startswith(LINK) or LINK.startswith(rest)):
+            return False
         return any(
             link.startswith(rest) or (rest.startswith(link) and rest[len(link) :] in ("", ".")) for link in self._links
         )

@@ -30,11 +30,6 @@ def arguments_of(call: Calling) -> dict[str, Any] | None:
         return None
 
 
-def paired(text: str) -> str:
-    """Halves of characters, which JSON can write and UTF-8 cannot, are none."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _call(call: Calling) -> dict[str, Any]:
     """Some servers fail at arguments that are no JSON: they are told of them as of a text."""
     arguments = call.arguments or "{}"

@@ -2,11 +2,18 @@
 whoever looks at a run or a response sees of it, are both made from here.
 """
 
+import json
+import re
 from typing import Any, Literal
 
 from msgspec import Struct
 
 ToolType = Literal["function", "file_search", "code_interpreter"]
+
+
+_FENCED = re.compile(r"\s*```(?:python|py)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL | re.IGNORECASE)
+_NO_CODE = 'There is no code to run. Call it again with {"code": "..."}.'
+_BROKEN = 'The arguments are no JSON. Call it again with {"code": "..."}, in which quotes and line ends are escaped.'
 
 
 class Passage(Struct, frozen=True):
@@ -61,3 +68,28 @@ class Calling(Struct, kw_only=True):
     arguments: str
     output: str | None = None
     result: Searched | Ran | None = None
+
+
+def code_of(arguments: str) -> tuple[str, str]:
+    """What a model wants to be run, however it has written it; and what is wrong with that, else empty."""
+    try:
+        value = json.loads(arguments, strict=False)
+    except (ValueError, RecursionError):
+        if re.match(r'\s*\{\s*"(?:code|input)"\s*:', arguments):
+            return arguments, _BROKEN
+        value = arguments  # some models write nothing but the code
+    if isinstance(value, dict):
+        texts = [one for one in value.values() if isinstance(one, str)]
+        value = value.get("code", texts[0] if len(texts) == 1 else "")
+    elif not isinstance(value, str):
+        value = arguments  # `[1, 2]` is code, too
+    if not isinstance(value, str):
+        return "", _NO_CODE
+    fenced = _FENCED.fullmatch(value)
+    code = fenced[1] if fenced is not None else value
+    return (paired(code), "") if code.strip() else ("", _NO_CODE)
+
+
+def paired(text: str) -> str:
+    """Halves of characters, which JSON can write and UTF-8 cannot, are none."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -4,7 +4,6 @@ piece, unchanged but for their `base_url`. Upstream models that behave answer th
 import asyncio
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,11 @@ from openai.types.beta.threads import Run
 
 from tests.api.assistants import DEPRECATED
 from tests.fake_upstream import Visit
+from tests.sandbox.conftest import needs_bubblewrap
 from tests.talkers import call, outputs, says, then, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
-needs_cells = pytest.mark.skipif(shutil.which("bwrap") is None, reason="code runs in cells of bubblewrap")
 CODE: Any = {"type": "code_interpreter"}
 SEARCH: Any = {"type": "file_search"}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -123,7 +122,7 @@ def test_several_threads_at_once_and_one_of_them_goes_on(relay: Relay, client: o
     assert get_response(client, thread)[1:] == ["assistant: x is 3.", "user: Thank you!", "assistant: You are welcome."]
 
 
-@needs_cells
+@needs_bubblewrap
 def test_an_assistant_learns_to_run_code_and_shows_its_steps(relay: Relay, client: openai.OpenAI) -> None:
     fibonacci = "a, b = 0, 1\nfor _ in range(20):\n    print(a, end=' ')\n    a, b = b, a + b"
     relay.fake.by_model["coding-tutor"] = turns(
@@ -376,7 +375,7 @@ class Terminal(AssistantEventHandler):
                     self.shown += f"\noutput >\n{output.logs}"
 
 
-@needs_cells
+@needs_bubblewrap
 def test_a_picture_that_code_draws_is_downloaded(relay: Relay, client: openai.OpenAI, tmp_path: Path) -> None:
     code = f"""import base64, csv
 rows = list(csv.reader(open('/mnt/data/sales.csv')))

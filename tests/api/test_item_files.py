@@ -127,6 +127,13 @@ def test_files_have_bounds(bringing: Bringing, mine: openai.OpenAI, monkeypatch:
     assert len(bringing.parts({"type": "input_image", "file_id": first})) == 1
     with pytest.raises(InvalidRequest, match="those of one request may have"):
         bringing.parts(*({"type": "input_image", "file_id": one} for one in (first, second)))
+    with pytest.raises(InvalidRequest, match="those of one request may have"):
+        bringing.parts(*[{"type": "input_image", "file_id": first}] * 3)
     large = {"type": "input_file", "file_id": put(mine, "a.txt", b"x" * 11)}
     assert "Put it into a vector store" in bringing.refused(InvalidRequest, large).message
     bringing.refused(InvalidRequest, {"type": "input_file", "file_data": base64(b"x" * 20)})
+    monkeypatch.setattr(item_files, "MOST_TEXT", 30)
+    small = {"type": "input_file", "file_id": put(mine, "a.txt", b"sunny")}
+    assert len(bringing.parts(small, small)) == 2
+    with pytest.raises(InvalidRequest, match="together"):
+        bringing.parts(small, small, small)

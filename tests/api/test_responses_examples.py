@@ -3,7 +3,6 @@ piece, unchanged but for their `base_url`. Upstream models that behave answer th
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from tests.fake_upstream import Visit
+from tests.sandbox.conftest import needs_bubblewrap
 from tests.talkers import call, outputs, says, then, turns
 from tests.upstreams.homeports import Relay, relaying
 
-needs_cells = pytest.mark.skipif(shutil.which("bwrap") is None, reason="code runs in cells of bubblewrap")
 JOKE = "tell me a joke"
 
 
@@ -190,7 +189,7 @@ def test_files_are_searched_and_results_included(relay: Relay, client: openai.Op
     assert [one.filename for one in found] == ["deep.md"]
 
 
-@needs_cells
+@needs_bubblewrap
 def test_code_is_run_and_its_file_is_fetched(relay: Relay, client: openai.OpenAI) -> None:
     code = "numbers = open('/mnt/data/numbers.csv').read().split(',')\nopen('sum.txt', 'w').write(str(len(numbers)))"
     relay.fake.by_model["coder"] = turns(

@@ -2,7 +2,6 @@
 cells."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +16,11 @@ from tests.api import raw
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import add, new_store
 from tests.fake_upstream import Visit
+from tests.sandbox.conftest import needs_bubblewrap
 from tests.talkers import call, outputs, says, then, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
-needs_cells = pytest.mark.skipif(shutil.which("bwrap") is None, reason="code runs in cells of bubblewrap")
 SEARCH: Any = {"type": "file_search"}
 CODE: Any = {"type": "code_interpreter"}
 FOXES = ["the quick brown fox jumps over the fence", "a lazy dog sleeps all day"]
@@ -136,7 +135,7 @@ def test_a_store_that_has_expired_fails_the_run_and_says_why(relay: Relay, clien
     assert run.last_error.message == f"Vector store '{store}' has expired."
 
 
-@needs_cells
+@needs_bubblewrap
 def test_code_runs_and_what_it_makes_is_there(relay: Relay, client: openai.OpenAI) -> None:
     code = f"""
 import base64
@@ -189,7 +188,7 @@ print('summed')
     assert rows(relay, containers) == rows(relay, container_files) == 0
 
 
-@needs_cells
+@needs_bubblewrap
 def test_code_that_fails_is_told_and_the_run_goes_on(relay: Relay, client: openai.OpenAI) -> None:
     relay.fake.by_model["clumsy"] = turns(
         says(call("code_interpreter", "{'code': ")),

@@ -38,7 +38,7 @@ class Toolbox:
 
 
 class NoPictures:
-    async def picture(self, owner: Owner, file_id: str, *, param: str) -> str:
+    async def picture(self, owner: Owner, file_id: str, *, param: str, most: int) -> str:
         raise AssertionError("there are none")
 
 

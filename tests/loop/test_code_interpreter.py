@@ -20,7 +20,7 @@ from homeport.control.files import Files, add
 from homeport.control.owners import Owner
 from homeport.errors import HomeportError, InvalidRequest, NotFound, Unavailable
 from homeport.loop.tools import code_interpreter, workplaces
-from homeport.loop.tools.code_interpreter import CodeInterpreter, code_of, cut
+from homeport.loop.tools.code_interpreter import CodeInterpreter, cut
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.tools.workplaces import Workplaces
 from homeport.settings import CodeInterpreter as Settings
@@ -475,35 +475,11 @@ def test_folders_of_dead_processes_are_taken_away(run_once: Any, monkeypatch: py
     run_once(test)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ('{"code": "print(1)"}', "print(1)"),
-        ('{"code": "a\nb"}', "a\nb"),
-        ('{"code": "```python\\nx = 1\\ny\\n```"}', "x = 1\ny"),
-        ('{"input": "print(2)"}', "print(2)"),
-        ("print('raw')", "print('raw')"),
-        ("```\nprint(3)\n```", "print(3)"),
-        ("[1, 2]", "[1, 2]"),
-        ('"a" + "b"', '"a" + "b"'),
-        ('"print(4)"', "print(4)"),
-        ('{"code": "\\ud83d\\ude00 \\ud83d"}', "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"),
-    ],
-)
-def test_code_however_a_model_writes_it(arguments: str, code: str) -> None:
-    assert code_of(arguments) == (code, "")
-
-
-@pytest.mark.parametrize("arguments", ["", "{}", '{"code": ""}', '{"code": 5}', '{"a": "x", "b": "y"}'])
-def test_no_code(arguments: str) -> None:
-    assert code_of(arguments) == ("", code_interpreter._NO_CODE)
-
-
 def test_broken_arguments_are_told(run_once: Any) -> None:
     async def test(house: House) -> None:
         calling = call("code_interpreter", '{"code": "print(1')
         await (await house.of_thread()).call(calling)
-        assert calling.output == code_interpreter._BROKEN
+        assert "no JSON" in (calling.output or "")
         assert house.cells.made == []
 
     run_once(test)

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from homeport.control.owners import Owner
 from homeport.errors import NotFound
 from homeport.loop import history
@@ -10,7 +12,7 @@ from tests.loop.models import WHO
 
 
 class Pictures:
-    async def picture(self, owner: Owner, file_id: str, *, param: str) -> str:
+    async def picture(self, owner: Owner, file_id: str, *, param: str, most: int) -> str:
         assert owner == WHO
         if file_id == "file-gone":
             raise NotFound("It is gone.")
@@ -56,6 +58,15 @@ def test_pictures() -> None:
 def test_a_picture_that_was_deleted_is_no_reason_to_fail() -> None:
     (asked,) = shown(("user", [{"type": "image_file", "image_file": {"file_id": "file-gone"}}]))
     assert asked["content"] == "[The picture file-gone is not there any more.]"
+
+
+def test_there_is_room_for_the_newest_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_PICTURES", 60)  # two of them
+    one = {"type": "image_file", "image_file": {"file_id": "file-2"}}
+    first, second = shown(("user", [one, one]), ("user", [one]))
+    assert [part["type"] for part in first["content"]] == ["image_url", "text"]
+    assert "left out" in first["content"][1]["text"]
+    assert [part["type"] for part in second["content"]] == ["image_url"]
 
 
 def test_attached_files_are_named() -> None:

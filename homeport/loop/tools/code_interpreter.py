@@ -1,16 +1,14 @@
 """`code_interpreter`: Python in a container, whose files stay from one call to the next."""
 
-import json
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from homeport.control.container_work import Kept
 from homeport.control.owners import Owner
 from homeport.loop.citations import LINK
-from homeport.loop.said import paired
 from homeport.loop.tools.workplaces import Done, Workplaces
 from homeport.loop.turns import Calling, MadeFile, Ran, ToolType
+from homeport.store.calls import code_of
 from homeport.wire.containers import FOLDER
 
 #: Characters of what code has written that are kept to be shown, and that the model is told: of more, the middle goes.
@@ -19,15 +17,12 @@ LONGEST_SHOWN, LONGEST_TOLD = 65_536, 16_384
 _PER_TOKEN, _SHARE = 4, 0.25
 #: Names of files that are told at once.
 _MOST_NAMES = 20
-_FENCED = re.compile(r"\s*```(?:python|py)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL | re.IGNORECASE)
 
 _DESCRIPTION = (
     "Runs Python and gives back what it prints, and the value of its last expression. Variables stay from one call to "
     f"the next. There is no network. Files are in {FOLDER}{{names}}. What you write there, the user can get: link to "
     f"it as [name]({LINK}name). Pictures that you save there are shown to the user."
 )
-_NO_CODE = 'There is no code to run. Call it again with {"code": "..."}.'
-_BROKEN = 'The arguments are no JSON. Call it again with {"code": "..."}, in which quotes and line ends are escaped.'
 _RESTARTED = "(This ran in a new process: variables and imports of earlier calls are lost. The files are still there.)"
 _SILENT = "(It ran to its end and wrote nothing.)"
 _WHY = {
@@ -116,27 +111,6 @@ def definition(names: Sequence[str]) -> dict[str, Any]:
             },
         },
     }
-
-
-def code_of(arguments: str) -> tuple[str, str]:
-    """What a model wants to be run, however it has written it; and what is wrong with that, else empty."""
-    try:
-        value = json.loads(arguments, strict=False)
-    except (ValueError, RecursionError):
-        if re.match(r'\s*\{\s*"(?:code|input)"\s*:', arguments):
-            return arguments, _BROKEN
-        value = arguments  # some models write nothing but the code
-    if isinstance(value, dict):
-        texts = [one for one in value.values() if isinstance(one, str)]
-        value = value.get("code", texts[0] if len(texts) == 1 else "")
-    elif not isinstance(value, str):
-        value = arguments  # `[1, 2]` is code, too
-    if not isinstance(value, str):
-        return "", _NO_CODE
-    value = paired(value)
-    fenced = _FENCED.fullmatch(value)
-    code = fenced[1] if fenced is not None else value
-    return (code, "") if code.strip() else ("", _NO_CODE)
 
 
 def cut(text: str, most: int) -> str:

@@ -12,8 +12,8 @@ from homeport.control.vector_stores import VectorStores
 from homeport.errors import InvalidRequest
 from homeport.gateway.counting import count_text
 from homeport.loop.citations import marker
-from homeport.loop.said import paired
 from homeport.loop.turns import Calling, Passage, Searched, ToolType
+from homeport.store.calls import paired
 from homeport.wire.vector_store_search import Filter, read_filter
 
 #: OpenAI's "Assistants File Search": how many passages there are where nobody says, and tokens of all together.

@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[Running]:
     }
     settings = {
         "models": {"tiny": model},
-        "fine_tuning": {"threads": 1, "nice": 0, "learning_rate": 0.02},
+        "fine_tuning": {"threads": 1, "nice": 0, "learning_rate": 0.01},
         "prices": {"tiny": {"training": "10"}},
     }
     with running(tmp_path / "data", settings) as server:
@@ -52,7 +52,7 @@ def test_a_model_is_trained_and_answers(server: Running) -> None:
             training_file=file,
             validation_file=file,
             seed=3,
-            method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 4}}},
+            method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 8}}},
         )
         assert until(lambda: client.fine_tuning.jobs.retrieve(job.id).finished_at is not None, PATIENCE)
         job = client.fine_tuning.jobs.retrieve(job.id)
@@ -60,7 +60,7 @@ def test_a_model_is_trained_and_answers(server: Running) -> None:
         assert job.fine_tuned_model is not None
         made = client.fine_tuning.jobs.checkpoints.list(job.id).data
         names = [one.fine_tuned_model_checkpoint for one in made]
-        assert names == [f"{job.fine_tuned_model}:ckpt-step-{step}" for step in (48, 36, 24)]
+        assert names == [f"{job.fine_tuned_model}:ckpt-step-{step}" for step in (96, 84, 72)]
         assert made[0].metrics.full_valid_loss is not None
         assert made[0].metrics.full_valid_loss < 0.1
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from homeport.errors import InvalidRequest
-from homeport.wire.fields import Request
+from homeport.wire.fields import Identifier, Request
 
 #: What code sees the files of its container in.
 FOLDER = "/mnt/data/"
@@ -39,7 +39,7 @@ NetworkPolicy: TypeAlias = Disabled | Allowlist
 
 class CreateContainerRequest(Request):
     name: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
-    file_ids: Annotated[list[str], Meta(max_length=MOST_FILE_IDS)] | None = None
+    file_ids: Annotated[list[Identifier], Meta(max_length=MOST_FILE_IDS)] | None = None
     expires_after: ExpiresAfter | None = None
     skills: list[Any] | None = None
     memory_limit: MemoryLimit | None = None

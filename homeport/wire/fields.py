@@ -17,6 +17,8 @@ Scope = Annotated[str, Meta(max_length=100, pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*
 Life = Annotated[int, Meta(ge=1, le=31_536_000)]
 #: Requests, tokens, images or megabytes. Never 0: who may not use a model at all is refused it by `model_permissions`.
 Limit = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+#: Tokens of anything: more than any model takes, and less than columns hold.
+MOST_TOKENS = 2**40
 #: Cents. Nine million dollars are what a column of whole picodollars holds.
 MOST_CENTS = 900_000_000
 

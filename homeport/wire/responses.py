@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire.base import missing, unsupported_value
 from homeport.wire.chat import NAME, Metadata, check_metadata
-from homeport.wire.fields import Identifier, Request
+from homeport.wire.fields import MOST_TOKENS, Identifier, Request
 from homeport.wire.items import INCLUDES, Item
 
 #: Characters of instructions, as assistants have them.
@@ -183,8 +183,8 @@ class CreateResponse(Request, omit_defaults=True):
     conversation: Identifier | Conversation | None = None
     include: list[str] | None = None
     instructions: Annotated[Text, Meta(max_length=LONGEST_INSTRUCTIONS)] | None = None
-    max_output_tokens: Annotated[int, Meta(ge=16)] | None = None
-    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=16, le=MOST_TOKENS)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     metadata: Metadata | None = None
     moderation: Any = None
     parallel_tool_calls: bool | None = None

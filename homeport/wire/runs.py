@@ -22,7 +22,7 @@ from homeport.wire.assistants import (
 )
 from homeport.wire.base import missing
 from homeport.wire.chat import Metadata, Named, check_metadata
-from homeport.wire.fields import Identifier, ModelName, Request
+from homeport.wire.fields import MOST_TOKENS, Identifier, ModelName, Request
 from homeport.wire.threads import CreateThreadRequest, NewMessages
 
 #: Bytes of what functions have put out, all calls together: OpenAI's limit.
@@ -43,12 +43,12 @@ StepStatus = Literal["in_progress", "cancelled", "failed", "completed", "expired
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
 
-Tokens = Annotated[int, Meta(ge=256)]
+Tokens = Annotated[int, Meta(ge=256, le=MOST_TOKENS)]
 
 
 class TruncationObject(Request):
     type: Literal["auto", "last_messages"]
-    last_messages: Annotated[int, Meta(ge=1)] | None = None
+    last_messages: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
     def __post_init__(self) -> None:
         if self.type == "last_messages" and self.last_messages is None:

@@ -165,6 +165,7 @@ def test_a_thread_has_one_active_run(server: Running, mine: openai.OpenAI) -> No
         ({"assistant_id": None}, "assistant_id", "Invalid type for 'assistant_id'"),
         ({"max_prompt_tokens": 255}, "max_prompt_tokens", ">= 256"),
         ({"max_completion_tokens": 0}, "max_completion_tokens", ">= 256"),
+        ({"max_prompt_tokens": 2**63}, "max_prompt_tokens", "<= 1099511627776"),
         ({"temperature": 2.1}, "temperature", "<= 2"),
         ({"top_p": 1.1}, "top_p", "<= 1"),
         ({"truncation_strategy": {"type": "last_messages"}}, "truncation_strategy.last_messages", "Missing"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 from starlette import routing
 from starlette.types import ASGIApp
 
@@ -20,7 +21,18 @@ from homeport.api.middleware import Envelope
 from homeport.api.openai import OpenAIObjects
 from homeport.api.ops import Ops
 from homeport.backends.capabilities import Answer, Call, Frame, Outlet
-from homeport.backends.engine_room import ADAPTER, ATTACHED, BATCH, FIRST, MODEL, First, counted, files_of
+from homeport.backends.engine_room import (
+    ADAPTER,
+    ATTACHED,
+    BATCH,
+    COUNT,
+    FIRST,
+    MODEL,
+    Counted,
+    First,
+    counted,
+    files_of,
+)
 from homeport.backends.held import Held
 from homeport.errors import ModelNotFound
 from homeport.gateway.endpoints import ENDPOINTS, Endpoint
@@ -65,7 +77,10 @@ class _Models:
         await answer.pour(counted if events else _nobody, outlet)
 
     async def _answer(self, endpoint: Endpoint, call: Call) -> Answer:
-        answer = await endpoint.answer(self._model(call), call)
+        model = self._model(call)
+        if COUNT in dict(call.headers):
+            return Answer(Frame(msgspec.json.encode(Counted(await model.count(call)))))
+        answer = await endpoint.answer(model, call)
         if endpoint.media is not None:
             call.told.append(b"%b: %b\r\n" % (FIRST, First.of(answer.first)))
         return answer

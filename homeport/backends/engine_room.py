@@ -38,7 +38,7 @@ _MOST_CONNECTIONS = 100_000
 _LARGEST_LIST = 2**20
 #: What a model of a kind can do, known before it is loaded.
 _ABLE = {
-    "text": frozenset({"chat", "complete"}),
+    "text": frozenset({"chat", "complete", "count"}),
     "vectors": frozenset({"embed", "moderate", "vector"}),
     "hearing": frozenset({"transcribe", "translate"}),
     "speaking": frozenset({"speak"}),
@@ -48,6 +48,8 @@ _ABLE = {
 BATCH = b"x-batch"
 #: The files of its form, which are on this machine: a list of Attached in JSON, percent-encoded.
 ATTACHED = b"x-attached"
+#: It is not to be answered: how many tokens its prompt has is all that is wanted (Counted).
+COUNT = b"x-count"
 #: What the first frame of audio says beside its bytes, which do not tell: First in JSON, percent-encoded.
 FIRST = b"x-first"
 #: The file of a fine-tuned model's adapter, on this machine, percent-encoded.
@@ -171,9 +173,9 @@ class EngineRoom:
         except (TransferError, msgspec.DecodeError):
             self._states = {}
 
-    async def request(self, path: str, model: str, body: bytes, call: Call) -> Response:
+    async def request(self, path: str, model: str, body: bytes, call: Call, more: Sequence[Header] = ()) -> Response:
         """Raises TransferError."""
-        headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode())]
+        headers: list[Header] = [(b"content-type", b"application/json"), (MODEL, quote(model).encode()), *more]
         if call.background:
             headers.append((BATCH, b"1"))
         if call.attached:
@@ -184,6 +186,12 @@ class EngineRoom:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+class Counted(msgspec.Struct):
+    """What a request with COUNT is answered with."""
+
+    input_tokens: int
 
 
 class Lent:
@@ -224,6 +232,10 @@ class Lent:
 
     def chat(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/chat/completions", call)
+
+    async def count(self, call: Call) -> int:
+        answer = await self._answer("/v1/chat/completions", call, lambda data, _: Frame(data), more=[(COUNT, b"1")])
+        return msgspec.json.decode(answer.first.data, type=Counted).input_tokens
 
     def complete(self, call: Call) -> Coroutine[Any, Any, Answer]:
         return self._answer("/v1/completions", call)
@@ -267,13 +279,14 @@ class Lent:
         call: Call,
         whole: Callable[[bytes, str], Frame] = relay.whole,
         read: Callable[[Response, Call], Awaitable[Answer]] | None = None,
+        more: Sequence[Header] = (),
     ) -> Answer:
-        """As OpenAIUpstream."""
+        """As OpenAIUpstream. more: headers for the room."""
         if self._room.state(self.name) not in ("ready", None):
             raise self._not_ready()  # at once: a room that loads a model is slow to answer
         try:
             body = relay.body_for(call, ask_usage=read is None, keep_name=True)
-            response = await self._room.request(path, self.name, body, call)
+            response = await self._room.request(path, self.name, body, call, more)
             try:
                 if response.status != 200:
                     raise await _refusal(response, self.name)

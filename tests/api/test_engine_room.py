@@ -210,6 +210,20 @@ def test_the_same_is_said(shared: Path, endpoint: Endpoint, request_: dict[str, 
         run(shared, work)
 
 
+def test_tokens_are_counted_alike(shared: Path) -> None:
+    async def work(seen: EngineRoom) -> None:
+        here = held_echo(Watched())
+        await here.start()
+        lent = seen.model("echo", "text")
+        for asked in ({}, {"tools": [WEATHER]}):
+            call = call_of(CHAT, {"messages": HELLO, **asked})
+            assert await lent.count(call) == await here.count(call) > 0
+        with pytest.raises(HomeportError):
+            await lent.count(call_of(CHAT, {"messages": HELLO, "temperature": 7}))
+
+    run(shared, work)
+
+
 @pytest.mark.parametrize(
     "request_",
     [

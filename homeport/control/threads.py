@@ -86,17 +86,21 @@ class Threads:
         Raises NotFound.
         """
         async with self._database.write() as connection:
-            thread = await find(connection, owner, thread_id, lock=True)
+            thread = await find(connection, owner, thread_id, lock=True, alone=True)
             await run_states.abandon(connection, self._queue, thread["seq"])
             await connection.execute(sa.delete(threads).where(threads.c.seq == thread["seq"]))
         return Deleted("thread.deleted", thread_id)
 
 
-async def find(connection: AsyncConnection, owner: Owner, thread_id: str, *, lock: bool = False) -> ThreadRow:
-    """lock: nobody else changes it, or says anything in it, until the transaction ends. Raises NotFound."""
+async def find(
+    connection: AsyncConnection, owner: Owner, thread_id: str, *, lock: bool = False, alone: bool = False
+) -> ThreadRow:
+    """lock: nobody else changes it, or says anything in it, until the transaction ends. alone: nor adds anybody rows
+    that refer to it, for it is to be deleted; else the deleter and somebody with such a row wait for each other.
+    Raises NotFound."""
     query = sa.select(threads).where(threads.c.id == thread_id, threads.c.project_id == owner.project)
     if lock:
-        query = query.with_for_update(key_share=True)  # rows that refer to it may come all the same
+        query = query.with_for_update(key_share=not alone)
     found = None
     if thread_id.startswith(PREFIX):  # the table has conversations as well
         found = (await connection.execute(query)).mappings().one_or_none()

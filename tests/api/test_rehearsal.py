@@ -41,10 +41,10 @@ def test_refusals(server: Running, fault: str, status: int, kind: str, code: str
 
 def test_the_sdk_gets_over_it(server: Running) -> None:
     """One fault, then the answer: what a program's retries are for."""
-    client = openai.OpenAI(base_url=server.base_url, api_key=KEY, max_retries=1)
-    for fault in ("429;after=0.01;times=1", "500;times=1", "cut;times=1"):
-        answer = client.chat.completions.create(**raw.HELLO, extra_headers={"x-homeport-fault": fault})
-        assert answer.choices[0].message.content
+    with openai.OpenAI(base_url=server.base_url, api_key=KEY, max_retries=1) as client:
+        for fault in ("429;after=0.01;times=1", "500;times=1", "cut;times=1"):
+            answer = client.chat.completions.create(**raw.HELLO, extra_headers={"x-homeport-fault": fault})
+            assert answer.choices[0].message.content
 
 
 def test_equal_requests_are_counted_together(server: Running) -> None:

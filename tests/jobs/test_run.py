@@ -372,6 +372,7 @@ def test_a_thread_that_is_deleted_meanwhile_is_nobodys_work(bench: Bench) -> Non
 
     async def delete() -> None:
         async with bench.database.write() as connection:
+            await connection.execute(sa.select(threads).where(threads.c.seq == house.thread).with_for_update())
             await run_states.abandon(connection, bench.queue, house.thread)
             await connection.execute(sa.delete(threads).where(threads.c.seq == house.thread))
         task.cancelled.set()

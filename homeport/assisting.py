@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from homeport import clock
 from homeport.api.assistants import Assistants as AssistantsOperations
 from homeport.api.containers import Containers as ContainersOperations
 from homeport.api.conversations import Conversations as ConversationsOperations
@@ -112,13 +111,13 @@ class Assisting:
         self._loop = Loop(
             Asking(gateway.line, gateway.callers(queue.database)), max_turns=settings.assistants.max_turns
         )
-        self._responses = Responses(queue, self._response_events, self._models.holds)
+        self._responses = Responses(queue, self._response_events, gateway.holds)
         self._responding = Responding(self._loop, self._toolbox, self._item_files)
         watchers = gateway.line.ledger.watchers
         self.response_line = ResponseLine(self._responses, self._responding, self._models, watchers, patience=wait)
         rooms = Rooms(self._assistants, self._threads, self._messages, self._resources, self._models)
         self._runs = Runs(queue, self._run_events, rooms, run_seconds=settings.assistants.run_seconds)
-        self._run_watching = RunWatching(queue.database, self._run_events, self._models.holds)
+        self._run_watching = RunWatching(queue.database, self._run_events, gateway.holds)
 
     def operations(self) -> Sequence[Operation]:
         streams, poll_ms = RunStreams(self._run_watching), self._settings.assistants.poll_after_ms
@@ -221,14 +220,6 @@ class Models:
     async def admit_run(self, owner: Owner, model: str) -> None:
         (await self._callers.of(owner.key_id)).may(CHAT.scope)
         await self.admit(owner, model)
-
-    def holds(self, owner: Owner) -> bool:
-        """Whether a key that was good is so still."""
-        try:
-            found = self._gateway.caller(owner.key_id)
-        except HomeportError:  # nobody can tell any more
-            return False
-        return found is not None and (found.expires_at is None or found.expires_at > clock.now())
 
 
 class Contexts:

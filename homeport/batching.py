@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from homeport import clock
 from homeport.control.batches import Batches
 from homeport.control.image_references import ImageReferences
+from homeport.control.owners import Owner
+from homeport.errors import HomeportError
 from homeport.gateway.accounts import Snapshot
 from homeport.gateway.entra import PREFIX
 from homeport.gateway.keyring import Principal
@@ -44,6 +47,14 @@ class Gateway(NamedTuple):
         """None: the key is gone. Raises Unavailable."""
         found = self.snapshot()
         return found.caller(key_id) if key_id.startswith(PREFIX) else found.by_id.get(key_id)
+
+    def holds(self, owner: Owner) -> bool:
+        """Whether a key that was good is so still."""
+        try:
+            found = self.caller(owner.key_id)
+        except HomeportError:  # nobody can tell any more
+            return False
+        return found is not None and (found.expires_at is None or found.expires_at > clock.now())
 
     def callers(self, database: Database) -> Callers:
         return Callers(database, self.caller)

@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
-from homeport import clock
 from homeport.api.fine_tuning import FineTuning as FineTuningOperations
 from homeport.api.resources import Operation
 from homeport.backends.tuning.tunable import Tunable
@@ -16,7 +15,7 @@ from homeport.control.fine_tuning_events import FineTuningEvents
 from homeport.control.fine_tuning_forwarding import Forwarding
 from homeport.control.fine_tuning_states import LANE
 from homeport.control.owners import Owner
-from homeport.errors import HomeportError, ModelNotFound, Unavailable
+from homeport.errors import ModelNotFound, Unavailable
 from homeport.jobs import fine_tuning_run, trainer
 from homeport.jobs.batch_lines import Callers
 from homeport.jobs.fine_tuning import Book, Booking, TrainedBy, Validate, Workshop
@@ -54,7 +53,7 @@ class Tuning:
             preparer=trainer.PREPARER,
             trainer=trainer.TRAINER,
         )
-        self._events = FineTuningEvents(queue.database, self._models.holds)
+        self._events = FineTuningEvents(queue.database, gateway.holds)
 
     def operations(self) -> Sequence[Operation]:
         organization = f"org-{self._settings.server.organization}"
@@ -125,13 +124,6 @@ class Models:
 
     def known(self, model: str) -> bool:
         return any(listed.id == model for listed in self._gateway.router.listed())
-
-    def holds(self, owner: Owner) -> bool:
-        try:
-            found = self._gateway.caller(owner.key_id)
-        except HomeportError:  # nobody can tell any more
-            return False
-        return found is not None and (found.expires_at is None or found.expires_at > clock.now())
 
 
 def trains() -> bool:

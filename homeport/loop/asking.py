@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from homeport import ids
 from homeport.backends.capabilities import Call, Frame, Usage
+from homeport.backends.upstreams.events import data_of
 from homeport.control.owners import Owner
 from homeport.errors import UpstreamFailed
 from homeport.gateway import counting
@@ -249,7 +250,7 @@ class _Hearing:
         return Used(counted.prompt_tokens, counted.completion_tokens, cached, thought)
 
     async def _take(self, event: bytes) -> None:
-        data = event[6:] if event.startswith(b"data: {") else _data(event)
+        data = event[6:] if event.startswith(b"data: {") else data_of(event)
         if not data:
             return
         try:
@@ -318,10 +319,6 @@ class _Calls:
             other = self._ids[known] and delta.id != self._ids[known]
             return new if other else known
         return new if delta.index is None and function.name else known
-
-
-def _data(event: bytes) -> bytes:
-    return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
 
 
 def _estimated(model: str, request: Mapping[str, Any], said: str) -> Used:

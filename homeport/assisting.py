@@ -15,6 +15,7 @@ from homeport.api.responses import Responses as ResponsesOperations
 from homeport.api.run_streams import RunStreams
 from homeport.api.runs import Runs as RunsOperations
 from homeport.api.threads import Threads as ThreadsOperations
+from homeport.backends.text import LONGEST_DEFAULT_CONTEXT
 from homeport.batching import Gateway
 from homeport.control.assistants import Assistants
 from homeport.control.container_work import ContainerWork
@@ -60,8 +61,6 @@ EXPIRY_SECONDS = 10.0
 FORGET_SECONDS = 600.0
 #: Containers that have expired are emptied this often.
 CONTAINERS_SECONDS = 60.0
-#: Tokens that a model of this machine takes, unless the settings say otherwise (backends/engines).
-LOCAL_CONTEXT = 8192
 
 
 class Assisting:
@@ -230,8 +229,8 @@ class Contexts:
         self._gateway = gateway
 
     def of(self, model: str, project: str) -> int | None:
-        """The least of those that may answer; None: nobody knows. Models of this machine take LOCAL_CONTEXT, unless
-        the settings say otherwise."""
+        """The least of those that may answer; None: nobody knows. Models of this machine take
+        LONGEST_DEFAULT_CONTEXT, unless the settings say otherwise."""
         with suppress(HomeportError):
             local = [one for one in self._gateway.router.targets(model, project) if one.local]
             return min((self._length(one.model) for one in local), default=None)
@@ -239,4 +238,4 @@ class Contexts:
 
     def _length(self, name: str) -> int:
         model = self._models.get(name)
-        return (model.context_length if model is not None else None) or LOCAL_CONTEXT
+        return (model.context_length if model is not None else None) or LONGEST_DEFAULT_CONTEXT

@@ -13,6 +13,14 @@ from homeport.errors import HomeportError, ModelNotReady
 
 Finish = Literal["stop", "length"]
 
+#: Context of a model whose file promises more than a home has memory for, unless the settings say otherwise.
+LONGEST_DEFAULT_CONTEXT = 8192
+#: Control tokens that end an answer, beside the one that a file names. As llama.cpp has them.
+ENDINGS = (
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "<|end_of_text|>",
+    "<|eom_id|>", "<｜end▁of▁sentence｜>", "<|return|>", "<|call|>",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:

@@ -33,11 +33,20 @@ from homeport.backends.engines.admission import Admission
 from homeport.backends.engines.llama_adapted import Adapted
 from homeport.backends.engines.llama_adapters import Adapters, Lease, listed, shut_down
 from homeport.backends.engines.llama_chunks import Chunks, logprob_of
-from homeport.backends.engines.llama_grammar import ENDS, grammar
+from homeport.backends.engines.llama_grammar import grammar
 from homeport.backends.engines.llama_server import LlamaServer, parameters
 from homeport.backends.engines.threads import default_threads
 from homeport.backends.lines import Line, once_whole, to_its_end
-from homeport.backends.text import Constraint, ModelCard, Occupancy, Piece, Sampling, TokenLogprob
+from homeport.backends.text import (
+    ENDINGS,
+    LONGEST_DEFAULT_CONTEXT,
+    Constraint,
+    ModelCard,
+    Occupancy,
+    Piece,
+    Sampling,
+    TokenLogprob,
+)
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady
 
 log = logging.getLogger("homeport.llama_cpp")
@@ -55,8 +64,6 @@ SPARE = 2
 DEFAULT_ANSWER = 1536
 #: Prompt tokens evaluated before the request is asked again whether anybody still wants it. No slower than 512 or 2048.
 PREFILL = 256
-#: Context of a model whose file promises more than a home has memory for.
-LONGEST_DEFAULT_CONTEXT = 8192
 #: Texts of tokens that are remembered.
 MOST_TEXTS = 10_000
 _RANDOM_SEED = 0xFFFFFFFF
@@ -235,7 +242,6 @@ class LlamaCpp:
         server = self._adapters.server
         about = server.about()
         self._vocabulary = int(about["n_vocab"])
-        self._ends = sorted({token for text in ENDS if (token := _only_token(server, text)) is not None})
         # The library caps one request's context at what the model was trained for.
         usable = min(context, int(about["n_ctx_train"]) or context, cells)
         self._card = replace(
@@ -243,6 +249,8 @@ class LlamaCpp:
             default_answer=min(DEFAULT_ANSWER, usable),
             identity=f"llama.cpp {server.version} {self._path.name} {self._path.stat().st_size}",
         )
+        found = (_only_token(server, text) for text in (*ENDINGS, self._card.eos))
+        self._ends = sorted({token for token in found if token is not None})
         self._admission = Admission(places=places, tokens=max(cells, usable), queue=self._queue, spare=spare)
         self._workers = ThreadPoolExecutor(max_workers=places + spare, thread_name_prefix="llama")
 

@@ -19,17 +19,15 @@ _SPACED = {**_COMPACT, "item_separator": ", ", "key_separator": ": "}
 _INTEGERS = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
 #: Calls in one answer: a small model may call again and again, to the end of its context.
 MOST_CALLS = 16
-#: What models end their turns with, each of which llama.cpp stops at where a model has it. LLGuidance is told one of
-#: them alone (the first that llama.cpp meets in the vocabulary, of SmolLM2 `<|endoftext|>`): a grammar that does not
-#: name the others forbids them, and a model that wants to end after a call has to call again.
-ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "</s>")
 #: Keywords whose members are values, and those whose members are named by the client: neither are keywords.
 _VALUES = ("const", "enum", "default", "examples")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
 def grammar(constraint: Constraint, ends: Sequence[int] = ()) -> str:
-    """ends: tokens that an answer may end with."""
+    """ends: tokens that an answer may end with. LLGuidance is told one of them alone (the first that llama.cpp meets in
+    the vocabulary, of SmolLM2 `<|endoftext|>`): a grammar that does not name the others forbids them, and a model that
+    wants to end after a call has to call again."""
     end = f"end: <[{','.join(map(str, ends))}]>?\n" if ends else 'end: ""\n'
     match constraint:
         case JsonObject():

@@ -31,7 +31,17 @@ from homeport.backends.engines.openvino_text import TOKEN_TYPES, GrowingText, Vo
 from homeport.backends.engines.openvino_worker import BLOCK
 from homeport.backends.engines.threads import default_threads
 from homeport.backends.lines import Line, once_whole
-from homeport.backends.text import Constraint, Finish, ModelCard, Occupancy, Piece, Sampling, TokenLogprob, ToolCalls
+from homeport.backends.text import (
+    LONGEST_DEFAULT_CONTEXT,
+    Constraint,
+    Finish,
+    ModelCard,
+    Occupancy,
+    Piece,
+    Sampling,
+    TokenLogprob,
+    ToolCalls,
+)
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, UnsupportedParameter
 
 #: Memory for the key-value cache, unless one request alone needs more. OpenVINO keeps it in 8 bits a value.
@@ -39,7 +49,6 @@ CACHE_BYTES = 384 * 2**20
 #: As in llama_cpp.py.
 SHARE = 2048
 DEFAULT_ANSWER = 1536
-LONGEST_DEFAULT_CONTEXT = 8192
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _PRETOKENIZERS = ("smollm", "qwen2", "llama-bpe")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport.backends.engines.openvino_worker import forbid_telemetry
+from homeport.backends.text import ENDINGS
 
 #: What gguf_header must keep for this.
 TOKEN_TYPES = "tokenizer.ggml.token_type"
@@ -20,13 +21,6 @@ _LONGEST = 8192
 #: Texts in one call.
 _BATCH = 256
 _BETWEEN_WORDS = re.compile(r"(?<=[^\W\d_]) (?=[^\W\d_])")
-#: Control tokens that end an answer, beside those that the file names. As llama.cpp has them.
-_ENDINGS = frozenset(
-    (
-        "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "<|end_of_text|>",
-        "<|eom_id|>", "<｜end▁of▁sentence｜>", "<|return|>", "<|call|>",
-    )
-)  # fmt: skip
 
 
 class Vocabulary:
@@ -85,7 +79,7 @@ class Vocabulary:
 
     def _ends(self, header: Mapping[str, Any]) -> list[int]:
         named = {header.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")}
-        known = {token for token in self.control if self.tokens[token].decode() in _ENDINGS}
+        known = {token for token in self.control if self.tokens[token].decode() in ENDINGS}
         return sorted(known | {int(token) for token in named if token is not None})
 
 

@@ -30,8 +30,8 @@ switcher?.addEventListener("click", () => {
   showTheme();
 });
 
+enliven(document); // it remembers what the server has said, which the others change
 showTheme();
 localize(document);
 copying(document);
 dialogs(document);
-enliven(document);

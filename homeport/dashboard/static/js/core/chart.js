@@ -14,7 +14,7 @@ function resolved(name) {
 }
 
 /**
- * Draw into an element with class `chart`. Call again with other data: it is drawn anew.
+ * Draw into an element with class `chart`. Call again with other data: it is drawn anew, and the table stays open.
  *
  * x: numbers (unix seconds where `time`); series: [{name, values, format?, dash?}], values as long as x, null is a gap.
  * kind: "lines", "bars" (side by side is not told apart: one series) or "stacked" (bars on one another).
@@ -50,11 +50,12 @@ export async function draw(element, { x, series, kind = "lines", time = true, fo
       })),
     ],
   };
+  const open = element.querySelector("details")?.open ?? false;
   element.replaceChildren();
   element.setAttribute("role", "figure");
   if (label) element.setAttribute("aria-label", label);
   const plot = (element.homeport = new uPlot(options, [x, ...order.map((index) => values[index])], element));
-  element.append(legend(series, colours), table({ x, series, time, format, label }));
+  element.append(legend(series, colours), table({ x, series, time, format, label, open }));
   watched(element, plot, height);
   element.redraw = () => draw(element, { x, series, kind, time, format, label, height });
 }
@@ -86,9 +87,15 @@ function legend(series, colours) {
   return made;
 }
 
-function table({ x, series, time, format, label }) {
+/** Its rows are made once somebody wants to see them: there may be thousands. */
+function table({ x, series, time, format, label, open }) {
   const say = time ? (at) => new Date(1000 * at).toISOString().slice(0, 16).replace("T", " ") : String;
   const head = h("tr", {}, h("th", {}, time ? "Time (UTC)" : "Step"), series.map((one) => h("th", {}, one.name)));
-  const rows = x.map((at, index) => h("tr", {}, h("td", {}, say(at)), series.map((one) => h("td", { class: "number" }, one.values[index] === null ? "" : (one.format ?? format)(one.values[index])))));
-  return h("details", { class: "small" }, h("summary", {}, "As a table"), h("div", { class: "scroll" }, h("table", {}, h("caption", { class: "visually-hidden" }, label ?? "Values"), h("thead", {}, head), h("tbody", {}, rows))));
+  const row = (at, index) => h("tr", {}, h("td", {}, say(at)), series.map((one) => h("td", { class: "number" }, one.values[index] === null ? "" : (one.format ?? format)(one.values[index]))));
+  const body = h("tbody");
+  const made = h("details", { class: "small", open }, h("summary", {}, "As a table"), h("div", { class: "scroll" }, h("table", {}, h("caption", { class: "visually-hidden" }, label ?? "Values"), h("thead", {}, head), body)));
+  const fill = () => made.open && !body.hasChildNodes() && body.append(...x.map(row));
+  made.addEventListener("toggle", fill);
+  fill();
+  return made;
 }

@@ -31,11 +31,13 @@ class Models:
         created: int,
         voices: Mapping[str, Mapping[str, str]],
         descriptions: Mapping[str, str],
+        endpoints: Mapping[str, Sequence[str]],
     ) -> None:
-        """voices, descriptions: as Backing has them."""
+        """voices, descriptions, endpoints: as Backing has them."""
         self._router = router
         self._voices = voices
         self._descriptions = descriptions
+        self._endpoints = endpoints
         self._dialect = dialect
         self._created = created
         self._upstream: list[Listed] = []
@@ -70,13 +72,15 @@ class Models:
         return json_answer(self._model(Listed(name, self._router.wildcards[0].owner)))
 
     def _model(self, listed: Listed) -> Model:
+        ran = listed.alias_of or listed.id
         return Model(
             id=listed.id,
             created=listed.created or self._created,
             owned_by=listed.owner,
-            root=listed.alias_of or listed.id,
-            voices=self._voices.get(listed.alias_of or listed.id, UNSET),
-            description=self._descriptions.get(listed.alias_of or listed.id, UNSET),
+            root=ran,
+            voices=self._voices.get(ran, UNSET),
+            description=self._descriptions.get(ran, UNSET),
+            endpoints=self._endpoints.get(ran, UNSET),
         )
 
     async def _all(self, principal: Principal) -> Sequence[Listed]:

@@ -1,7 +1,7 @@
 """Models. Source: Model and ListModelsResponse."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -28,7 +28,8 @@ def made_from(model: str) -> str | None:
 class Model(Struct):
     """created: unix seconds. Not in the description: root (vLLM has it, too), what really runs under this name; voices,
     of a model of this machine that speaks, which of its own is heard under each of OpenAI's names: where there is one
-    only, they all sound alike; description, of one whose name alone would promise something else."""
+    only, they all sound alike; description, of one whose name alone would promise something else; endpoints, of a model
+    of this machine, the paths that it answers: of an upstream's nobody knows."""
 
     id: str
     created: int
@@ -36,6 +37,7 @@ class Model(Struct):
     root: str
     voices: Mapping[str, str] | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    endpoints: Sequence[str] | UnsetType = UNSET
     object: Literal["model"] = "model"
 
 

@@ -233,7 +233,7 @@ def test_a_receipt_is_waited_for(relay: Relay) -> None:
 
     relay.fake.script.append(behave)
     with connect(relay.homeport) as connection, ThreadPoolExecutor() as pool:
-        connection.sendall(request_bytes(body("priced", stream=True, user="i")))
+        connection.sendall(request_bytes(body("priced", stream=True, seed=4242)))
         head = connection.recv(65536)
         while b"\r\n\r\n" not in head:
             head += connection.recv(65536)

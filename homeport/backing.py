@@ -12,7 +12,7 @@ from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import MISSING, Held, Kind
 from homeport.backends.upstreams.images import Images
 from homeport.errors import ModelNotReady, SettingsError
-from homeport.gateway.endpoints import ENDPOINTS, RESPONSES
+from homeport.gateway.endpoints import ENDPOINTS
 from homeport.gateway.recording import Played
 from homeport.gateway.recordings import Recordings
 from homeport.gateway.retries import Retries
@@ -55,7 +55,7 @@ class Room(NamedTuple):
 class Backing(NamedTuple):
     """held: models of this machine. fetcher: of what users give by URL. engines: the room that lends them, where it
     does. voices: of those that speak, what is heard under OpenAI's names of voices. descriptions: of models whose name
-    alone would promise something else. endpoints: of models of this machine, the paths that they answer."""
+    alone would promise something else. capabilities: of every one held, what it can be asked for."""
 
     held: Mapping[str, Local]
     upstreams: Mapping[str, Any]
@@ -64,7 +64,7 @@ class Backing(NamedTuple):
     engines: EngineRoom | None = None
     voices: Mapping[str, Mapping[str, str]] = {}
     descriptions: Mapping[str, str] = {}
-    endpoints: Mapping[str, Sequence[str]] = {}
+    capabilities: Mapping[str, Sequence[str]] = {}
 
 
 def backing(settings: Settings, room: Room | None = None) -> Backing:
@@ -89,16 +89,8 @@ def backing(settings: Settings, room: Room | None = None) -> Backing:
     images = Images(fetcher, settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
     upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     router = _router(settings, held, upstreams)
-    return Backing(
-        held,
-        upstreams,
-        router,
-        fetcher,
-        engines,
-        _voices(settings),
-        _descriptions(settings),
-        _endpoints(settings, held),
-    )
+    told = (_voices(settings), _descriptions(settings), _capabilities(settings, held))
+    return Backing(held, upstreams, router, fetcher, engines, *told)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -395,12 +387,10 @@ def _descriptions(settings: Settings) -> dict[str, str]:
     return {name: registry.DESCRIPTIONS[one] for name, one in engines.items() if one in registry.DESCRIPTIONS}
 
 
-def _endpoints(settings: Settings, held: Mapping[str, Local]) -> dict[str, Sequence[str]]:
-    models = local_models(settings)
-    return {
-        name: [one.path for one in (*ENDPOINTS, RESPONSES) if _can(model, models[name].engine, one.capability)]
-        for name, model in held.items()
-    }
+def _capabilities(settings: Settings, held: Mapping[str, Local]) -> dict[str, Sequence[str]]:
+    engines = {name: model.engine for name, model in local_models(settings).items()}
+    asked = [endpoint.capability for endpoint in ENDPOINTS]
+    return {name: [able for able in asked if _can(one, engines[name], able)] for name, one in held.items()}
 
 
 _LAST = {"scene": 1, "echo": 2}
@@ -431,7 +421,7 @@ _CATALOGUED: Mapping[Kind, str] = {
     "speaking": "speech",
     "drawing": "images",
 }
-#: Kind of the catalogue -> what such models are asked for.
+#: Kind of the catalogue -> what such models can be asked for.
 _CAPABILITIES = {
     "chat": ("chat", "complete"),
     "embeddings": ("embed", "moderate"),

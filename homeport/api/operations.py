@@ -162,22 +162,22 @@ class _Body:
 
 
 class Endpoint(Generic[Who]):
-    """An ASGI application: the operations of one path."""
+    """An ASGI application: the operations of one path. table: by method."""
 
     def __init__(
         self, operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency
     ) -> None:
-        self._operations = {operation.method: operation for operation in operations}
+        self.table = {operation.method: operation for operation in operations}
         self._authorize = authorize
         self._idempotency = idempotency
 
     @property
     def methods(self) -> list[str]:
-        return list(self._operations)
+        return list(self.table)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        operation = self._operations["GET" if request.method == "HEAD" else request.method]
+        operation = self.table["GET" if request.method == "HEAD" else request.method]
         who = await self._authorize(request, operation.scope)
         if operation.beta:
             beta.check(request.headers.getlist("openai-beta"), operation.beta)

@@ -1,8 +1,8 @@
-"""`GET /v1/homeport/conformance`: every operation of OpenAI's API, and ours, with what is honoured of it and what is not.
+"""`GET /v1/homeport/conformance`: every operation of OpenAI's API, and ours, with what is honoured and what is not.
 
-Nothing is claimed here: which operations there are is read off the routes that answer, their parameters off what decodes
-them, and what becomes of a parameter off the tables that refuse it. What OpenAI has besides is in operations.toml.
-docs/compatibility.md and the dashboard's page show the same.
+Nothing is claimed here: which operations there are is read off the routes that answer, their parameters off what
+decodes them, and what becomes of a parameter off the tables that refuse it. What OpenAI has besides is in
+operations.toml. docs/compatibility.md and the dashboard's page show the same.
 """
 
 import re
@@ -198,7 +198,7 @@ def _openai() -> Iterator[_Known]:
 def tools() -> list[Tool]:
     """Of responses and of assistants."""
     known = {
-        "responses": {responses.type_of(one) for one in get_args(responses.Tool)},  # type: ignore[arg-type]
+        "responses": {responses.type_of(one) for one in get_args(responses.Tool)},
         "assistants": {str(one.__struct_config__.tag) for one in get_args(assistants.Tool)},
     }
     found: list[Tool] = []

@@ -131,9 +131,10 @@ class Asked(Generic[Who]):
 @dataclass(frozen=True)
 class Operation(Generic[Who]):
     """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same; `metadata[*]` any
-    member of an object. refused: of those, what is nowhere honoured -> why. scope: that a key needs, where keys have scopes. answer: an object of the wire, or a Response
-    of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. or_json: it may be
-    JSON, too. largest: bytes of a body. beta: what `OpenAI-Beta` has to say (beta.py)."""
+    member of an object. refused: of those, what is nowhere honoured -> why. scope: that a key needs, where keys have
+    scopes. answer: an object of the wire, or a Response of its own. form: where the request is no JSON but a form with
+    a file; `body` is of its fields. or_json: it may be JSON, too. largest: bytes of a body. beta: what `OpenAI-Beta`
+    has to say (beta.py)."""
 
     method: str
     path: str

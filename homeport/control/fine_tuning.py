@@ -39,8 +39,8 @@ _PLAIN = (
 )
 #: What a job of this house is refused for, and an upstream may do.
 LOCAL_REFUSES = {
-    "integrations": "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the job's "
-    "events, and in its results file."
+    "integrations": "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the "
+    "job's events, and in its results file."
 }
 _NOT_AGAIN = (("x-should-retry", "false"),)
 

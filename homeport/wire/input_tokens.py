@@ -18,7 +18,6 @@ from homeport.wire.responses import (
     ToolChoice,
 )
 
-
 _REFUSED = {"personality": "Models have no personality here. Leave 'personality' out, and say it in 'instructions'."}
 
 

@@ -7,7 +7,6 @@ from msgspec import Meta, Struct
 from homeport.errors import UnsupportedParameter
 from homeport.wire.fields import ModelName, Name, Request
 
-
 _ELSEWHERE = "Data is kept where Homeport runs, and nowhere else. Leave it out."
 
 

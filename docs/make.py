@@ -71,7 +71,7 @@ def compatibility() -> str:
     lines = [
         "# Compatibility",
         _NOTE,
-        f"Of the {count['openai']} operations of OpenAI's description {count['supported']} are here, with every one of their",
+        f"Of the {count['openai']} operations of OpenAI's description {count['supported']} are here, with all their",
         "parameters: each is honoured, or refused by a 400 that names it, and none is dropped in silence. The same is",
         "told by `GET /v1/homeport/conformance` (for any key), and by the dashboard's page Conformance.",
         "",

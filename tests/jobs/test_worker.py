@@ -44,6 +44,7 @@ class Toy:
             raise KeyError("secret")
         self.given_up.append(error)
         await self.queue.enqueue(connection, "other", "told", job.subject)
+        await self.queue.finish(connection, job)
 
     async def finish(self, task: Task) -> None:
         async with self.queue.database.write() as connection:

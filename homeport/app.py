@@ -52,11 +52,7 @@ from homeport.gateway.scrub import Scrub
 from homeport.gateway.semantic import Semantic
 from homeport.gateway.tracing import Tracing
 from homeport.gateway.watching import Watcher, Watchers
-from homeport.settings import (
-    Settings,
-    admin_key,
-    first_key,
-)
+from homeport.settings import Server, Settings, admin_key, first_key
 from homeport.siblings import Gathering, Siblings
 from homeport.store import restoring
 from homeport.telemetry import EngineNumbers, Numbers, Seen
@@ -224,7 +220,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    held, upstreams, router, fetcher, engines, voices, descriptions = backing(settings, room)
+    held, upstreams, router, fetcher, engines, voices, descriptions, capabilities = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
@@ -247,6 +243,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         settings,
         books.database,
         idempotency=books.idempotency,
+        sessions=books.sessions,
         gateway=Gateway(line, router, books.limits, books.accounts.current, books.training_bills, upstreams),
         fetcher=fetcher,
         watched=watched,
@@ -281,7 +278,15 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         responses=responses,
         openai=openai,
         azure=AzureDialect(keyring, entra),
-        models=Models(router, openai, created=int(clock.now()), voices=voices, descriptions=descriptions),
+        models=Models(
+            router,
+            openai,
+            created=int(clock.now()),
+            voices=voices,
+            descriptions=descriptions,
+            capabilities=capabilities,
+            state=lambda name: held[name].state,
+        ),
         ops=ops,
         control=[
             *control.routes(
@@ -307,6 +312,8 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         references=durable.references,
         watchers=watchers,
     )
+    if settings.dashboard.enabled:
+        asgi = _dashboard(asgi, settings.server, keyring, books)
     http = lane_protocol(
         exchange,
         lane_routes(openai),
@@ -332,6 +339,14 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         gathering=gathering,
         tuned=tuned,
     )
+
+
+def _dashboard(api: ASGIApp, server: Server, keyring: Keyring, books: "Books") -> ASGIApp:
+    from homeport.dashboard.application import Dashboard  # with it come templates
+
+    public = server.public_url or ""
+    secure = server.tls_cert is not None or server.behind_tls_proxy or public.startswith("https:")
+    return Dashboard(api, keyring=keyring, sessions=books.sessions, secure=secure, public_url=server.public_url)
 
 
 def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | Gathering | None) -> Sequence[BaseRoute]:

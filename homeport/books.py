@@ -19,6 +19,7 @@ from homeport.control.bootstrap import Presets
 from homeport.control.changes import Changes
 from homeport.control.idempotency import Idempotency
 from homeport.control.mail import Mail
+from homeport.control.sessions import Sessions
 from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
 from homeport.gateway.accounts import NANO_PER_CENT, Accounts
@@ -86,6 +87,7 @@ class Books:
         self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
         self.changes = Changes(self.database, self._changed)
         self.idempotency = Idempotency(self.database)
+        self.sessions = Sessions(self.database, seconds=settings.dashboard.session_hours * 3600)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
         self._journal = Journal(settings.data / "journal")
         self.shared = shared.connect(settings.redis_url, on_failure=policy, replica=self._journal.name)

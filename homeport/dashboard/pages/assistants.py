@@ -1,0 +1,5 @@
+"""Assistants and their threads, in the playground."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

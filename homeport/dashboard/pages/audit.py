@@ -1,0 +1,5 @@
+"""The audit log."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

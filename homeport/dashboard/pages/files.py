@@ -1,0 +1,5 @@
+"""Files."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

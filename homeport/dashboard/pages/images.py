@@ -1,0 +1,5 @@
+"""Images, in the playground."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

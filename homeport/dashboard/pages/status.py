@@ -1,0 +1,5 @@
+"""How the server is."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

@@ -307,7 +307,8 @@ def not_available(model: str, tunable: str = "") -> InvalidRequest:
 
 async def _check_room(connection: AsyncConnection, owner: Owner, organization: str) -> None:
     """Nobody else of the project begins a job until the transaction ends. Raises RateLimited."""
-    await connection.execute(sa.select(projects.c.seq).where(projects.c.id == owner.project).with_for_update())
+    taken = sa.select(projects.c.seq).where(projects.c.id == owner.project)
+    await connection.execute(taken.with_for_update(key_share=True))
     mine = fine_tuning_jobs.c.project_id == owner.project, fine_tuning_jobs.c.status.in_(states.UNFINISHED)
     unfinished = await connection.scalar(sa.select(sa.func.count()).select_from(fine_tuning_jobs).where(*mine)) or 0
     if unfinished >= MOST_UNFINISHED:

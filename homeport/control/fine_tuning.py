@@ -37,6 +37,11 @@ _PLAIN = (
     *("id", "created_at", "fine_tuned_model", "finished_at", "seed", "status", "trained_tokens", "training_file"),
     *("validation_file", "estimated_finish", "metadata"),
 )
+#: What a job of this house is refused for, and an upstream may do.
+LOCAL_REFUSES = {
+    "integrations": "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the "
+    "job's events, and in its results file."
+}
 _NOT_AGAIN = (("x-should-retry", "false"),)
 
 
@@ -291,11 +296,7 @@ def _check_supported(asked: CreateFineTuningJobRequest) -> None:
             code="unsupported_value",
         )
     if asked.integrations:
-        raise UnsupportedParameter(
-            "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the job's "
-            "events, and in its results file.",
-            param="integrations",
-        )
+        raise UnsupportedParameter(LOCAL_REFUSES["integrations"], param="integrations")
 
 
 def not_available(model: str, tunable: str = "") -> InvalidRequest:

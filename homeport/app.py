@@ -91,6 +91,7 @@ class App:
     gathering: Gathering | None
     status: Status
     tuned: "TunedModels"
+    has_dashboard: bool
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None

@@ -50,7 +50,7 @@ def made(client: openai.OpenAI, *lines: str) -> str:
 
 def test_a_batch_is_made_and_watched_to_its_end(site: Site) -> None:
     page = site.open("/jobs")
-    expect(page.get_by_role("heading", name="No batches yet")).to_be_visible()
+    expect(page.get_by_text("No batches yet")).to_be_visible()
     page.get_by_role("button", name="New batch").first.click()
     dialog = page.get_by_role("dialog", name="New batch")
     dialog.get_by_label("Endpoint").select_option("/v1/embeddings")
@@ -88,6 +88,7 @@ def test_a_batch_is_cancelled_while_it_runs(server: Running, site: Site) -> None
     page = site.open("/jobs")
     expect(page.get_by_role("link", name="Batches 1 under way")).to_be_visible()
     page.get_by_role("link", name=batch).click()
+    page.wait_for_url("**/dashboard/batches/*")
     expect(page.locator("#batch .badge")).to_have_text("in progress")
     expect(page.get_by_text("0 of 3")).to_be_visible()
     expect(page.get_by_text("sales")).to_be_visible()
@@ -134,6 +135,6 @@ def test_another_project_sees_none_of_it(server: Running, page: Page) -> None:
     strangers.open(f"/batches/{batch}")
     expect(page.get_by_role("alert")).to_contain_text("404")
     strangers.open("/jobs")
-    expect(page.get_by_role("heading", name="No batches yet")).to_be_visible()
+    expect(page.get_by_text("No batches yet")).to_be_visible()
     page.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("alert")).to_contain_text("threads.read")

@@ -36,7 +36,7 @@ def site(relay: Relay, page: Page) -> Site:
 
 def test_what_has_failed_is_tried_again_and_watched(relay: Relay, client: openai.OpenAI, site: Site) -> None:
     page = site.open("/jobs?show=ingestion")
-    expect(page.get_by_role("heading", name="Nothing is being read, and nothing has failed")).to_be_visible()
+    expect(page.get_by_text("Nothing is being read, and nothing has failed")).to_be_visible()
 
     relay.fake.by_model[MODEL] = faults.status(400, {"message": "No vectors today."})
     store = client.vector_stores.create(name="Handbook").id
@@ -47,6 +47,7 @@ def test_what_has_failed_is_tried_again_and_watched(relay: Relay, client: openai
     row = page.get_by_role("row").filter(has_text="picture.bin")
     expect(row).to_contain_text("unsupported_file")
     row.get_by_role("link", name="Handbook").click()
+    page.wait_for_url("**/dashboard/ingestion/*")
     expect(page.get_by_role("heading", name="Handbook", level=1)).to_be_visible()
     expect(page.get_by_text("2 of 2, 2 failed")).to_be_visible()
 

@@ -76,6 +76,7 @@ def test_a_run_wants_an_output_and_goes_on_before_ones_eyes(relay: Relay, client
     expect(row).to_contain_text("The clerk")
     expect(row).to_contain_text("requires action")
     row.get_by_role("link").click()
+    page.wait_for_url("**/dashboard/runs/**")
     steps = page.locator("#steps .timeline > li")
     expect(steps).to_have_count(2)
     steps.first.get_by_text("foxes.txt").click()

@@ -4,6 +4,8 @@ import { duration, money, number } from "../core/format.js";
 import { receipt } from "../core/receipt.js";
 
 const asked = new WeakMap();
+/** Milliseconds in which nobody writes, but what was written before is sent. */
+const BURST = 40;
 const ENDS = {
   length: ["warn", "cut off: max tokens", "finish_reason: length"],
   content_filter: ["warn", "cut off: the content filter", "finish_reason: content_filter"],
@@ -38,11 +40,11 @@ export function isJSON(text) {
   }
 }
 
-/** From the first token to the last. */
+/** From the first token to the last; where they came in one burst, of the whole time. */
 function perSecond({ usage, first, last, milliseconds }) {
   const tokens = usage?.completion_tokens ?? 0;
-  if (first !== undefined && tokens > 1 && last > first) return ((tokens - 1) / (last - first)) * 1000;
-  return first === undefined && tokens && milliseconds ? (tokens / milliseconds) * 1000 : null;
+  if (tokens > 1 && last - first > BURST) return ((tokens - 1) / (last - first)) * 1000;
+  return tokens && milliseconds ? (tokens / milliseconds) * 1000 : null;
 }
 
 function counted(usage) {

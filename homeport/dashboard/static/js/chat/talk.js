@@ -2,7 +2,6 @@
 import { $, h } from "../core/dom.js";
 import { copy } from "../core/copy.js";
 import { showCode } from "../core/code.js";
-import { toast } from "../core/toast.js";
 import { messageView } from "./message.js";
 import { settings as settingsOf } from "./settings.js";
 import { answer, sent, unanswered, written } from "./stream.js";
@@ -116,13 +115,10 @@ export function talk(element, { draft, changed }) {
     return { model: settings.model(), messages: [...system(), ...said], ...settings.parameters() };
   }
 
-  /** Whether the settings are no request. */
+  /** Whether the settings are no request: then one is led to what is wrong, where it is said. */
   function complains() {
     const field = settings.broken();
-    if (field) {
-      toast("The settings have JSON that is none.", { bad: true });
-      field.focus();
-    }
+    field?.focus();
     return Boolean(field);
   }
 

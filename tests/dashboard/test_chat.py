@@ -220,7 +220,12 @@ def test_what_else_models_say(chat: Site, fake: FakeUpstream) -> None:
     expect(answers(page).nth(1)).to_contain_text("Refusal. I will not.")
     settled(page)
 
-    error = {"message": "The 'colour' is wrong.", "type": "invalid_request_error", "param": "colour", "code": "bad_colour"}
+    error = {
+        "message": "The 'colour' is wrong.",
+        "type": "invalid_request_error",
+        "param": "colour",
+        "code": "bad_colour",
+    }
     fake.script.append(lambda visit: visit.send(whole(json.dumps({"error": error}).encode(), 400)))
     chat.expects(400)
     say(page, "Wrong")
@@ -312,11 +317,3 @@ def test_a_phone(chat: Site) -> None:
     expect(answers(page).locator("pre")).to_be_visible()
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-
-
-def test_there_is_no_model(tmp_path_factory: pytest.TempPathFactory, page: Page) -> None:
-    with running(tmp_path_factory.mktemp("none"), {"models": {"kokoro": {}}}) as server:
-        site = Site(page, server.url)
-        site.sign_in(KEY)
-        site.open("/chat")
-        expect(page.get_by_text("homeport pull smollm2-135m-instruct")).to_be_visible()

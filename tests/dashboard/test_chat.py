@@ -248,8 +248,7 @@ def test_every_setting_is_in_the_request(chat: Site, fake: FakeUpstream) -> None
     page.get_by_label("Alternatives of each token").fill("3")
     page.get_by_label("Stream the answer").uncheck()
     page.get_by_label("More parameters, as JSON").fill('{"verbosity": "low", "metadata": {"a": "b"}}')
-    picture = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
-    page.get_by_label("Pictures to attach").set_input_files([picture])  # type: ignore[list-item]
+    page.get_by_label("Pictures to attach").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
     expect(page.get_by_role("img", name="Picture 1")).to_be_visible()
     say(page, "What is this?")
     expect(answers(page)).to_contain_text("Grüße")

@@ -30,7 +30,7 @@ export function messageView(message, does) {
     drawing ??= draw().finally(() => (drawing = null));
   }
 
-  /** At most once a frame, and less often where it takes longer. */
+  /** At most once a frame, and less often where it takes longer; never two at once, or the older might be seen last. */
   async function draw() {
     while (dirty) {
       await new Promise((resolve) => (document.hidden ? setTimeout(resolve, 100) : requestAnimationFrame(resolve)));
@@ -45,13 +45,13 @@ export function messageView(message, does) {
 
   async function written(whole) {
     const said = message.role === "assistant" ? message.choices[message.chosen] : message;
+    const running = message.about?.state === "running";
+    element.setAttribute("aria-busy", String(running));
+    element.classList.toggle("waiting", running && !said.content && !said.reasoning && !said.tool_calls.length);
     reasoning(said, whole);
     if (message.about?.json && said.content) json(said.content, whole);
     else if (message.role === "assistant") await marked(said.content, whole);
     else plain(said.content);
-    const running = message.about?.state === "running";
-    element.setAttribute("aria-busy", String(running));
-    element.classList.toggle("waiting", running && !said.content && !said.reasoning && !said.tool_calls.length);
   }
 
   /** Where a library does not come, the text is shown as it is. */
@@ -129,7 +129,7 @@ export function messageView(message, does) {
     );
   }
 
-  if (message.about?.state === "running") written(false);
+  if (message.about?.state === "running") update();
   else settled();
   return { element, update, settled };
 }

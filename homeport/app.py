@@ -91,6 +91,7 @@ class App:
     gathering: Gathering | None
     status: Status
     tuned: "TunedModels"
+    has_dashboard: bool
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -364,6 +365,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         gathering=gathering,
         status=status,
         tuned=tuned,
+        has_dashboard=settings.dashboard.enabled,
     )
 
 

@@ -150,7 +150,7 @@ def _admin() -> list[str]:
     nothing: Any = None
     tiers: Any = Tiers()
     found: dict[str, dict[str, Sequence[str]]] = {}
-    for one in operations(Changes(nothing), tiers=tiers, scopes=SCOPES, reached=nothing, organization=""):
+    for one in operations(Changes(nothing), tiers=tiers, scopes=SCOPES, spent=nothing, organization=""):
         found.setdefault(one.path, {})[one.method] = one.query
     for page in PAGES:
         found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}

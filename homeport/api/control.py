@@ -11,7 +11,7 @@ from homeport.api.openai import bearer_of
 from homeport.api.receipts import Find, Receipts
 from homeport.control.changes import Actor, Changes
 from homeport.control.rate_limits import Tiers
-from homeport.control.spend_limits import Reached
+from homeport.control.spend_limits import Spent
 from homeport.control.usage import Usage
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import SCOPES
@@ -24,7 +24,7 @@ def routes(
     *,
     changes: Changes,
     tiers: Tiers,
-    reached: Reached,
+    spent: Spent,
     usage: Usage,
     find: Find,
     organization: str,
@@ -43,7 +43,7 @@ def routes(
             authorize,
             tiers=tiers,
             scopes=SCOPES,
-            reached=reached,
+            spent=spent,
             organization=f"org-{organization}",
             moderation=moderation,
         ),

@@ -22,6 +22,7 @@ from homeport.gateway.tiers import RateLimits
 from homeport.gateway.tuned import Tuned
 from homeport.store import tables
 from homeport.store.database import Database
+from homeport.wire.money import NANO_PER_CENT
 
 log = logging.getLogger("homeport.accounts")
 
@@ -29,8 +30,6 @@ LOOK_SECONDS = 0.4
 #: `last_used_at` of keys is written this often.
 LAST_USED_SECONDS = 30.0
 MOST_CALLERS = 10_000
-#: Cents are what OpenAI's spend limits are told in; money is counted in nanodollars.
-NANO_PER_CENT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

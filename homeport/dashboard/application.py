@@ -63,7 +63,7 @@ class Dashboard:
     ) -> None:
         """secure: browsers reach the server over HTTPS alone. public_url: as they do, where that is known."""
         origin = Origin(public_url)
-        self._api = api
+        self.api = api
         self._credentials = Credentials(keyring)
         self._door = Door(keyring, self._credentials, sessions, sign_ins, origin, secure=secure)
         self._bridge = Bridge(api, self._credentials, origin)
@@ -73,12 +73,12 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._api(scope, receive, send)
+            return await self.api(scope, receive, send)
         path = scope["path"]
         if path == "/" and _is_browser(scope):
             return await RedirectResponse(HOME, 303)(scope, receive, send)
         if path != HOME and not path.startswith(f"{HOME}/"):
-            return await self._api(scope, receive, send)
+            return await self.api(scope, receive, send)
         if path.startswith(PREFIX):
             return await self._cross(scope, receive, send)
         await self._show(scope, receive, send)
@@ -156,7 +156,7 @@ class Dashboard:
             if page.needs != "any" and getattr(who, page.needs) is None:
                 return self._html("needed.html", {**_shell(page, who), "message": _NEEDED[page.needs]}, 403)
             client = Client(
-                self._api, self._credentials, who, host=request.headers.get("host", ""), scheme=request.url.scheme
+                self.api, self._credentials, who, host=request.headers.get("host", ""), scheme=request.url.scheme
             )
             try:
                 data = await page.data(client, request)

@@ -17,20 +17,30 @@ async function renew(seconds) {
   }
 }
 
-/** Ask for the page again, and take from it what the selector finds; elements need an id. */
-export async function replace(selector) {
+/** Ask for the page again, and take from it what the selector finds; elements need an id. even: also where somebody is;
+ * then the focus stays where it was, or comes to the element. */
+export async function replace(selector, { even = false } = {}) {
   const response = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
   if (!response?.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const old of document.querySelectorAll(selector)) {
     const now = fresh.getElementById(old.id);
-    if (!now || now.innerHTML === old.dataset.said || old.contains(document.activeElement) || old.querySelector("dialog[open]")) continue;
+    const within = old.contains(document.activeElement);
+    if (!now || now.innerHTML === old.dataset.said || (within && !even) || old.querySelector("dialog[open]")) continue;
     const said = now.innerHTML;
+    const focused = within && document.activeElement.getAttribute("aria-label");
     localize(now);
     old.replaceWith(now);
     now.dataset.said = said;
     copying(now);
     dialogs(now);
+    if (within) refocus(now, focused);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));
   }
+}
+
+function refocus(now, label) {
+  const same = label && now.querySelector(`[aria-label="${CSS.escape(label)}"]`);
+  if (!same) now.tabIndex = -1;
+  (same || now).focus({ preventScroll: true });
 }

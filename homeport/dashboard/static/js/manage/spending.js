@@ -13,13 +13,13 @@ export function spending({ renews = "#budgets" } = {}) {
     event.preventDefault();
     submitted(form, ({ threshold_amount: dollars }) => set(form.dataset, dollars)).then((well) => well && renew(renews, "Saved."));
   });
-  document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-lift]");
-    if (!button) return;
-    const { path, budget } = button.closest("form").dataset;
-    if (!(await confirmed("Remove this limit? Then nothing but the others bounds what is spent.", { does: "Remove" }))) return;
-    await ask(path, { method: "DELETE", query: path.startsWith("/v1/homeport") ? { interval: budget } : {} });
-    await renew(renews, "Removed.");
+  does({
+    lift: async (button) => {
+      const { path, budget } = button.closest("form").dataset;
+      if (!(await confirmed("Remove this limit? What is spent is bounded by the others alone then.", { does: "Remove" }))) return;
+      await ask(path, { method: "DELETE", query: path.startsWith("/v1/homeport") ? { interval: budget } : {} });
+      await renew(renews, "Removed.");
+    },
   });
   alerts();
 }

@@ -74,7 +74,7 @@ def take(page: Page) -> str:
     value = secret.locator("#secret-value").inner_text()
     assert value in secret.locator("pre").inner_text()
     secret.get_by_role("button", name="Done").click()
-    expect(secret.locator("#secret-value")).to_have_text("")  # it does not stay in the page
+    expect(page.locator("#secret-value")).to_have_text("")  # it does not stay in the page
     assert value not in page.content()
     return value
 

@@ -25,3 +25,5 @@ $("#archive")?.addEventListener("click", async () => {
     complain(error);
   }
 });
+
+$(".tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone they scroll

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from homeport import app, logs, serving
+from homeport import app, logs, process, serving
 from homeport.api import server
 from homeport.backends.held import Kind
 from homeport.backing import Room
@@ -90,6 +90,7 @@ def main() -> int:
     except HomeportError as error:
         log.error("%s", error.message)
         return 1
+    process.deaf()
     return 0
 
 

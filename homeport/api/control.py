@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from homeport.api import admin_usage, cache
+from homeport.api import admin_usage, cache, conformance
 from homeport.api.admin import routes as admin
 from homeport.api.openai import bearer_of
 from homeport.api.receipts import Find, Receipts
@@ -49,5 +49,6 @@ def routes(
         ),
         *admin_usage.routes(usage, authorize),
         *cache.routes(kept, authorize),
+        *conformance.routes(keyring),
         Route("/v1/homeport/receipts/{request_id}", Receipts(keyring, find).retrieve, methods=["GET"]),
     ]

@@ -1,5 +1,6 @@
 """The dashboard in front of the API: what is below `/dashboard` is answered here, everything else there."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from homeport.dashboard.static import Static
 from homeport.dashboard.templates import environment
 from homeport.errors import Unavailable
 from homeport.gateway.keyring import Keyring
+from homeport.logs import trail
+
+log = logging.getLogger("homeport.dashboard")
 
 #: Nothing from elsewhere, no script or style in a page, no frame around it.
 _POLICY = (
@@ -84,8 +88,12 @@ class Dashboard:
         await self._show(scope, receive, send)
 
     async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def secured(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -100,6 +108,11 @@ class Dashboard:
             await self._wrong(request, error.status_code, str(error.detail))(scope, receive, secured)
         except Unavailable as error:
             await self._wrong(request, 503, error.message)(scope, receive, secured)
+        except Exception as error:
+            if started:
+                raise
+            log.error("%s: unexpected %s", scope["path"], trail(error))
+            await self._wrong(request, 500, "The server had an error while making this page.")(scope, receive, secured)
 
     async def _cross(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the API, with the session's key."""

@@ -12,9 +12,12 @@ export function does(acts) {
   });
 }
 
+// What was typed into a dialog, or found wrong in it, is not there when it is opened again.
+document.addEventListener("close", (event) => event.target.querySelector?.("form:not([method])")?.reset(), true);
+
 /** selector: of elements with an id. */
 export async function renew(selector, said) {
-  await replace(selector, { even: true });
+  await replace(selector);
   if (said) toast(said);
 }
 

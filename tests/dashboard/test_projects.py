@@ -49,6 +49,11 @@ def chat(server: Running, key: str) -> None:
         client.chat.completions.create(model="echo", messages=HELLO, max_tokens=16)
 
 
+def several(server: Running, key: str) -> None:
+    for _ in range(3):
+        chat(server, key)
+
+
 def row(page: Page, words: str) -> Locator:
     return page.get_by_role("row").filter(has_text=words)
 
@@ -56,7 +61,7 @@ def row(page: Page, words: str) -> Locator:
 def soon(page: Page, shown: Locator, words: str | re.Pattern[str]) -> None:
     """It is on the page once what happens beside it has happened."""
     for _ in range(200):
-        if (re.search(words, shown.inner_text()) if isinstance(words, re.Pattern) else words in shown.inner_text()):
+        if re.search(words, shown.inner_text()) if isinstance(words, re.Pattern) else words in shown.inner_text():
             return
         page.reload()
     raise AssertionError(f"{words} never came: {shown.inner_text()}")
@@ -119,8 +124,7 @@ def test_a_project_and_the_life_of_its_key(site: Site, server: Running) -> None:
     limits.get_by_role("button", name="Save").click()
     expect(row(page, "echo").locator("strong")).to_have_text("1")
     with pytest.raises(openai.RateLimitError, match="requests per min"):
-        for _ in range(3):
-            chat(server, first)
+        several(server, first)
     page.get_by_role("button", name="Reset the limits of echo").click()
     expect(row(page, "echo").locator("strong")).to_have_count(0)
     chat(server, first)

@@ -1,11 +1,16 @@
-"""`/v1/organization/projects/{project_id}/rate_limits`, and under `/v1/homeport` where they come from: the tiers, and the way
-back to them."""
+"""`/v1/organization/projects/{project_id}/rate_limits`, and under `/v1/homeport` where they come from: the tiers,
+and the way back to them."""
 
 from collections.abc import Sequence
 
 from homeport.api.admin.table import HOMEPORT, ORGANIZATION, PROJECT, Asked, Operation
 from homeport.control.rate_limits import RateLimits as Rules
-from homeport.wire.admin.rate_limits import ProjectRateLimit, ProjectRateLimitOrigin, ProjectRateLimitUpdateRequest, TierList
+from homeport.wire.admin.rate_limits import (
+    ProjectRateLimit,
+    ProjectRateLimitOrigin,
+    ProjectRateLimitUpdateRequest,
+    TierList,
+)
 from homeport.wire.fields import Deleted, Page
 
 

@@ -46,15 +46,15 @@ async def _names(client: Client, entries: Sequence[Mapping[str, Any]]) -> Mappin
     wanted = sorted({one for raw in entries for one in ids(raw)})
     if not wanted:
         return {}
-    made = await client.get(
-        "/v1/organization/audit_logs", limit=_MOST, event_types=list(NAMING), resource_ids=wanted
-    )
+    made = await client.get("/v1/organization/audit_logs", limit=_MOST, event_types=list(NAMING), resource_ids=wanted)
     return {raw[raw["type"]]["id"]: name(raw) for raw in made["data"] if name(raw)}
 
 
 def _query(chosen: Mapping[str, str]) -> Mapping[str, Any]:
     """As the API has it. What is no date, or no kind, is left out."""
-    kind = KINDS.get(chosen["kind"], (chosen["kind"],) if any(chosen["kind"] in those for those in KINDS.values()) else ())
+    kind = KINDS.get(
+        chosen["kind"], (chosen["kind"],) if any(chosen["kind"] in those for those in KINDS.values()) else ()
+    )
     actor = chosen["actor"]
     found: dict[str, Any] = {
         "event_types": list(kind),

@@ -52,10 +52,7 @@ async def _keys(client: Client, request: Request, project_id: str) -> Mapping[st
         client.get("/v1/homeport/scopes"),
     )
     limits = await asyncio.gather(
-        *(
-            client.get(f"/v1/homeport/projects/{project_id}/api_keys/{one['id']}/spend_limit")
-            for one in listed["data"]
-        )
+        *(client.get(f"/v1/homeport/projects/{project_id}/api_keys/{one['id']}/spend_limit") for one in listed["data"])
     )
     return {
         "keys": [

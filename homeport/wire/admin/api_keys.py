@@ -86,8 +86,8 @@ class KeyRateLimits(Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
 
 
 class ProjectApiKey(Struct, kw_only=True):
-    """scopes, models, rate_limits: null where nothing is restricted. replaced_by: the key that this one was rotated into.
-    value: in the answer that creates it alone."""
+    """scopes, models, rate_limits: null where nothing is restricted. replaced_by: the key after it. value: in the
+    answer that creates it alone."""
 
     id: str
     name: str

@@ -181,6 +181,7 @@ def test_spend_limits_of_the_month_and_for_good(served: Served, project: str, of
         ("month", "enforcing"),
         ("total", "inactive"),
     ]
+    assert [one["spent"] for one in listed] == [{"value": 0.6, "currency": "usd"}] * 2
     assert served.make("DELETE", f"{path}?interval=month") == {"object": f"{object_name}.deleted", "deleted": True}
     assert [one["interval"] for one in served.make("GET", path)["data"]] == ["total"]
     with served.nothing_changes():

@@ -104,7 +104,7 @@ def _routes() -> Sequence[BaseRoute]:
     with TemporaryDirectory() as folder:
         table = {"server": {"data": folder}, "models": {"echo": {"engine": "echo"}}, "dashboard": {"enabled": False}}
         asgi: Any = app.build(msgspec.convert(table, settings.Settings)).asgi
-        routes: Sequence[BaseRoute] = asgi.app.routes
+        routes: Sequence[BaseRoute] = asgi._app.routes
         return routes
 
 

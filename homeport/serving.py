@@ -115,6 +115,7 @@ def welcome(url: str, key: str, made: str | None, built: app.App) -> str:
         "",
         f"  Homeport is listening.   base_url  {url}/v1",
         f"                           key       {key}",
+        *([f"                           dashboard {url}/"] if built.has_dashboard else []),
         "",
     ]
     names: dict[str, list[str]] = {}

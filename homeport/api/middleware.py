@@ -27,14 +27,14 @@ class Envelope:
         names: Mapping[Any, str] | None = None,
     ) -> None:
         """watchers: told of what the exchange does not tell. names: who answers -> its name, as Aside.endpoint."""
-        self.app = app
+        self._app = app
         self._watchers = watchers or Watchers()
         self._names = names or {}
         self._standard = http_headers.Standard(organization)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         request_id = scope["homeport.request_id"] = ids.request_id()
         began = clock.monotonic()
@@ -59,7 +59,7 @@ class Envelope:
         try:
             scope["app"] = self  # makes starlette's router raise 404 and 405 instead of answering in plain text
             custom = http_headers.read(scope["headers"]).custom
-            await self.app(scope, receive, send_with_headers)
+            await self._app(scope, receive, send_with_headers)
         except Exception as raised:
             if started:
                 raise

@@ -321,6 +321,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
                 spent=books.spent,
                 usage=books.usage,
                 find=books.find,
+                used=books.accounts.used,
                 organization=organization,
                 kept=cache,
                 moderation=settings.moderation,

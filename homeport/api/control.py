@@ -1,6 +1,6 @@
 """The routes of the control plane: OpenAI's Admin API under `/v1/organization`, and ours under `/v1/homeport`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -27,6 +27,7 @@ def routes(
     spent: Spent,
     usage: Usage,
     find: Find,
+    used: Callable[[str], None],
     organization: str,
     kept: Cache | None = None,
     moderation: Moderation | None = None,
@@ -34,6 +35,7 @@ def routes(
     async def authorize(request: Request, scope: str = "") -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
         principal = keyring.administrator(bearer_of(request))
+        used(principal.key_id)
         user = principal.user if principal.email else None  # else it is a service account's, or nobody's
         return Actor(principal.key_id, user, principal.email or None)
 

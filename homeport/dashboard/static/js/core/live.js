@@ -4,7 +4,7 @@ import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
 
-const FOCUSED = "a, button, summary";
+const FOCUSED = "a, button, summary, select";
 /** Section -> what the server had said of it. */
 const SAID = new WeakMap();
 
@@ -38,7 +38,7 @@ export async function replace(selector) {
     old.replaceWith(now);
     SAID.set(now, said);
     for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened[index] ?? false;
-    if (focused >= 0) now.querySelectorAll(FOCUSED)[focused]?.focus();
+    if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus();
     copying(now);
     dialogs(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));

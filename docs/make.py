@@ -35,6 +35,8 @@ from homeport.control.usage_pages import PAGES  # noqa: E402
 from homeport.gateway.endpoints import ENDPOINTS, SCOPES, Endpoint  # noqa: E402
 from homeport.gateway.tiers import Tiers  # noqa: E402
 from homeport.wire.admin_usage import CostsParameters, ModelParameters  # noqa: E402
+from homeport.wire.limits import LimitsParameters  # noqa: E402
+from homeport.wire.requests import RequestsParameters  # noqa: E402
 
 _NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -156,6 +158,9 @@ def _admin() -> list[str]:
         found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
     found[f"{ORGANIZATION}/costs"] = {"GET": CostsParameters.__struct_fields__}
     found[f"{HOMEPORT}/receipts/{{request_id}}"] = {"GET": ()}
+    found[f"{HOMEPORT}/requests"] = {"GET": RequestsParameters.__struct_fields__}
+    found[f"{HOMEPORT}/limits"] = {"GET": LimitsParameters.__struct_fields__}
+    found[f"{HOMEPORT}/costs"] = {"GET": ModelParameters.__struct_fields__}
     found[f"{HOMEPORT}/cache"] = {"GET": (), "DELETE": ()}
     found[f"{HOMEPORT}/savings"] = {"GET": ModelParameters.__struct_fields__}
     ours = {path: methods for path, methods in found.items() if path.startswith(HOMEPORT)}

@@ -21,7 +21,7 @@ def environment(static: Static) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(static=static.url, version=__version__)
-    made.filters.update(number=number, money=money, size=size, when=when, percent=percent)
+    made.filters.update(number=number, money=money, size=size, when=when, percent=percent, lasts=lasts)
     return made
 
 
@@ -55,6 +55,18 @@ def size(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def lasts(seconds: float | None) -> str:
+    """`120 ms`, `1.2 s`, `3 min 4 s`, as core/format.js says a duration."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def when(seconds: float | None) -> Markup:

@@ -445,6 +445,7 @@ class Limits:
     def charges(self, principal: Caller, model: str) -> Sequence[Found]:
         """In the order in which they are looked at. Raises ModelNotFound: the tier may not use the model."""
         name = pool(model)[:LONGEST_NAME]
+        scopes: list[tuple[str, str, str | None, RateLimits]]
         scopes = [("project", principal.project, None, self._of_project(principal, model))]
         if principal.own_limits is not None:
             scopes.append(("key", principal.key_id, principal.key_id, principal.own_limits))

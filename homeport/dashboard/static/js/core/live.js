@@ -26,6 +26,7 @@ export async function replace(selector) {
     const now = fresh.getElementById(old.id);
     if (!now || now.innerHTML === old.dataset.said || old.contains(document.activeElement) || old.querySelector("dialog[open]")) continue;
     const said = now.innerHTML;
+    for (const open of old.querySelectorAll("details[id][open]")) now.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
     localize(now);
     old.replaceWith(now);
     now.dataset.said = said;

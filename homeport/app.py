@@ -220,7 +220,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    held, upstreams, router, fetcher, engines, voices, descriptions = backing(settings, room)
+    held, upstreams, router, fetcher, engines, voices, descriptions, capabilities = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
@@ -278,7 +278,15 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         responses=responses,
         openai=openai,
         azure=AzureDialect(keyring, entra),
-        models=Models(router, openai, created=int(clock.now()), voices=voices, descriptions=descriptions),
+        models=Models(
+            router,
+            openai,
+            created=int(clock.now()),
+            voices=voices,
+            descriptions=descriptions,
+            capabilities=capabilities,
+            state=lambda name: held[name].state,
+        ),
         ops=ops,
         control=[
             *control.routes(

@@ -12,6 +12,7 @@ from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import MISSING, Held, Kind
 from homeport.backends.upstreams.images import Images
 from homeport.errors import ModelNotReady, SettingsError
+from homeport.gateway.endpoints import ENDPOINTS
 from homeport.gateway.recording import Played
 from homeport.gateway.recordings import Recordings
 from homeport.gateway.retries import Retries
@@ -54,7 +55,7 @@ class Room(NamedTuple):
 class Backing(NamedTuple):
     """held: models of this machine. fetcher: of what users give by URL. engines: the room that lends them, where it
     does. voices: of those that speak, what is heard under OpenAI's names of voices. descriptions: of models whose name
-    alone would promise something else."""
+    alone would promise something else. capabilities: of every one held, what it can be asked for."""
 
     held: Mapping[str, Local]
     upstreams: Mapping[str, Any]
@@ -63,6 +64,7 @@ class Backing(NamedTuple):
     engines: EngineRoom | None = None
     voices: Mapping[str, Mapping[str, str]] = {}
     descriptions: Mapping[str, str] = {}
+    capabilities: Mapping[str, Sequence[str]] = {}
 
 
 def backing(settings: Settings, room: Room | None = None) -> Backing:
@@ -87,7 +89,8 @@ def backing(settings: Settings, room: Room | None = None) -> Backing:
     images = Images(fetcher, settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
     upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     router = _router(settings, held, upstreams)
-    return Backing(held, upstreams, router, fetcher, engines, _voices(settings), _descriptions(settings))
+    told = (_voices(settings), _descriptions(settings), _capabilities(settings, held))
+    return Backing(held, upstreams, router, fetcher, engines, *told)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -384,6 +387,12 @@ def _descriptions(settings: Settings) -> dict[str, str]:
     return {name: registry.DESCRIPTIONS[one] for name, one in engines.items() if one in registry.DESCRIPTIONS}
 
 
+def _capabilities(settings: Settings, held: Mapping[str, Local]) -> dict[str, Sequence[str]]:
+    engines = {name: model.engine for name, model in local_models(settings).items()}
+    asked = [endpoint.capability for endpoint in ENDPOINTS]
+    return {name: [able for able in asked if _can(one, engines[name], able)] for name, one in held.items()}
+
+
 _LAST = {"scene": 1, "echo": 2}
 
 
@@ -412,13 +421,13 @@ _CATALOGUED: Mapping[Kind, str] = {
     "speaking": "speech",
     "drawing": "images",
 }
-#: Kind of the catalogue -> what such models are asked for by their first endpoints.
+#: Kind of the catalogue -> what such models can be asked for.
 _CAPABILITIES = {
-    "chat": ("chat",),
+    "chat": ("chat", "complete"),
     "embeddings": ("embed", "moderate"),
-    "transcription": ("transcribe",),
+    "transcription": ("transcribe", "translate"),
     "speech": ("speak",),
-    "images": ("draw",),
+    "images": ("draw", "edit_image", "vary_image"),
 }
 
 

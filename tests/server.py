@@ -5,7 +5,7 @@ import atexit
 import shutil
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import uvloop
+from starlette.routing import BaseRoute
 
 from homeport import app
 from homeport.api import server
@@ -45,6 +46,13 @@ class Running:
     @property
     def base_url(self) -> str:
         return f"{self.url}/v1"
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """Of the API, behind the dashboard."""
+        dashboard: Any = self.app.asgi
+        routes: Sequence[BaseRoute] = dashboard.api._app.routes
+        return routes
 
 
 @dataclass

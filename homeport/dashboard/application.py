@@ -1,5 +1,6 @@
 """The dashboard in front of the API: what is below `/dashboard` is answered here, everything else there."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ from homeport.dashboard.static import Static
 from homeport.dashboard.templates import environment
 from homeport.errors import Unavailable
 from homeport.gateway.keyring import Keyring
+from homeport.logs import trail
+
+log = logging.getLogger("homeport.dashboard")
 
 #: Nothing from elsewhere, no script or style in a page, no frame around it.
 _POLICY = (
@@ -55,7 +59,7 @@ class Dashboard:
     ) -> None:
         """secure: browsers reach the server over HTTPS alone. public_url: as they do, where that is known."""
         origin = Origin(public_url)
-        self._api = api
+        self.api = api
         self._credentials = Credentials(keyring)
         self._door = Door(keyring, self._credentials, sessions, origin, secure=secure)
         self._bridge = Bridge(api, self._credentials, origin)
@@ -65,19 +69,23 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._api(scope, receive, send)
+            return await self.api(scope, receive, send)
         path = scope["path"]
         if path == "/" and _is_browser(scope):
             return await RedirectResponse(HOME, 303)(scope, receive, send)
         if path != HOME and not path.startswith(f"{HOME}/"):
-            return await self._api(scope, receive, send)
+            return await self.api(scope, receive, send)
         if path.startswith(PREFIX):
             return await self._cross(scope, receive, send)
         await self._show(scope, receive, send)
 
     async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def secured(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -92,6 +100,11 @@ class Dashboard:
             await self._wrong(request, error.status_code, str(error.detail))(scope, receive, secured)
         except Unavailable as error:
             await self._wrong(request, 503, error.message)(scope, receive, secured)
+        except Exception as error:
+            if started:
+                raise
+            log.error("%s: unexpected %s", scope["path"], trail(error))
+            await self._wrong(request, 500, "The server had an error while making this page.")(scope, receive, secured)
 
     async def _cross(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the API, with the session's key."""
@@ -148,7 +161,7 @@ class Dashboard:
             if page.needs != "any" and getattr(who, page.needs) is None:
                 return self._html("needed.html", {**_shell(page, who), "message": _NEEDED[page.needs]}, 403)
             client = Client(
-                self._api, self._credentials, who, host=request.headers.get("host", ""), scheme=request.url.scheme
+                self.api, self._credentials, who, host=request.headers.get("host", ""), scheme=request.url.scheme
             )
             try:
                 data = await page.data(client, request)

@@ -8,6 +8,8 @@ from homeport.gateway.keyring import Keyring, Principal
 
 #: What only admin keys may ask for; the rest is the API's.
 _CONTROL = ("/v1/organization", "/v1/homeport")
+#: Of ours, what projects own.
+_OWNED = ("/v1/homeport/threads", "/v1/homeport/runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Credentials:
         """For `/v1/...`: the admin key where an admin key is needed, else the project's; the other, if there is one
         only, so that the API says what is missing."""
         chosen = (session.project, session.admin)
-        key = next(one for one in (chosen[::-1] if path.startswith(_CONTROL) else chosen) if one is not None)
+        control = path.startswith(_CONTROL) and not path.startswith(_OWNED)
+        key = next(one for one in (chosen[::-1] if control else chosen) if one is not None)
         return b"Bearer " + self._keyring.ticket(key)
 
     def _holder(self, key_hash: bytes | None) -> Principal | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
+from starlette.routing import Route
 
 from tests.dashboard.site import Site
 from tests.server import KEY, Running
@@ -59,6 +60,17 @@ def test_a_browser_at_the_root_comes_to_the_dashboard_and_a_client_does_not(shar
     client = ask(shared, "GET", "/", {"accept": "*/*"})
     assert client.status == 200
     assert '"name":"homeport"' in client.text.replace(" ", "")
+
+
+def test_no_page_is_shown_without_a_session(shared: Running) -> None:
+    dashboard: Any = shared.app.asgi
+    open_to_all = {"/dashboard", "/dashboard/sign-in", "/dashboard/sign-out", "/dashboard/session"}
+    routes = [one for one in dashboard._router.routes if isinstance(one, Route) and one.path not in open_to_all]
+    assert routes
+    for route in routes:
+        answer = ask(shared, "GET", re.sub(r"\{\w+\}", "x", route.path))
+        assert answer.status == 303, route.path
+        assert answer.getheader("location").startswith("/dashboard/sign-in?next="), route.path
 
 
 def test_no_way_through_without_a_session(shared: Running) -> None:

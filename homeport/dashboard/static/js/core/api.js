@@ -10,8 +10,8 @@ export class APIError extends Error {
   }
 }
 
-/** The Response of `/v1/...`, whatever it is made of. Raises APIError. */
-export async function ask(path, { method = "GET", query, body, form, headers, signal } = {}) {
+/** The Response of `/v1/...`, whatever it is made of. opened(response): as soon as it has begun. Raises APIError. */
+export async function ask(path, { method = "GET", query, body, form, headers, signal, opened } = {}) {
   const said = { "x-homeport-dashboard": "1", ...headers };
   if (path.startsWith("/v1/assistants") || path.startsWith("/v1/threads")) said["openai-beta"] = "assistants=v2";
   if (body !== undefined) said["content-type"] = "application/json";
@@ -21,7 +21,10 @@ export async function ask(path, { method = "GET", query, body, form, headers, si
     body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
     signal,
   });
-  if (response.ok) return response;
+  if (response.ok) {
+    opened?.(response);
+    return response;
+  }
   const told = await response.json().catch(() => ({}));
   if (response.status === 401 && told.error?.code === "signed_out") signIn();
   throw new APIError(response.status, told.error);

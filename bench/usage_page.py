@@ -129,7 +129,7 @@ def _pages(database: Database) -> dict[str, Asking]:
 
 def _pages_of_rows(database: Database) -> dict[str, Asking]:
     """The same without the hours: the money and the tokens of each day and group, in one query."""
-    day = sa.cast(usage.c.started_at, sa.BigInteger) / DAY
+    day = sa.cast(usage.c.started_at, sa.BigInteger) // DAY
 
     def asked(group: str) -> Asking:
         columns = [day, BY_ROW["key_id" if group == "api_key_id" else group]]

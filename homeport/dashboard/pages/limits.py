@@ -43,20 +43,25 @@ async def _limits(client: Client, request: Request) -> Mapping[str, Any]:
     of_keys = {project["id"] for project in projects if any(one["api_key_id"] for one in _all(project))}
     keys = await key_names(client, of_keys)
     house = [one for one in projects[0]["budgets"] if one["scope"] == "organization"] if projects else []
+    shown = [_project(project, names.get(project["id"], project["id"])) for project in projects]
     return {
-        "projects": [
-            {
-                "id": project["id"],
-                "name": names.get(project["id"], project["id"]),
-                "budgets": [one for one in project["budgets"] if one["scope"] != "organization"],
-                "pools": _pools(project["rate_limits"]),
-            }
-            for project in projects
-        ],
+        "projects": sorted(shown, key=lambda one: (one["quiet"], one["name"])),
         "house": house,
         "keys": keys,
         "words": WORDS,
         "older": answer["last_id"] if answer["has_more"] else None,
+    }
+
+
+def _project(project: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """quiet: nothing of its limits is in use."""
+    pools = _pools(project["rate_limits"])
+    return {
+        "id": project["id"],
+        "name": name,
+        "budgets": [one for one in project["budgets"] if one["scope"] != "organization"],
+        "pools": pools,
+        "quiet": not any(pool.used for pool in pools),
     }
 
 

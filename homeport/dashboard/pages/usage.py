@@ -14,8 +14,8 @@ from homeport.dashboard.page import Page
 from homeport.dashboard.pages.names import key_names, project_names
 
 HOUR, DAY = 3600, 86_400
-#: What is asked for -> hours, or days, that are shown.
-RANGES = {"24h": (HOUR, 24), "7d": (HOUR, 168), "30d": (DAY, 30), "90d": (DAY, 90)}
+#: What is asked for -> seconds of a bucket, how many there are, and how many of them are a bar.
+RANGES = {"24h": (HOUR, 24, 1), "7d": (HOUR, 168, 6), "30d": (DAY, 30, 1), "90d": (DAY, 90, 1)}
 #: How it may be grouped -> as the API says it.
 GROUPS = {"model": "model", "project": "project_id", "key": "api_key_id"}
 #: Groups that a chart tells apart; the others are one.
@@ -29,16 +29,20 @@ _TOKENS = ("completions", "embeddings", "moderations")
 
 
 class Span(NamedTuple):
-    """name: of RANGES, or `custom`. start, end: unix seconds. width: of a bucket."""
+    """name: of RANGES, or `custom`. start, end: unix seconds. width: of a bucket; bar: of several."""
 
     name: str
     start: int
     end: int
     width: int
+    bar: int
 
     @property
-    def starts(self) -> Sequence[int]:
-        return range(self.start, self.end, self.width)
+    def bars(self) -> Sequence[int]:
+        return range(self.start, self.end, self.bar)
+
+    def bar_of(self, at: int) -> int:
+        return at - (at - self.start) % self.bar
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Sums:
 
 @dataclass
 class Group:
-    """name: for people, as far as there is one. sums: by the start of the bucket."""
+    """name: for people, as far as there is one. sums: by the start of a bar."""
 
     id: str
     name: str = ""
@@ -101,11 +105,13 @@ def _span(request: Request) -> Span:
         first, last = min(first, last), max(first, last)
         first = max(first, last - timedelta(days=_LONGEST - 1))
         start, end = (int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in (first, last))
-        return Span(name, start, end + DAY, HOUR if (last - first).days < 7 else DAY)
+        days = (last - first).days + 1
+        width, hours = (HOUR, 1 if days == 1 else 6) if days <= 7 else (DAY, 1)
+        return Span(name, start, end + DAY, width, hours * width)
     name = name if name in RANGES else "30d"
-    width, count = RANGES[name]
+    width, count, together = RANGES[name]
     end = now // width * width + width
-    return Span(name, end - count * width, end, width)
+    return Span(name, end - count * width, end, width, together * width)
 
 
 def _parsed(text: str, now: int) -> date:
@@ -141,7 +147,7 @@ async def _groups(client: Client, span: Span, group: str) -> dict[str, Group]:
             for result in bucket["results"]:
                 id = result[group] or ""
                 one = found.setdefault(id, Group(id, project=result.get("project_id") or ""))
-                one.at(bucket["start_time"]).add(read(result))
+                one.at(span.bar_of(bucket["start_time"])).add(read(result))
     return found
 
 
@@ -174,13 +180,12 @@ def _tokens(result: Mapping[str, Any]) -> Sums:
 
 async def _name(client: Client, group: str, found: Mapping[str, Group]) -> None:
     """What has been deleted is called by its id, as a model is."""
-    names: dict[str, str] = {}
-    if group == "project":
-        names = await project_names(client)
-    elif group == "key":
-        names = await key_names(client, {one.project for one in found.values()})
+    projects = await project_names(client) if group != "model" else {}
+    keys = await key_names(client, {one.project for one in found.values()}) if group == "key" else {}
     for one in found.values():
-        one.name = names.get(one.id) or one.id or "unknown"
+        one.name = (projects | keys).get(one.id) or one.id or "unknown"
+        if group == "key" and one.project in projects:
+            one.name += f" · {projects[one.project]}"
 
 
 def _total(sums: Iterable[Sums]) -> Sums:
@@ -200,11 +205,11 @@ def _chart(span: Span, groups: Sequence[Group]) -> Mapping[str, Any]:
     series = [{"name": one.name, **_values(span, [one])} for one in shown]
     if rest:
         series.append({"name": f"{len(rest)} others", **_values(span, rest)})
-    return {"x": list(span.starts), "days": span.width == DAY, "series": series}
+    return {"x": list(span.bars), "days": span.width == DAY, "series": series}
 
 
 def _values(span: Span, groups: Sequence[Group]) -> Mapping[str, Sequence[float]]:
-    sums = [_total(one.sums[start] for one in groups if start in one.sums) for start in span.starts]
+    sums = [_total(one.sums[start] for one in groups if start in one.sums) for start in span.bars]
     return {
         "cost": [one.cost for one in sums],
         "listed": [one.listed for one in sums],

@@ -44,7 +44,7 @@ export async function draw(element, given) {
       x: { time, range: bars ? (_, least, most) => [least - half, most + half] : undefined },
       y: { range: bars ? (_, __, most) => [0, most > 0 ? most * 1.08 : 1] : undefined },
     },
-    axes: [axes, { ...axes, size: (_, told) => room(told, font), values: (_, found) => found.map((one) => axis(one)) }],
+    axes: [{ ...axes, values: time ? (_, at, __, ___, apart) => ticks(at, apart, utc) : undefined }, { ...axes, size: (_, told) => room(told, font), values: (_, found) => found.map((one) => axis(one)) }],
     series: [
       {},
       ...order.map((index) => ({
@@ -83,6 +83,21 @@ function watched(element, plot, height) {
     if (element.clientWidth && element.clientWidth !== plot.width) plot.setSize({ width: element.clientWidth, height });
   });
   element.resizing.observe(element);
+}
+
+/** At the axis: days, and hours where they are less than a day apart. */
+function ticks(at, apart, utc) {
+  const zone = utc ? "UTC" : undefined;
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: zone });
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", timeZone: zone });
+  let before = "";
+  return at.map((one) => {
+    const date = new Date(1000 * one);
+    const today = day.format(date);
+    const said = apart >= 86_400 ? today : today === before ? hour.format(date) : `${hour.format(date)}\n${today}`;
+    before = today;
+    return said;
+  });
 }
 
 const pen = document.createElement("canvas").getContext("2d");

@@ -50,12 +50,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         nothing, own = {"price_lines": None}, {"ran": "house", "model": "house"}
         rows = [
             made_usage.row(1, **mine, list_pico=350_000_000, tries=1, backend="openai", total_ms=1500, first_ms=120),
-            made_usage.row(
-                2, **mine, cache_hit=True, cost_pico=0, saved_pico=10**12, price_lines=None, list_pico=10**12
-            ),
-            made_usage.row(
-                3, **mine, outcome="failed", status=502, ran="house", model="house", cost_pico=None, price_lines=None
-            ),
+            made_usage.row(2, **mine, **nothing, cache_hit=True, cost_pico=0, saved_pico=10**12, list_pico=10**12),
+            made_usage.row(3, **mine, **nothing, **own, outcome="failed", status=502, cost_pico=None),
         ]
         server.begin(server.app.books.rows.write(rows)).result(timeout=60)
         yield House(server, project, made["id"], made["value"], rows)
@@ -227,7 +223,7 @@ def test_limits_are_told_live(house: House, admin: Site) -> None:
     expect(echo.get_by_role("progressbar", name="echo: requests a day")).to_be_visible()
     limit = {"threshold_amount": 200, "currency": "USD", "interval": "month"}
     assert raw.ask(house.server, "POST", f"/v1/organization/projects/{project}/spend_limit", limit).status == 200
-    expect(card).to_contain_text(re.compile(r"Project a month .*of \$2\.00, anew on"))
+    expect(card).to_contain_text(re.compile(r"Project\s+a month\s.*of \$2\.00, anew on", re.DOTALL))
     expect(card.get_by_text("gpt-4o", exact=True)).to_be_visible()  # what was opened stays open
 
 

@@ -119,7 +119,7 @@ def heavy_models(settings: Settings) -> dict[str, Kind]:
     return found
 
 
-class _Weights(NamedTuple):
+class Weights(NamedTuple):
     """path: None of what is in the engine's library. engines: those that run it, the preferred one first."""
 
     path: Path | None
@@ -127,10 +127,16 @@ class _Weights(NamedTuple):
     kind: Kind
 
 
-def _weights(name: str, model: Model, settings: Settings) -> _Weights | None:
+def weights(settings: Settings) -> dict[str, Weights | None]:
+    """Of each model of this machine; None: of `echo`, and of what is not here. Raises SettingsError."""
+    models = local_models(settings).items()
+    return {name: _weights(name, model, settings) if model.engine != "echo" else None for name, model in models}
+
+
+def _weights(name: str, model: Model, settings: Settings) -> Weights | None:
     """None: the model was not pulled. Raises SettingsError."""
     if model.engine in registry.BUILT_IN and model.path is None:
-        return _Weights(None, (model.engine,), registry.KINDS[model.engine])
+        return Weights(None, (model.engine,), registry.KINDS[model.engine])
     if model.path is not None:
         path: Path | None = _served(Path(model.path).expanduser())
         if path is not None and not path.is_file():
@@ -144,13 +150,13 @@ def _weights(name: str, model: Model, settings: Settings) -> _Weights | None:
         if engine == "openvino":
             raise SettingsError(f"models.{name}: the engine {engine!r} makes no vectors of a GGUF's model.")
         registry.check("llama_cpp")
-        return _Weights(path, ("llama_cpp",), "vectors")
+        return Weights(path, ("llama_cpp",), "vectors")
     if engine == "auto":
-        return _Weights(path, _engines_for_text(), "text")
+        return Weights(path, _engines_for_text(), "text")
     kind = registry.KINDS[engine]
     if path.suffix in _OF_OTHERS if kind == "text" else path.suffix not in _SUFFIXES[kind]:
         raise SettingsError(f"models.{name}: the engine {engine!r} does not run {path.name!r}.")
-    return _Weights(path, (engine,), kind)
+    return Weights(path, (engine,), kind)
 
 
 def _served(path: Path) -> Path:
@@ -176,7 +182,7 @@ def _makes_vectors(path: Path) -> bool:
         return False
 
 
-def _unusable(name: str, weights: _Weights, settings: Settings) -> bool:
+def _unusable(name: str, weights: Weights, settings: Settings) -> bool:
     """A model that nobody has asked for by name, whose library is not here: it is missing, and the others run."""
     return name not in settings.models and not any(map(registry.installed, weights.engines))
 
@@ -267,7 +273,7 @@ def _vector(settings: Settings, beside: Mapping[str, Local]) -> Callable[[str], 
     return vector
 
 
-def _engine(name: str, engine: str, weights: _Weights, model: Model, more: Mapping[str, Any]) -> Any:
+def _engine(name: str, engine: str, weights: Weights, model: Model, more: Mapping[str, Any]) -> Any:
     """more: what this engine alone is told."""
     if engine == "diffusion":
         if model.parallel not in (None, 1):

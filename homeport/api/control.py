@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from homeport.api import admin_usage, cache
+from homeport.api import admin_usage, cache, conformance
 from homeport.api.admin import routes as admin
 from homeport.api.limits import Limits
 from homeport.api.openai import bearer_of
@@ -57,5 +57,6 @@ def routes(
         *cache.routes(kept, authorize),
         Route("/v1/homeport/requests", Requests(keyring, newest, find).list, methods=["GET"]),
         Route("/v1/homeport/limits", Limits(keyring, fullness).list, methods=["GET"]),
+        *conformance.routes(keyring),
         Route("/v1/homeport/receipts/{request_id}", Receipts(keyring, find).retrieve, methods=["GET"]),
     ]

@@ -77,7 +77,7 @@ def test_what_is_wrong_with_a_file_is_said(site: Site, tmp_path: Path) -> None:
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"custom_id": "a"}\nnot json\n')
     page = site.open("/files")
-    page.get_by_label("Purpose").first.select_option("batch")
+    page.get_by_label("Purpose").first.select_option("fine-tune")
     site.expects(400)
     page.get_by_label("Choose files").set_input_files(lines)
     expect(page.get_by_role("status")).to_contain_text("lines.jsonl")

@@ -4,32 +4,41 @@ import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
 
+const FOCUSED = "a, button, summary";
+/** Section -> what the server had said of it. */
+const SAID = new WeakMap();
+
 export function enliven(within) {
   const rhythms = new Set([...within.querySelectorAll("[data-live]")].map((section) => Number(section.dataset.live)));
   for (const seconds of rhythms) setTimeout(renew, 1000 * seconds, seconds);
 }
 
 async function renew(seconds) {
+  const sections = `[data-live="${seconds}"]`;
   try {
-    if (!document.hidden) await replace(`[data-live="${seconds}"]`);
+    const busy = [...document.querySelectorAll(sections)].some((one) => one.querySelector("dialog[open], input:focus, select:focus, textarea:focus"));
+    if (!document.hidden && !busy) await replace(sections);
   } finally {
-    if (document.querySelector(`[data-live="${seconds}"]`)) setTimeout(renew, 1000 * seconds, seconds);
+    if (document.querySelector(sections)) setTimeout(renew, 1000 * seconds, seconds);
   }
 }
 
-/** Ask for the page again, and take from it what the selector finds; elements need an id. */
+/** Ask for the page again, and take from it what the selector finds; elements need an id. What has the focus keeps it. */
 export async function replace(selector) {
   const response = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
   if (!response?.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const old of document.querySelectorAll(selector)) {
     const now = fresh.getElementById(old.id);
-    if (!now || now.innerHTML === old.dataset.said || old.contains(document.activeElement) || old.querySelector("dialog[open]")) continue;
-    const said = now.innerHTML;
-    for (const open of old.querySelectorAll("details[id][open]")) now.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+    const said = now?.innerHTML;
+    if (!now || said === SAID.get(old)) continue;
+    const focused = [...old.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
+    const opened = new Set([...old.querySelectorAll("details")].flatMap((one, index) => (one.open ? [one.id || index] : [])));
     localize(now);
     old.replaceWith(now);
-    now.dataset.said = said;
+    SAID.set(now, said);
+    for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened.has(one.id || index);
+    if (focused >= 0) now.querySelectorAll(FOCUSED)[focused]?.focus();
     copying(now);
     dialogs(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));

@@ -1,4 +1,4 @@
-import { all, request } from "../core/api.js";
+import { request } from "../core/api.js";
 import { $, h } from "../core/dom.js";
 import { confirmed } from "../core/dialog.js";
 import { submits } from "../core/form.js";
@@ -75,8 +75,8 @@ submits($("#attributes form"), async ({ attributes }) => {
 
 /** What was read from a file. */
 async function showText(id, name) {
-  const read = await all(`${path}/files/${id}/content`, { most: 50 });
-  const text = read.map((one) => one.text).join("\n\n");
+  const { data } = await request(`${path}/files/${id}/content`);
+  const text = data.map((one) => one.text).join("\n\n");
   const made = h("dialog", { class: "wide", "aria-label": `Text of ${name}` });
   made.append(h("div", { class: "inside" }, h("h2", {}, name), h("pre", {}, text || "There is no text in it."), h("div", { class: "row end" }, h("button", { onclick: () => made.close() }, "Close"))));
   made.addEventListener("close", () => made.remove());

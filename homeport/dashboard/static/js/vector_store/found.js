@@ -21,7 +21,7 @@ function hit({ file_id: id, filename, score, content, attributes }, words) {
   );
 }
 
-const wordsOf = (text) => new Set((text.toLowerCase().match(/[\p{L}\p{N}]{3,}/gu) ?? []));
+const wordsOf = (text) => new Set((text.toLowerCase().match(/[\p{L}\p{N}]{4,}/gu) ?? []));
 
 function marked(text, words) {
   return text.split(/([\p{L}\p{N}]+)/u).map((part) => (words.has(part.toLowerCase()) ? h("mark", {}, part) : part));

@@ -33,11 +33,11 @@ export async function replace(selector) {
     const said = now?.innerHTML;
     if (!now || said === SAID.get(old)) continue;
     const focused = [...old.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
-    const opened = [...old.querySelectorAll("details")].map((one) => one.open);
+    const opened = new Set([...old.querySelectorAll("details")].flatMap((one, index) => (one.open ? [one.id || index] : [])));
     localize(now);
     old.replaceWith(now);
     SAID.set(now, said);
-    for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened[index] ?? false;
+    for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened.has(one.id || index);
     if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus();
     copying(now);
     dialogs(now);

@@ -365,6 +365,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         gathering=gathering,
         status=status,
         tuned=tuned,
+        has_dashboard=settings.dashboard.enabled,
     )
 
 

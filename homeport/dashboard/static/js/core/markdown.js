@@ -8,7 +8,8 @@ const LANGUAGES = { js: "javascript", ts: "typescript", py: "python", sh: "bash"
 const ALLOWED = { USE_PROFILES: { html: true }, FORBID_TAGS: ["style", "form", "input", "button", "iframe", "img", "video", "audio", "source"], FORBID_ATTR: ["style", "class", "id", "name"] };
 const loading = new Map();
 
-/** Into an element, in place of what it has. */
+/** Into an element, in place of what it has: what is there already in the same words stays, and with it what somebody has
+ * selected. */
 export async function show(element, text) {
   const [{ marked }, purify] = await Promise.all([module("marked.esm.js"), script("purify.min.js", "DOMPurify")]);
   const parsed = marked.parse(text, { gfm: true, breaks: true, async: false });
@@ -18,7 +19,11 @@ export async function show(element, text) {
     link.rel = "noreferrer noopener";
   }
   element.classList.add("prose");
-  element.replaceChildren(clean);
+  const now = [...clean.childNodes];
+  let same = 0;
+  while (same < now.length && element.childNodes[same]?.isEqualNode(now[same])) same += 1;
+  while (element.childNodes.length > same) element.lastChild.remove();
+  element.append(...now.slice(same));
 }
 
 /** Once the text is whole: colours for its code, and a button that copies it. languages: of its blocks, from `fences`. */

@@ -5,7 +5,7 @@ import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
 
-const FOCUSED = "a, button, summary";
+const FOCUSED = "a, button, summary, select";
 const BUSY = "dialog[open], input:focus, select:focus, textarea:focus";
 /** Section -> what the server had said of it. */
 const SAID = new WeakMap();
@@ -49,7 +49,7 @@ export async function replace(selector, { gently = false } = {}) {
     keepOpen(old, now);
     const focused = [...old.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
     old.replaceWith(now);
-    if (focused >= 0) now.querySelectorAll(FOCUSED)[focused]?.focus({ preventScroll: true });
+    if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus({ preventScroll: true });
     copying(now);
     dialogs(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));

@@ -59,11 +59,11 @@ const present = (value) => value !== undefined && value !== null;
 /** format: of numbers in the table; mark: of those at the axis. */
 async function chart(element, steps, names, label, format, mark) {
   const series = Object.entries(names)
-    .map(([name, said]) => ({ name: said, format, values: steps.map((step) => step[name] ?? null) }))
+    .map(([name, said]) => ({ name: said, values: steps.map((step) => step[name] ?? null) }))
     .filter((one) => one.values.some(present));
   if (!series.length) return;
   element.hidden = false;
-  await draw(element, { x: steps.map((step) => step.step), series, time: false, label, format: mark });
+  await draw(element, { x: steps.map((step) => step.step), series, time: false, label, format, axis: mark });
 }
 
 /** Every nth, and whatever was measured on held-out examples. */

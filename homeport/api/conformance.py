@@ -35,7 +35,9 @@ from homeport.wire.completions import CreateCompletionRequest
 from homeport.wire.embeddings import CreateEmbeddingRequest
 from homeport.wire.fine_tuning import CreateFineTuningJobRequest
 from homeport.wire.images import CreateImageEditRequest, CreateImageRequest, CreateImageVariationRequest
+from homeport.wire.limits import LimitsParameters
 from homeport.wire.moderations import CreateModerationRequest
+from homeport.wire.requests import RequestsParameters
 
 #: `passed on`: an upstream gets it as it came, and says itself what it makes of it. `not here`: 404.
 Verdict = Literal["honoured", "no effect", "refused", "passed on", "not here"]
@@ -137,15 +139,16 @@ def catalogue(routes: Iterable[BaseRoute]) -> list[Shown]:
 
 
 def counts(shown: Sequence[Shown]) -> Mapping[str, int]:
-    """Of OpenAI's operations; and of what is ours."""
+    """Of OpenAI's operations; and of what is ours. Parameters are those of queries, bodies and forms."""
+    asked = [one for operation in shown for one in operation.parameters if one.place != "path"]
     theirs = [one for one in shown if one.name is not None]
     return {
         "openai": len(theirs),
         "supported": sum(one.supported for one in theirs),
         "not_here": sum(not one.supported for one in theirs),
         "homeport": len(shown) - len(theirs),
-        "parameters": sum(len(one.parameters) for one in shown),
-        "refused_parameters": sum(refusing(one) for operation in shown for one in operation.parameters),
+        "parameters": len(asked),
+        "refused_parameters": sum(map(refusing, asked)),
     }
 
 
@@ -246,7 +249,10 @@ _INFERENCE: Mapping[str, Endpoint] = {one.path: one for one in (*ENDPOINTS, RESP
 _QUERIES: Mapping[str, type[Struct]] = {
     **{f"/v1/organization/usage/{page.name}": page.parameters for page in PAGES},
     "/v1/organization/costs": CostsParameters,
+    "/v1/homeport/costs": ModelParameters,
     "/v1/homeport/savings": ModelParameters,
+    "/v1/homeport/requests": RequestsParameters,
+    "/v1/homeport/limits": LimitsParameters,
 }
 #: The same -> whose they are, where that is not admin keys alone; and the scope.
 _KEYS: Mapping[str, tuple[Key, str | None]] = {
@@ -254,6 +260,8 @@ _KEYS: Mapping[str, tuple[Key, str | None]] = {
     "/v1/models/{model}": ("project", "model.read"),
     "/v1/homeport/images/{name}": ("none", None),
     "/v1/homeport/receipts/{request_id}": ("any", None),
+    "/v1/homeport/requests": ("any", "usage.read"),
+    "/v1/homeport/limits": ("any", "usage.read"),
     "/v1/homeport/conformance": ("any", None),
     "/v1/homeport/status": ("any", None),
 }

@@ -22,7 +22,7 @@ from homeport.control.mail import Mail
 from homeport.control.sessions import Sessions
 from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
-from homeport.gateway.accounts import NANO_PER_CENT, Accounts
+from homeport.gateway.accounts import Accounts
 from homeport.gateway.budgets import Budgets, counters, spent_on
 from homeport.gateway.fullness import Fullness, Waiting
 from homeport.gateway.graduation import Graduation
@@ -226,11 +226,10 @@ class Books:
             waiting=waiting,
         )
 
-    async def reached(self, scope: str, subject: str, interval: str, cents: int) -> bool:
-        """Whether so much has been spent already."""
-        budget = Budget(scope, subject, interval, cents * NANO_PER_CENT)
+    async def spent(self, scope: str, subject: str, interval: str) -> int:
+        """Nanodollars, up to now. Raises Unavailable."""
         await self._written()
-        return await self._spent(budget.counter(clock.now())) >= budget.limit_nano
+        return await self._spent(Budget(scope, subject, interval, 0).counter(clock.now()))
 
     async def _written(self) -> None:
         """What has ended here is in the ledger. Raises Unavailable."""
@@ -307,6 +306,10 @@ class TiersShown:
     @property
     def names(self) -> Sequence[str]:
         return self._tiers.names
+
+    @property
+    def default(self) -> str:
+        return self._default()
 
     def families(self, tier: str | None) -> Iterable[str]:
         return {*self._tiers.families(tier or self._default()), *self._served()} - {DEFAULT}

@@ -139,15 +139,16 @@ def catalogue(routes: Iterable[BaseRoute]) -> list[Shown]:
 
 
 def counts(shown: Sequence[Shown]) -> Mapping[str, int]:
-    """Of OpenAI's operations; and of what is ours."""
+    """Of OpenAI's operations; and of what is ours. Parameters are those of queries, bodies and forms."""
+    asked = [one for operation in shown for one in operation.parameters if one.place != "path"]
     theirs = [one for one in shown if one.name is not None]
     return {
         "openai": len(theirs),
         "supported": sum(one.supported for one in theirs),
         "not_here": sum(not one.supported for one in theirs),
         "homeport": len(shown) - len(theirs),
-        "parameters": sum(len(one.parameters) for one in shown),
-        "refused_parameters": sum(refusing(one) for operation in shown for one in operation.parameters),
+        "parameters": len(asked),
+        "refused_parameters": sum(map(refusing, asked)),
     }
 
 

@@ -1,6 +1,6 @@
 """The routes of the control plane: OpenAI's Admin API under `/v1/organization`, and ours under `/v1/homeport`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
@@ -13,7 +13,7 @@ from homeport.api.receipts import Find, Receipts
 from homeport.api.requests import Requests
 from homeport.control.changes import Actor, Changes
 from homeport.control.rate_limits import Tiers
-from homeport.control.spend_limits import Reached
+from homeport.control.spend_limits import Spent
 from homeport.control.usage import Usage
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import SCOPES
@@ -28,9 +28,10 @@ def routes(
     *,
     changes: Changes,
     tiers: Tiers,
-    reached: Reached,
+    spent: Spent,
     usage: Usage,
     find: Find,
+    used: Callable[[str], None],
     newest: UsageNewest,
     fullness: Fullness,
     organization: str,
@@ -40,6 +41,7 @@ def routes(
     async def authorize(request: Request, scope: str = "") -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
         principal = keyring.administrator(bearer_of(request))
+        used(principal.key_id)
         user = principal.user if principal.email else None  # else it is a service account's, or nobody's
         return Actor(principal.key_id, user, principal.email or None)
 
@@ -49,7 +51,7 @@ def routes(
             authorize,
             tiers=tiers,
             scopes=SCOPES,
-            reached=reached,
+            spent=spent,
             organization=f"org-{organization}",
             moderation=moderation,
         ),

@@ -21,7 +21,7 @@ def environment(static: Static) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(static=static.url, version=__version__)
-    made.filters.update(number=number, money=money, size=size, when=when, percent=percent, lasts=lasts)
+    made.filters.update(number=number, money=money, size=size, when=when, percent=percent, duration=duration)
     return made
 
 
@@ -57,16 +57,18 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def lasts(seconds: float | None) -> str:
-    """`120 ms`, `1.2 s`, `3 min 4 s`, as core/format.js says a duration."""
+def duration(seconds: float | None) -> str:
+    """`12 ms`, `1.2 s`, `3 min 4 s`, `2 h 10 min`, `3 days 4 h`."""
     if seconds is None:
         return "–"
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours >= 48:
+        return f"{hours // 24} days {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {seconds % 60:.0f} s"
 
 
 def when(seconds: float | None) -> Markup:

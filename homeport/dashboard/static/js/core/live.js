@@ -3,8 +3,9 @@
 import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
+import { scrolling } from "./scroll.js";
 
-const FOCUSED = "a, button, summary";
+const FOCUSED = "a, button, summary, select";
 /** Section -> what the server had said of it. */
 const SAID = new WeakMap();
 
@@ -38,9 +39,10 @@ export async function replace(selector) {
     old.replaceWith(now);
     SAID.set(now, said);
     for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened.has(one.id || index);
-    if (focused >= 0) now.querySelectorAll(FOCUSED)[focused]?.focus();
+    if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus();
     copying(now);
     dialogs(now);
+    scrolling(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));
   }
 }

@@ -318,9 +318,12 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
                 keyring,
                 changes=books.changes,
                 tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
-                reached=books.reached,
+                spent=books.spent,
                 usage=books.usage,
                 find=books.find,
+                used=books.accounts.used,
+                newest=books.newest,
+                fullness=books.fullness(router),
                 organization=organization,
                 kept=cache,
                 moderation=settings.moderation,
@@ -370,11 +373,15 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
 
 
 def _dashboard(api: ASGIApp, server: Server, keyring: Keyring, books: "Books") -> ASGIApp:
+    from homeport.control.sign_ins import SignIns
     from homeport.dashboard.application import Dashboard  # with it come templates
 
     public = server.public_url or ""
     secure = server.tls_cert is not None or server.behind_tls_proxy or public.startswith("https:")
-    return Dashboard(api, keyring=keyring, sessions=books.sessions, secure=secure, public_url=server.public_url)
+    sessions, sign_ins = books.sessions, SignIns(books.changes)
+    return Dashboard(
+        api, keyring=keyring, sessions=sessions, sign_ins=sign_ins, secure=secure, public_url=server.public_url
+    )
 
 
 def _metrics(settings: Settings, keyring: Keyring, numbers: Numbers | Gathering | None) -> Sequence[BaseRoute]:

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from homeport.control.sessions import Sessions
+from homeport.control.sign_ins import SignIns
 from homeport.dashboard import sign_in
 from homeport.dashboard.bridge import PREFIX, Bridge
 from homeport.dashboard.client import Client, Refused
@@ -55,13 +56,20 @@ class Dashboard:
     """Pure ASGI. It raises nothing: what goes wrong is a page, too."""
 
     def __init__(
-        self, api: ASGIApp, *, keyring: Keyring, sessions: Sessions, secure: bool, public_url: str | None
+        self,
+        api: ASGIApp,
+        *,
+        keyring: Keyring,
+        sessions: Sessions,
+        sign_ins: SignIns,
+        secure: bool,
+        public_url: str | None,
     ) -> None:
         """secure: browsers reach the server over HTTPS alone. public_url: as they do, where that is known."""
         origin = Origin(public_url)
         self.api = api
         self._credentials = Credentials(keyring)
-        self._door = Door(keyring, self._credentials, sessions, origin, secure=secure)
+        self._door = Door(keyring, self._credentials, sessions, sign_ins, origin, secure=secure)
         self._bridge = Bridge(api, self._credentials, origin)
         static = Static(f"{HOME}/static")
         self._templates = environment(static)

@@ -1,4 +1,5 @@
-"""Signing in with a key, and out: the only things that the dashboard keeps, a session's cookie and its row."""
+"""Signing in with a key, and out: the only things that the dashboard keeps, a session's cookie and its row. Both are in
+the audit log (control/sign_ins.py)."""
 
 import hashlib
 from typing import Any
@@ -7,11 +8,13 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from homeport.control.changes import Actor
 from homeport.control.sessions import Session, Sessions
+from homeport.control.sign_ins import SignIns
 from homeport.dashboard.credentials import Credentials, Who
 from homeport.dashboard.origin import Origin
 from homeport.errors import InvalidKey
-from homeport.gateway.keyring import Keyring
+from homeport.gateway.keyring import Keyring, Principal
 
 COOKIE = "homeport_session"
 HOME = "/dashboard"
@@ -22,9 +25,17 @@ class Door:
     """secure: browsers reach the server over HTTPS alone."""
 
     def __init__(
-        self, keyring: Keyring, credentials: Credentials, sessions: Sessions, origin: Origin, *, secure: bool
+        self,
+        keyring: Keyring,
+        credentials: Credentials,
+        sessions: Sessions,
+        sign_ins: SignIns,
+        origin: Origin,
+        *,
+        secure: bool,
     ) -> None:
         self._keyring = keyring
+        self._sign_ins = sign_ins
         self._credentials = credentials
         self._sessions = sessions
         self._origin = origin
@@ -42,6 +53,7 @@ class Door:
         try:
             principal = self._keyring.anybody(secret)
         except InvalidKey:
+            await self._sign_ins.failed(_address(request))
             return None
         key_hash = hashlib.sha256(secret).digest()
         session = Session(
@@ -52,14 +64,20 @@ class Door:
         token = await self._sessions.begin(session.joined(before.session if before is not None else None))
         if before is not None:
             await self._sessions.end(before.token)
+        await self._sign_ins.succeeded(_actor(principal), _address(request))
         return token
 
     async def sign_out(self, request: Request) -> Response:
         response = RedirectResponse(f"{HOME}/sign-in", 303)
         token = request.cookies.get(COOKIE)
+        who = await self.who(request)
         if token and self._origin.is_ours(request.headers):
             await self._sessions.end(token)
             response.delete_cookie(COOKIE, **self._attributes())
+            if who is not None:
+                await self._sign_ins.left(_of(who), _address(request))
+        elif who is not None:
+            await self._sign_ins.stayed(_of(who), _address(request))
         return response
 
     def entered(self, token: str, then: str) -> Response:
@@ -72,6 +90,23 @@ class Door:
 
     def _attributes(self) -> dict[str, Any]:
         return {"path": HOME, "secure": self._secure, "httponly": True, "samesite": "strict"}
+
+
+def _of(who: Who) -> Actor:
+    """Whoever has a session: by the key that opens more."""
+    principal = who.admin or who.project
+    assert principal is not None, "a session has a key"
+    return _actor(principal)
+
+
+def _actor(principal: Principal) -> Actor:
+    user = principal.user if principal.email else None  # else it is a service account's, or nobody's
+    return Actor(principal.key_id, user, principal.email or None)
+
+
+def _address(request: Request) -> str:
+    """Behind a proxy, the proxy's: what it says of others, anybody could say."""
+    return request.client.host if request.client else "unknown"
 
 
 def then(request: Request) -> str:

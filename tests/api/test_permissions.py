@@ -194,6 +194,18 @@ def test_every_inference_route_passes_the_straight_line(server: Running, admin: 
             assert json.loads(receipt.body)["endpoint"] == endpoint.name
 
 
+def test_when_an_admin_key_was_used_last_is_told(
+    server: Running, admin: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeport.gateway.accounts.LAST_USED_SECONDS", 0.0)
+    keys = admin.admin.organization.admin_api_keys
+    made = keys.create(name="used")
+    other = keys.create(name="unused")
+    assert raw.ask(server, "GET", "/v1/organization/users", key=made.value).status == 200
+    assert until(lambda: (keys.retrieve(made.id).last_used_at or 0) >= made.created_at)
+    assert keys.retrieve(other.id).last_used_at is None
+
+
 def test_when_a_key_was_used_last_is_told(
     server: Running, admin: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ PRICES = {
     "priced": {"input": "2", "cached_input": "0.5", "output": "8"},
     "written": {"input": "2", "cached_input": "0.5", "cache_write": "2.5", "input_image": "4", "output": "8"},
     "house": {"input": "1", "output": "1"},
+    "gpt-4o-mini": {"input": "2", "cached_input": "0.5", "output": "8"},
 }
 COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
 
@@ -174,6 +175,37 @@ def test_an_answer_from_the_cache_costs_nothing_and_says_what_was_saved(relay: R
         return [one["amount"]["value"] for one in raw.ask(relay.homeport, "GET", page).json["data"][-1]["results"]]
 
     assert until(lambda: saved() == [float(COST)])
+
+
+@pytest.mark.parametrize("model", ["gpt-4", "gpt-3.5-turbo", "echo", "priced"])
+def test_what_it_costs_at_list_price(relay: Relay, model: str) -> None:
+    """Under the name that was asked for, whoever answers, and though it comes from the cache."""
+    amounts = []
+    for _ in ("answered", "from the cache"):
+        answer = raw.ask(relay.homeport, body=body(model, user="l"))
+        used = json.loads(answer.body)["usage"]
+        told = receipt(relay, answer.headers["x-request-id"])
+        amounts.append(told["listed"])
+        if model in ("gpt-4", "gpt-3.5-turbo"):
+            rates = {"gpt-4": (30, 60), "gpt-3.5-turbo": (Decimal("0.5"), Decimal("1.5"))}[model]
+            wanted = used["prompt_tokens"] * rates[0] + used["completion_tokens"] * rates[1]
+            assert Decimal(told["listed"]) * 10**6 == wanted
+            assert told["total"] is None, "this machine's own cost nobody knows"
+        else:
+            assert told["listed"] is None
+    assert told["cache_hit"]
+    assert amounts[0] == amounts[1]
+
+
+def test_the_operators_price_is_no_list_price(relay: Relay) -> None:
+    """gpt-4o costs 2.50 and 10 dollars a million tokens in the list, cached input half."""
+    answer = raw.ask(relay.homeport, body=body("gpt-4o-2024-11-20", user="m"))
+    told = receipt(relay, answer.headers["x-request-id"])
+    assert (told["total"], told["listed"]) == ("0.00009375", "0.00009375")
+    own = raw.ask(relay.homeport, body=body("gpt-4o-mini", user="m"))
+    told = receipt(relay, own.headers["x-request-id"])
+    assert told["total"] == COST
+    assert Decimal(told["listed"]) * 10**6 == Decimal("0.15") * 8 + Decimal("0.075") * 3 + Decimal("0.6") * 7
 
 
 def test_usage_and_costs_add_up_to_the_receipts(relay: Relay) -> None:

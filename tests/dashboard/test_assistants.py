@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
+from tests.dashboard.accessible import faults
 from tests.dashboard.site import Site
 from tests.fake_upstream import Visit, whole
 from tests.sandbox.conftest import needs_bubblewrap
@@ -89,6 +90,9 @@ def test_an_assistant_is_made_talks_is_changed_and_goes(site: Site) -> None:
     editor.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Functions: this is no JSON.")).to_be_visible()
     editor.get_by_role("button", name="Insert an example").click()
+    editor.get_by_label("File search").check()
+    assert faults(page) == []
+    editor.get_by_label("File search").uncheck()
     editor.get_by_role("button", name="Save").click()
     expect(page.get_by_text("weather()")).to_be_visible()
     expect(page.get_by_text("Say it again.")).to_be_visible()
@@ -141,6 +145,7 @@ def test_what_is_cited_stands_below_with_its_words(site: Site, relay: Relay, cli
         site.page.reload()
     site.page.get_by_text("What it did").click()
     expect(said.get_by_text("Searched files: 1 passages")).to_be_visible()
+    assert faults(site.page) == []
 
 
 def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, relay: Relay) -> None:
@@ -151,6 +156,7 @@ def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, re
     field = page.get_by_label("Output of weather")
     expect(field).to_be_focused()
     expect(page.get_by_text("requires action")).to_be_visible()
+    assert faults(page) == []
     page.reload()  # the run goes on without us, and is found again
     expect(said.get_by_text('"city": "Rome"').first).to_be_visible()
     field.fill('{"sky": "clear"}')
@@ -185,6 +191,7 @@ def test_code_runs_over_a_file_that_was_attached(site: Site, client: openai.Open
     said = page.locator("#said")
     expect(said.get_by_text("summed up", exact=True)).to_be_visible()
     expect(said.get_by_role("list", name="Attached files")).to_contain_text("numbers.csv")
+    assert faults(page) == []
     answer = said.get_by_role("article").last
     expect(answer.get_by_role("img", name="A picture of this thread")).to_be_visible()
     assert answer.get_by_role("img").evaluate("one => one.decode().then(() => one.naturalWidth)") == 1

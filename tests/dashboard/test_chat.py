@@ -184,6 +184,11 @@ def test_answers_in_json(chat: Site) -> None:
     page.get_by_role("button", name="Send", exact=True).click()
     expect(answers(page).get_by_text("valid JSON", exact=True)).to_be_visible()
     assert set(json.loads(answers(page).locator("pre").inner_text())) == {"title", "minutes", "ingredients"}
+    settled(page)
+    schema.fill("{")
+    answers(page).get_by_role("button", name="Answer again").click()
+    expect(schema).to_be_focused()
+    expect(answers(page)).to_contain_text("ingredients")
 
 
 def delta(visit: Visit, *, finish: str | None = None, index: int = 0, **delta: object) -> bytes:

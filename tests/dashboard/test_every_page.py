@@ -107,21 +107,21 @@ def test_the_theme_is_chosen_and_kept(site: Site) -> None:
 
 
 def test_the_keyboard_alone(site: Site) -> None:
-    """From the door's far side to another page, and out."""
-    page = site.open("/chat")
+    """Past the navigation, and through it to another page."""
+    page = site.open("/files")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     page.reload()
-    wanted = page.get_by_role("link", name="Files")
+    wanted = page.get_by_role("link", name="Vector stores")
     for _ in range(30):
         page.keyboard.press("Tab")
         if wanted.evaluate("one => one === document.activeElement"):
             break
     expect(wanted).to_be_focused()
     page.keyboard.press("Enter")
-    expect(site.heading).to_have_text("Files")
+    expect(site.heading).to_have_text("Vector stores")
 
 
 def test_the_menu_on_a_phone(browser: Browser, shared: Running) -> None:

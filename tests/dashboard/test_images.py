@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests import diffusion_models, model_files
 from tests.api.test_images_diffusion import Gate
+from tests.dashboard.accessible import faults
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -69,6 +70,7 @@ def test_drawing_looking_editing_varying(images: Site) -> None:
     expect(lightbox).to_contain_text("A drawing composed of vector art: three red apples, a banana; a table.")
     expect(lightbox.get_by_text("512 × 512")).to_be_visible()
     expect(lightbox.get_by_role("link", name="$0.02")).to_have_attribute("href", re.compile("/dashboard/requests/req_"))
+    assert faults(page) == []
     before = shown(page)
 
     lightbox.get_by_role("button", name="Edit").click()
@@ -87,6 +89,7 @@ def test_drawing_looking_editing_varying(images: Site) -> None:
     for label, value in (("Left", "0"), ("Top", "0"), ("Width", "50"), ("Height", "50")):
         editor.get_by_label(f"{label}, %").fill(value)
     editor.get_by_role("button", name="Add to the mask").click()
+    assert faults(page) == []
     editor.get_by_role("button", name="Invert").click()
     editor.get_by_role("button", name="Invert").click()
     editor.get_by_label("What is to be there").fill("a big owl")

@@ -66,6 +66,8 @@ def test_a_record_fits_its_slot(name: str) -> None:
         cost_pico=2**60,
         price_lines=lines,
         price_rule=f"{text}@2024-10-02 genai-prices 0.2.3",
+        tries=2**20,
+        list_pico=2**60,
     )
     assert len(ledger._record(row)) <= LARGEST_CLOSING
 

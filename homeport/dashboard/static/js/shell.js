@@ -30,6 +30,9 @@ switcher?.addEventListener("click", () => {
   showTheme();
 });
 
+// What was said here is nobody else's.
+document.querySelector("form[action$='/sign-out']")?.addEventListener("submit", () => sessionStorage.clear());
+
 showTheme();
 localize(document);
 copying(document);

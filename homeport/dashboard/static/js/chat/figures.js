@@ -9,7 +9,7 @@ const BURST = 40;
 const ENDS = {
   length: ["warn", "cut off: max tokens", "finish_reason: length"],
   content_filter: ["warn", "cut off: the content filter", "finish_reason: content_filter"],
-  tool_calls: ["busy", "calls tools", "finish_reason: tool_calls"],
+  tool_calls: ["", "calls tools", "finish_reason: tool_calls"],
   stop: ["", "stop", "finish_reason: stop"],
 };
 

@@ -28,7 +28,7 @@ export function talk(element, { draft, changed }) {
     called: (id) => messages.flatMap((one) => one.choices?.[one.chosen].tool_calls ?? []).find((call) => call.id === id)?.function?.name ?? "",
     grown: () => pinned && toTheEnd(),
     again(message) {
-      if (stopping) return;
+      if (stopping || complains()) return;
       cut(messages.indexOf(message) + (message.role === "assistant" && message.about ? 0 : 1));
       run();
     },
@@ -52,7 +52,7 @@ export function talk(element, { draft, changed }) {
       changed();
     },
     outputs(given) {
-      if (stopping) return;
+      if (stopping || complains()) return;
       const calling = messages.at(-1);
       add(...given);
       views.get(calling)?.settled();
@@ -60,7 +60,7 @@ export function talk(element, { draft, changed }) {
     },
   };
 
-  region.addEventListener("scroll", () => (pinned = atTheEnd()));
+  for (const one of [region, document]) one.addEventListener("scroll", () => (pinned = atTheEnd()), { passive: true });
   $("[data-code]", element).addEventListener("click", () => {
     if (complains()) return;
     showCode({ path: "/v1/chat/completions", body: request(draft()) });

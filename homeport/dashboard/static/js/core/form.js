@@ -29,6 +29,7 @@ export function valuesOf(form) {
 
 /** act(values): what is done with it; while it lasts the form's buttons are off. Returns whether it went well. */
 export function submits(form, act) {
+  form.addEventListener("reset", () => clear(form));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await submitted(form, act);

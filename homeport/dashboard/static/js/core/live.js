@@ -4,7 +4,7 @@ import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
 
-const FOCUSED = "a, button, summary";
+const FOCUSED = "a, button, summary, select";
 /** Section -> what the server had said of it. */
 const SAID = new WeakMap();
 
@@ -33,12 +33,12 @@ export async function replace(selector) {
     const said = now?.innerHTML;
     if (!now || said === SAID.get(old)) continue;
     const focused = [...old.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
-    const opened = [...old.querySelectorAll("details")].map((one) => one.open);
+    const opened = new Set([...old.querySelectorAll("details")].flatMap((one, index) => (one.open ? [one.id || index] : [])));
     localize(now);
     old.replaceWith(now);
     SAID.set(now, said);
-    for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened[index] ?? false;
-    if (focused >= 0) now.querySelectorAll(FOCUSED)[focused]?.focus();
+    for (const [index, one] of [...now.querySelectorAll("details")].entries()) one.open ||= opened.has(one.id || index);
+    if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus();
     copying(now);
     dialogs(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));

@@ -3,6 +3,7 @@
 import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
+import { scrolling } from "./scroll.js";
 
 const FOCUSED = "a, button, summary, select";
 /** Section -> what the server had said of it. */
@@ -41,6 +42,7 @@ export async function replace(selector) {
     if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus();
     copying(now);
     dialogs(now);
+    scrolling(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));
   }
 }

@@ -49,9 +49,10 @@ def usage_of_weeks(server: Running, projects: dict[str, str]) -> None:
         started = now - DAYS * 86_400 * random.random() ** 1.3
         project = random.choice(list(projects))
         model, price = random.choice([("gpt-4o", 2.5), ("gpt-4o-mini", 0.15), ("text-embedding-3-small", 0.02)])
-        tokens, answered = random.randrange(200, 6000), random.randrange(20, 900)
-        if model.startswith("text"):
-            answered = 0
+        tokens = random.randrange(200, 6000)
+        answered = 0 if model.startswith("text") else random.randrange(20, 900)
+        cost = int((tokens * price + answered * price * 4) * 1_000_000)
+        kept = random.random() < 0.15
         row = made_usage.row(
             place,
             started_at=started,
@@ -62,8 +63,10 @@ def usage_of_weeks(server: Running, projects: dict[str, str]) -> None:
             ran=model,
             input_tokens=tokens,
             output_tokens=answered,
-            cost_pico=int((tokens * price + answered * price * 4) * 1_000_000),
-            cache_hit=random.random() < 0.15,
+            cost_pico=0 if kept else cost,
+            saved_pico=cost if kept else 0,
+            list_pico=cost,
+            cache_hit=kept,
         )
         rows.append(row)
     server.begin(server.app.books.rows.write(rows)).result(120)
@@ -79,6 +82,7 @@ def filled(server: Running, client: openai.OpenAI) -> dict[str, str]:
         account = admin.projects.service_accounts.create(name=f"{name.lower()}-ci", project_id=project.id)
         keys[project.id] = account.api_key.id if account.api_key else ""
         found[name] = project.id
+        admin.projects.spend_limit.update(project.id, threshold_amount=2500, currency="USD", interval="month")  # cents
     usage_of_weeks(server, keys)
     store = client.vector_stores.create(name="Harbour handbook", metadata={"team": "support"})
     for name, text in {

@@ -1,7 +1,7 @@
 """The dashboard's pages of usage and of requests over a month of a million rows, on SQLite and PostgreSQL.
 
-What a page of usage shows it asks at once: money, and tokens of three kinds, by the day, grouped. It is asked twice: of
-the sums by the hour, as it is, and of the rows themselves, as it would be without those. The newest requests are
+What a page of usage shows is one question: money, tokens and requests by the day, grouped. It is asked twice: of the
+sums by the hour, as it is, and of the rows themselves, as it would be without those. The newest requests are
 asked for as they are, from their own index, and as they would be with an index of the time alone; of all, and of those
 that are seldom or never.
 """
@@ -23,7 +23,6 @@ import sqlalchemy as sa
 
 from bench.usage import DAY, DAYS, START, made
 from homeport.control.usage import Usage
-from homeport.control.usage_pages import PAGES
 from homeport.store.database import Database
 from homeport.store.usage_newest import UsageNewest
 from homeport.store.usage_row import UsageRow
@@ -31,7 +30,7 @@ from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_sums import BY_ROW, UsageSums
 from homeport.store.usage_tables import usage
 from homeport.store.vector_store_usage import VectorStoreUsage
-from homeport.wire.admin_usage import CompletionsParameters, ModelParameters
+from homeport.wire.admin_usage import ModelParameters
 from tests.store.servers import postgres_server
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
@@ -39,7 +38,6 @@ NAMES = (SQLITE, POSTGRESQL)
 #: One row in so many is of a project, a model and an outcome that no other is of.
 SELDOM = 20_000
 GROUPS = ("project_id", "api_key_id", "model")
-_TOKENS = [page for page in PAGES if page.name in ("completions", "embeddings", "moderations")]
 _BATCH = 1000
 _PAGE = 50
 
@@ -116,11 +114,7 @@ def _pages(database: Database) -> dict[str, Asking]:
 
     def asked(group: Any) -> Asking:
         def ask() -> Awaitable[object]:
-            parameters = {True: CompletionsParameters, False: ModelParameters}
-            tokens = [
-                pages.page(page, parameters[page.name == "completions"](**month, group_by=[group])) for page in _TOKENS
-            ]
-            return asyncio.gather(pages.listed_costs(ModelParameters(**month, group_by=[group])), *tokens)
+            return pages.listed_costs(ModelParameters(**month, group_by=[group]))
 
         return ask
 

@@ -126,6 +126,8 @@ def listed_cost(sums: Amounts, group: dict[str, Any]) -> wire.ListedCostsResult:
         num_model_requests=sums["requests"],
         num_unpriced_requests=sums["unpriced"],
         num_unlisted_requests=sums["unlisted"],
+        input_tokens=sums["input"],
+        output_tokens=sums["output"],
         **group,
     )
 

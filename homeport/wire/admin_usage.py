@@ -214,7 +214,8 @@ class SavingsResult(Struct, kw_only=True):
 
 class ListedCostsResult(Struct, kw_only=True):
     """amount: what was spent; saved: what answers from the cache would have cost; listed: what all of it costs at list
-    price, under the names that were asked for. Requests without a price, and without a list price, are in no amount."""
+    price, under the names that were asked for. Requests without a price, and without a list price, are in no amount.
+    Tokens are of every endpoint and kind."""
 
     object: Literal["homeport.costs.result"] = "homeport.costs.result"
     amount: Amount
@@ -223,6 +224,8 @@ class ListedCostsResult(Struct, kw_only=True):
     num_model_requests: int
     num_unpriced_requests: int
     num_unlisted_requests: int
+    input_tokens: int
+    output_tokens: int
     project_id: str | None = None
     user_id: str | None = None
     api_key_id: str | None = None

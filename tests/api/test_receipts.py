@@ -31,7 +31,12 @@ COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     settings = {
         "prices": PRICES,
-        "models": {"echo": {"engine": "echo"}, "house": {"engine": "echo"}, "gpt-4": {"engine": "echo"}},
+        "models": {
+            "echo": {"engine": "echo"},
+            "house": {"engine": "echo"},
+            "gpt-4": {"engine": "echo"},
+            "text-embedding-3-small": {"engine": "echo"},
+        },
         "aliases": {"nick": "priced", "gpt-3.5-turbo": "gpt-4"},
         "cache": {"enabled": True},
     }
@@ -195,6 +200,20 @@ def test_what_it_costs_at_list_price(relay: Relay, model: str) -> None:
             assert told["listed"] is None
     assert told["cache_hit"]
     assert amounts[0] == amounts[1]
+
+
+def test_what_is_partly_from_the_cache_costs_all_of_it_at_list_price(relay: Relay) -> None:
+    """2 cents a million tokens, of a model of this machine that is called so."""
+    receipts = []
+    for texts in (["a text"], ["a text", "another one"], ["a text", "another one"]):
+        asked = {"model": "text-embedding-3-small", "input": texts}
+        answer = raw.ask(relay.homeport, path="/v1/embeddings", body=asked)
+        assert answer.status == 200, answer.body
+        told = receipt(relay, answer.headers["x-request-id"])
+        tokens = json.loads(answer.body)["usage"]["prompt_tokens"]
+        assert Decimal(told["listed"]) * 10**6 == tokens * Decimal("0.02")
+        receipts.append((told["cache_hit"], told["usage"]["input_tokens"] < tokens))
+    assert receipts == [(False, False), (False, True), (True, False)]
 
 
 def test_the_operators_price_is_no_list_price(relay: Relay) -> None:

@@ -3,6 +3,7 @@ real."""
 
 import base64
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +15,10 @@ from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
 from tests.dashboard.accessible import faults
 from tests.dashboard.site import Site
-from tests.fake_upstream import Visit, whole
+from tests.fake_upstream import STREAM_HEAD, Visit, chunked, whole
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
-from tests.talkers import call, outputs, says, then, turns
+from tests.talkers import answer, call, outputs, says, then, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
@@ -168,10 +169,31 @@ def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, re
 
     page.get_by_label("Message").fill("And in Paris?")
     page.get_by_role("button", name="Send").click()
+    expect(field).to_be_visible()
     page.get_by_role("button", name="Cancel run").click()
+    expect(field).to_have_count(0)
     expect(said.get_by_text("The run is cancelled")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel run")).to_be_hidden()
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
+def test_a_run_is_cancelled_while_it_talks(site: Site, client: openai.OpenAI, relay: Relay) -> None:
+    goes_on = threading.Event()
+
+    def talks(visit: Visit) -> None:
+        visit.send(STREAM_HEAD + chunked(answer(visit, ["Half of"])[0]))
+        assert goes_on.wait(60)
+
+    relay.fake.by_model["talker"] = talks
+    assistant = client.beta.assistants.create(model="talker", name="Talker")
+    said = talk(site, assistant.id, "Talk to me")
+    try:
+        expect(said.get_by_role("article").last).to_contain_text("Half of")
+        site.page.get_by_role("button", name="Cancel run").click()
+        expect(said.get_by_text("The run is cancelled")).to_be_visible()
+    finally:
+        goes_on.set()
+    expect(said.get_by_role("article").last).to_contain_text("incomplete: run cancelled")
 
 
 @needs_bubblewrap

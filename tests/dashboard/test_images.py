@@ -161,7 +161,11 @@ def test_a_picture_in_the_making_and_stopped(images: Site, server: Running, monk
         expect(page.get_by_text("No pictures yet.")).to_be_visible()
         gate.let(1000)
         draw(page, "a red cat")
-        expect(page.get_by_role("button", name="Show: a red cat")).to_be_visible()
+        page.get_by_role("button", name="Show: a red cat").click()
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_label("What is to be there").fill("a red dog")
+        page.get_by_role("button", name="Draw it").click()
+        expect(page.get_by_role("button", name="Show: a red dog")).to_be_visible()
     finally:
         gate.let(1000)
 
@@ -171,6 +175,9 @@ def test_each_name_is_asked_what_it_takes(images: Site) -> None:
     page.get_by_text("More settings").click()
     model, size = page.get_by_label("Model").first, page.get_by_label("Size")
     expect(page.get_by_label("Seed")).to_be_visible()
+    offered = model.locator("option").all_text_contents()
+    assert (offered[:2], offered[-1]) == (["scene-1", "tiny"], "far-image")
+    assert "dall-e-3 (scene-1)" in offered
     size.select_option("own")
     page.get_by_label("Width and height").fill("320x200")
     draw(page)

@@ -79,7 +79,7 @@ def test_usage_by_model_project_and_key(house: House, admin: Site, tmp_path: Pat
     expect(figure(page, "Tokens in")).to_contain_text("300")
     expect(figure(page, "Cost")).to_contain_text("$0.00035")
     expect(figure(page, "Cost")).to_contain_text("1 requests of a model without a price")
-    expect(figure(page, "Saved by the cache")).to_contain_text("$1.00")
+    expect(figure(page, "Saved by cache")).to_contain_text("$1.00")
     expect(figure(page, "At list price")).to_contain_text("$1.00")
     assert cells(page, "gpt-4o-2024-08-06") == [
         *("gpt-4o-2024-08-06", "2", "200", "20"),

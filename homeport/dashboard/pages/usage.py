@@ -1,6 +1,5 @@
 """Usage and costs over time."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -24,8 +23,6 @@ SERIES = 7
 _MOST = {HOUR: 168, DAY: 31}
 _WIDTHS = {HOUR: "1h", DAY: "1d"}
 _LONGEST = 366
-#: Pages of usage that count tokens.
-_TOKENS = ("completions", "embeddings", "moderations")
 
 
 class Span(NamedTuple):
@@ -138,44 +135,38 @@ def _question(span: Span) -> dict[str, Any]:
 async def _groups(client: Client, span: Span, group: str) -> dict[str, Group]:
     """By id. Keys are asked for with their projects, which know their names."""
     by = [group, "project_id"] if group == "api_key_id" else [group]
-    question = _question(span) | {"group_by": by}
-    paths = ["/v1/homeport/costs", *(f"/v1/organization/usage/{page}" for page in _TOKENS)]
-    answers = await asyncio.gather(*(_buckets(client, path, question) for path in paths))
     found: dict[str, Group] = {}
-    for buckets, read in zip(answers, (_money, *[_tokens] * len(_TOKENS)), strict=True):
-        for bucket in buckets:
-            for result in bucket["results"]:
-                id = result[group] or ""
-                one = found.setdefault(id, Group(id, project=result.get("project_id") or ""))
-                one.at(span.bar_of(bucket["start_time"])).add(read(result))
+    for bucket in await _buckets(client, _question(span) | {"group_by": by}):
+        for result in bucket["results"]:
+            id = result[group] or ""
+            one = found.setdefault(id, Group(id, project=result["project_id"] or ""))
+            one.at(span.bar_of(bucket["start_time"])).add(_sums(result))
     return found
 
 
-async def _buckets(client: Client, path: str, question: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+async def _buckets(client: Client, question: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     page = None
     while True:
-        answer = await client.get(path, **question, page=page)
+        answer = await client.get("/v1/homeport/costs", **question, page=page)
         found += answer["data"]
         page = answer["next_page"]
         if page is None:
             return found
 
 
-def _money(result: Mapping[str, Any]) -> Sums:
+def _sums(result: Mapping[str, Any]) -> Sums:
     amount, saved, listed = (float(result[name]["value"]) for name in ("amount", "saved", "listed"))
     return Sums(
         requests=result["num_model_requests"],
+        input=result["input_tokens"],
+        output=result["output_tokens"],
         cost=amount,
         saved=saved,
         listed=listed,
         unpriced=result["num_unpriced_requests"],
         unlisted=result["num_unlisted_requests"],
     )
-
-
-def _tokens(result: Mapping[str, Any]) -> Sums:
-    return Sums(input=result["input_tokens"], output=result.get("output_tokens", 0))
 
 
 async def _name(client: Client, group: str, found: Mapping[str, Group]) -> None:

@@ -3,6 +3,7 @@ import { enliven } from "./core/live.js";
 import { localize } from "./core/format.js";
 import { copying } from "./core/copy.js";
 import { dialogs } from "./core/dialog.js";
+import { scrolling } from "./core/scroll.js";
 
 const side = document.querySelector(".side");
 const menu = document.querySelector(".menu");
@@ -38,3 +39,4 @@ showTheme();
 localize(document);
 copying(document);
 dialogs(document);
+scrolling(document);

@@ -4,6 +4,7 @@
 import { localize } from "./format.js";
 import { copying } from "./copy.js";
 import { dialogs } from "./dialog.js";
+import { scrolling } from "./scroll.js";
 
 const FOCUSED = "a, button, summary, select";
 const BUSY = "dialog[open], input:focus, select:focus, textarea:focus";
@@ -52,6 +53,7 @@ export async function replace(selector, { gently = false } = {}) {
     if (focused >= 0) (now.querySelectorAll(FOCUSED)[focused] ?? now.querySelector(FOCUSED))?.focus({ preventScroll: true });
     copying(now);
     dialogs(now);
+    scrolling(now);
     now.dispatchEvent(new CustomEvent("homeport:renewed", { bubbles: true }));
   }
   enliven(document);

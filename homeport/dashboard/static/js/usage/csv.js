@@ -1,49 +1,33 @@
 // Usage as a file: a line for each hour or day and each group, of all groups.
 import { request } from "../core/api.js";
 
-const TOKENS = ["completions", "embeddings", "moderations"];
-const COLUMNS = ["requests", "input_tokens", "output_tokens", "cost_usd", "saved_usd", "list_price_usd", "requests_without_price", "requests_without_list_price"];
+const COLUMNS = {
+  requests: (one) => one.num_model_requests,
+  input_tokens: (one) => one.input_tokens,
+  output_tokens: (one) => one.output_tokens,
+  cost_usd: (one) => one.amount.value,
+  saved_usd: (one) => one.saved.value,
+  list_price_usd: (one) => one.listed.value,
+  requests_without_price: (one) => one.num_unpriced_requests,
+  requests_without_list_price: (one) => one.num_unlisted_requests,
+};
 
 /** question: the parameters of the page's own question to the API. */
 export async function save(question) {
   const [group] = question.group_by;
-  const paths = ["/v1/homeport/costs", ...TOKENS.map((page) => `/v1/organization/usage/${page}`)];
-  const [money, ...tokens] = await Promise.all(paths.map((path) => buckets(path, question)));
-  const lines = new Map();
-  const line = (start, id) => {
-    const key = `${start} ${id}`;
-    if (!lines.has(key)) lines.set(key, { start, id, ...Object.fromEntries(COLUMNS.map((name) => [name, 0])) });
-    return lines.get(key);
-  };
-  for (const { start_time: start, results } of money) {
-    for (const one of results) {
-      Object.assign(line(start, one[group] ?? ""), {
-        requests: one.num_model_requests,
-        cost_usd: one.amount.value,
-        saved_usd: one.saved.value,
-        list_price_usd: one.listed.value,
-        requests_without_price: one.num_unpriced_requests,
-        requests_without_list_price: one.num_unlisted_requests,
-      });
-    }
+  const rows = [["start", group, ...Object.keys(COLUMNS)]];
+  for (const { start_time: start, results } of await buckets(question)) {
+    const at = new Date(1000 * start).toISOString();
+    for (const one of results) rows.push([at, one[group] ?? "", ...Object.values(COLUMNS).map((of) => plain(of(one)))]);
   }
-  for (const { start_time: start, results } of tokens.flat()) {
-    for (const one of results) {
-      const found = line(start, one[group] ?? "");
-      found.input_tokens += one.input_tokens;
-      found.output_tokens += one.output_tokens ?? 0;
-    }
-  }
-  const sorted = [...lines.values()].sort((one, other) => one.start - other.start || one.id.localeCompare(other.id));
-  const rows = sorted.map((one) => [new Date(1000 * one.start).toISOString(), one.id, ...COLUMNS.map((name) => plain(one[name]))]);
-  download([["start", group, ...COLUMNS], ...rows].map((row) => row.map(quoted).join(",")).join("\r\n"), `usage-${new Date(1000 * question.start_time).toISOString().slice(0, 10)}.csv`);
+  download(rows.map((row) => row.map(quoted).join(",")).join("\r\n"), `usage-${new Date(1000 * question.start_time).toISOString().slice(0, 10)}.csv`);
 }
 
-async function buckets(path, question) {
+async function buckets(question) {
   const found = [];
   let page;
   do {
-    const answer = await request(path, { query: { ...question, page } });
+    const answer = await request("/v1/homeport/costs", { query: { ...question, page } });
     found.push(...answer.data);
     page = answer.next_page;
   } while (page);

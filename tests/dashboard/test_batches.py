@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.api.owners import client_of, new_key, new_project
+from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -59,6 +60,7 @@ def test_a_batch_is_made_and_watched_to_its_end(site: Site) -> None:
     dialog.get_by_label("Upload: input file").set_input_files(file)
     expect(dialog.get_by_text("questions.jsonl is uploaded.")).to_be_visible()
     expect(dialog.get_by_label("Endpoint")).to_have_value("/v1/chat/completions")
+    assert faults_of(page) == []
     dialog.get_by_role("button", name="Create batch").click()
 
     page.wait_for_url("**/dashboard/batches/batch_*")
@@ -70,6 +72,7 @@ def test_a_batch_is_made_and_watched_to_its_end(site: Site) -> None:
     page.get_by_text("Answers, line by line").click()
     expect(page.get_by_role("row").filter(has_text="Say 17")).to_contain_text("200")
     expect(page.get_by_text("The first 20 lines.")).to_be_visible()
+    assert faults_of(page) == []
     with page.expect_download() as download:
         page.get_by_role("link", name="_output.jsonl").click()
     content = download.value.path().read_text()

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.api.owners import client_of, new_project
+from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -69,6 +70,7 @@ def test_a_job_is_made_watched_paused_and_comes_to_its_end(server: Running, site
     expect(dialog.get_by_text("quiet.jsonl is uploaded.")).to_have_count(2)
     dialog.get_by_role("spinbutton", name="Epochs").fill(str(EPOCHS))
     dialog.get_by_label("Suffix").fill("quiet")
+    assert faults_of(page) == []
     dialog.get_by_label("Seed").fill("3")
     dialog.get_by_label("Base model").fill("nothing")
     site.expects(400)
@@ -103,6 +105,8 @@ def test_a_job_is_made_watched_paused_and_comes_to_its_end(server: Running, site
     page.get_by_label("Each step, too").check()
     expect(events.filter(has_text=f"Step {STEPS}/{STEPS}")).to_be_visible()
     expect(page.get_by_role("link", name=re.compile(r"\.csv"))).to_be_visible()
+
+    assert faults_of(page) == []
 
     with client_of(server) as client:
         model = client.fine_tuning.jobs.retrieve(job_id).fine_tuned_model

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.api.test_ingestion import MODEL, SETTINGS, Gate
+from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.site import Site
 from tests.fake_upstream import answer_well
 from tests.server import KEY
@@ -50,6 +51,7 @@ def test_what_has_failed_is_tried_again_and_watched(relay: Relay, client: openai
     page.wait_for_url("**/dashboard/ingestion/*")
     expect(page.get_by_role("heading", name="Handbook", level=1)).to_be_visible()
     expect(page.get_by_text("2 of 2, 2 failed")).to_be_visible()
+    assert faults_of(page) == []
 
     gate = Gate(relay)
     page.get_by_role("button", name="Try handbook.md again").click()

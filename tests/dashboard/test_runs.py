@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
+from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.site import Site
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
@@ -90,6 +91,7 @@ def test_a_run_wants_an_output_and_goes_on_before_ones_eyes(relay: Relay, client
         with page.expect_response(page.url):
             pass
     expect(field).to_have_value('{"sky": "clear"}')
+    assert faults_of(page) == []
     page.get_by_role("button", name="Submit output").click()
     expect(page.locator("#run .badge")).to_have_text("completed")
     expect(page.get_by_role("status").filter(has_text="Run: completed")).to_be_attached()

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.api.owners import client_of, new_key, new_project
 from tests.dashboard.accessible import faults as faults_of
+from tests.dashboard.accessible import on_a_phone
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -73,6 +74,7 @@ def test_a_batch_is_made_and_watched_to_its_end(site: Site) -> None:
     expect(page.get_by_role("row").filter(has_text="Say 17")).to_contain_text("200")
     expect(page.get_by_text("The first 20 lines.")).to_be_visible()
     assert faults_of(page) == []
+    on_a_phone(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="_output.jsonl").click()
     content = download.value.path().read_text()

@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.api.owners import client_of, new_project
 from tests.dashboard.accessible import faults as faults_of
+from tests.dashboard.accessible import on_a_phone
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -118,6 +119,7 @@ def test_a_job_is_made_watched_paused_and_comes_to_its_end(server: Running, site
         _delete(site, page, f"{model}:ckpt-step-{STEPS - EXAMPLES}")
         checkpoints = client.fine_tuning.jobs.checkpoints.list(job_id).data
         assert {one.step_number for one in checkpoints} == {STEPS, STEPS - 2 * EXAMPLES}
+    on_a_phone(page)
     site.open("/jobs?show=fine-tuning")
     expect(page.get_by_role("row").filter(has_text=model)).to_contain_text("succeeded")
 

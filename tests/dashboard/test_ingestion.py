@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.api.test_ingestion import MODEL, SETTINGS, Gate
 from tests.dashboard.accessible import faults as faults_of
+from tests.dashboard.accessible import on_a_phone
 from tests.dashboard.site import Site
 from tests.fake_upstream import answer_well
 from tests.server import KEY
@@ -63,4 +64,7 @@ def test_what_has_failed_is_tried_again_and_watched(relay: Relay, client: openai
     page.get_by_role("link", name="Failed 1").click()
     expect(page.get_by_role("row").filter(has_text="picture.bin")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="handbook.md")).to_have_count(0)
+    on_a_phone(page)
+    site.open("/jobs?show=ingestion")
+    on_a_phone(page)
     relay.fake.by_model[MODEL] = answer_well

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
 from tests.dashboard.accessible import faults as faults_of
+from tests.dashboard.accessible import on_a_phone
 from tests.dashboard.site import Site
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
@@ -100,6 +101,7 @@ def test_a_run_wants_an_output_and_goes_on_before_ones_eyes(relay: Relay, client
     expect(steps.nth(2).get_by_text("clear", exact=True)).to_have_js_property("tagName", "STRONG")
     expect(steps.first.get_by_text("jumps over the fence")).to_be_visible()
     expect(page.locator("#facts")).to_contain_text("90")
+    on_a_phone(page)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 

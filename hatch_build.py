@@ -1,7 +1,10 @@
-"""At build time: the prices of the package genai-prices (MIT) become homeport/gateway/genai_prices.json.
+"""At build time: third-party data and libraries, which are never committed, take their places in the package.
 
-Third-party data is never committed: hatchling runs this for wheels and for editable installs, with the version that
-pyproject.toml pins. The file is read by homeport/gateway/pricing.py; without it Homeport knows its own prices only.
+The libraries of the dashboard (homeport/dashboard/libraries.toml) are fetched by the puller of `homeport pull` and held
+to their digests. The prices of the package genai-prices (MIT) become homeport/gateway/genai_prices.json.
+
+Hatchling runs this for wheels and for editable installs, with the version that pyproject.toml pins. The file is read by
+homeport/gateway/pricing.py; without it Homeport knows its own prices only.
 
     {"source": "genai-prices 0.2.3", "license": "The MIT License ...",
      "models": [{"names": ["gpt-5", ...], "context": 400000,
@@ -16,7 +19,13 @@ charge of tools that Homeport does not run, and cached audio and pictures are no
 prices are dropped. Names are those that the package gives in full; it knows more by patterns.
 """
 
+import base64
+import hashlib
 import json
+import shutil
+import sys
+import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -27,6 +36,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FILE = "homeport/gateway/genai_prices.json"
+LIBRARIES = "homeport/dashboard/libraries.toml"
+VENDOR = "homeport/dashboard/static/vendor"
 PACKAGE = "genai-prices"
 #: In this order: a name that several have is priced as the first does.
 PROVIDERS = ("openai", "anthropic", "google", "mistral", "deepseek", "x-ai", "cohere", "groq")
@@ -67,7 +78,35 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
         text = snapshot()
         if not file.exists() or file.read_text("utf-8") != text:
             file.write_text(text, "utf-8")
-        build_data["artifacts"].append("/" + FILE)
+        bring_libraries(Path(self.root))
+        build_data["artifacts"] += ["/" + FILE, "/" + VENDOR]
+
+
+def bring_libraries(root: Path) -> None:
+    """Unless what is there was made from the same list."""
+    wanted = (root / LIBRARIES).read_bytes()
+    folder = root / VENDOR
+    made_from = folder / "made-from"
+    digest = hashlib.sha256(wanted).hexdigest()
+    if made_from.exists() and made_from.read_text() == digest:
+        return
+    sys.path.insert(0, str(root))
+    from homeport.backends.weights import archive, download, indexes
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for library in tomllib.loads(wanted.decode())["libraries"]:
+            found = indexes.npm(library["name"], library["version"])
+            promised = "sha512:" + base64.b64decode(library["integrity"].removeprefix("sha512-")).hex()
+            packed = Path(temporary, "packed")
+            download.fetch(
+                download.Web(ca_file=found.ca_file), found.url, packed, digest=promised, what=library["name"]
+            )
+            for member, name in library["files"].items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                archive.extract(packed, member, folder / name)
+            packed.unlink()
+    made_from.write_text(digest)
 
 
 class LeftOut(Exception):

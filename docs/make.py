@@ -4,37 +4,22 @@
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from homeport import settings  # noqa: E402
-from homeport.api.admin.routes import operations  # noqa: E402
-from homeport.api.admin.table import HOMEPORT, ORGANIZATION  # noqa: E402
-from homeport.api.assistants import Assistants  # noqa: E402
-from homeport.api.batches import Batches  # noqa: E402
-from homeport.api.containers import Containers  # noqa: E402
-from homeport.api.conversations import Conversations  # noqa: E402
-from homeport.api.files import Files  # noqa: E402
-from homeport.api.fine_tuning import FineTuning  # noqa: E402
-from homeport.api.input_tokens import InputTokens  # noqa: E402
-from homeport.api.responses import Responses  # noqa: E402
-from homeport.api.runs import Runs  # noqa: E402
-from homeport.api.threads import Threads  # noqa: E402
-from homeport.api.uploads import Uploads  # noqa: E402
-from homeport.api.vector_store_search import VectorStoreSearch  # noqa: E402
-from homeport.api.vector_stores import VectorStores  # noqa: E402
-from homeport.backends.local.parameters import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS  # noqa: E402
-from homeport.control.changes import Changes  # noqa: E402
-from homeport.control.usage_pages import PAGES  # noqa: E402
-from homeport.gateway.endpoints import ENDPOINTS, SCOPES, Endpoint  # noqa: E402
-from homeport.gateway.tiers import Tiers  # noqa: E402
-from homeport.wire.admin_usage import CostsParameters, ModelParameters  # noqa: E402
+import msgspec  # noqa: E402
+from starlette.routing import BaseRoute  # noqa: E402
+
+from homeport import app, settings  # noqa: E402
+from homeport.api import conformance  # noqa: E402
+from homeport.api.conformance import Shown  # noqa: E402
 
 _NOTE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -79,109 +64,137 @@ def configuration() -> str:
 
 
 def compatibility() -> str:
+    shown = conformance.catalogue(_routes())
+    count = conformance.counts(shown)
+    theirs = [one for one in shown if one.name is not None]
+    ours = [one for one in shown if one.name is None]
     lines = [
         "# Compatibility",
         _NOTE,
-        "## Endpoints",
+        f"Of the {count['openai']} operations of OpenAI's description {count['supported']} are here, with all their",
+        "parameters: each is honoured, or refused by a 400 that names it, and none is dropped in silence. The same is",
+        "told by `GET /v1/homeport/conformance` (for any key), and by the dashboard's page Conformance.",
         "",
-        "| path | Azure style | capability | in batches |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| `POST {one.path}` | {_azure(one)} | {one.capability} | {'yes' if one.batch else 'no'} |"
-            for one in ENDPOINTS
-        ),
-        "| `POST /v1/responses` | `/openai/responses` | chat, as often as it takes ([responses](responses.md)) | yes |",
-        "| `GET /v1/models`, `GET /v1/models/{model}` | `/openai/models`, `/openai/models/{model}` | | |",
+        "Azure's clients find the same below `/openai`, with their `api-version`. How things are done is told in",
+        "[chat and completions](upstreams.md), [responses and conversations](responses.md), [audio](audio.md),",
+        "[images](images.md), [moderations](moderations.md), [files and uploads](files.md), [batches](batches.md),",
+        "[vector stores](vector-stores.md) and [their search](file-search.md), [fine-tuning](fine-tuning.md),",
+        "[assistants and threads](assistants.md), [runs](assistants-runs.md), [hosted tools](hosted-tools.md) and",
+        "[keys and limits](keys-and-limits.md), the Admin API's.",
         "",
-        *_owned(),
-        *_admin(),
-        "## Parameters of local models",
+        "## Operations",
+        "",
+    ]
+    for resource in dict.fromkeys(one.resource for one in theirs):
+        lines += _resource(resource, [one for one in theirs if one.resource == resource])
+    lines += [
+        "## What OpenAI has no word for",
+        "",
+        *_operations(ours),
+        "",
+        *_refusals(shown),
+        *_local(shown),
+        *_tools(),
+    ]
+    return "\n".join(lines)
+
+
+def _routes() -> Sequence[BaseRoute]:
+    """Of a Homeport with everything that needs no weights."""
+    with TemporaryDirectory() as folder:
+        table = {"server": {"data": folder}, "models": {"echo": {"engine": "echo"}}, "dashboard": {"enabled": False}}
+        asgi: Any = app.build(msgspec.convert(table, settings.Settings)).asgi
+        routes: Sequence[BaseRoute] = asgi._app.routes
+        return routes
+
+
+def _resource(name: str, shown: Sequence[Shown]) -> list[str]:
+    here = [one for one in shown if one.supported]
+    missing = [one for one in shown if not one.supported]
+    lines = [f"### {name}", ""]
+    if here:
+        lines += [*_operations(here), ""]
+    if missing:
+        paths = ", ".join(f"`{one.method} {one.path}`" for one in missing)
+        lines += [f"Not here: {paths}. {missing[0].why}", ""]
+    return lines
+
+
+def _operations(shown: Sequence[Shown]) -> list[str]:
+    rows = ["| operation | parameters | for | more |", "| --- | --- | --- | --- |"]
+    for one in shown:
+        rows.append(f"| `{one.method} {one.path}` | {_parameters(one)} | {_whose(one)} | {_more(one)} |")
+    return rows
+
+
+def _parameters(shown: Shown) -> str:
+    """Of what models answer they have a section of their own."""
+    if shown.capability is not None and shown.parameters:
+        return f"[below](#{_anchor(shown)})"
+    return ", ".join(f"`{one.name}`" for one in shown.parameters if one.place != "path")
+
+
+def _whose(shown: Shown) -> str:
+    if shown.key == "project":
+        return f"`{shown.scope}`"
+    return {"admin": "admin keys", "any": "any key", "none": "everybody"}[shown.key or "none"]
+
+
+def _more(shown: Shown) -> str:
+    told = [
+        f"Azure: `{shown.azure}`" if shown.azure is not None and "deployments" in shown.azure else "",
+        "streams" if shown.streams else "",
+        "in batches" if shown.batch else "",
+        f"`OpenAI-Beta: {shown.beta}`" if shown.beta else "",
+    ]
+    return ", ".join(filter(None, told))
+
+
+def _refusals(shown: Sequence[Shown]) -> list[str]:
+    rows = [
+        "## Refused by everybody",
+        "",
+        "| operation | parameter | why |",
+        "| --- | --- | --- |",
+    ]
+    for one in shown:
+        for parameter in one.parameters:
+            support = parameter.support.get("homeport")
+            if support is not None and support.verdict == "refused":
+                rows.append(f"| `{one.method} {one.path}` | `{parameter.name}` | {support.note} |")
+    return [*rows, ""]
+
+
+def _anchor(shown: Shown) -> str:
+    """As GitHub makes it of the heading."""
+    return f"post-{shown.path.replace('/', '')}"
+
+
+def _local(shown: Sequence[Shown]) -> list[str]:
+    lines = [
+        "## Parameters of models",
         "",
         "An upstream gets every parameter as it came. A local model honours a parameter or refuses it with a 400 that",
         "names it.",
         "",
     ]
-    tables = {
-        "chat completions": CHAT,
-        "completions": COMPLETIONS,
-        "embeddings": EMBEDDINGS,
-        "moderations": MODERATIONS,
-    }
-    for endpoint, parameters in tables.items():
-        lines += [f"### {endpoint.capitalize()}", "", "| parameter | here | how |", "| --- | --- | --- |"]
-        lines += [f"| `{name}` | {one.verdict} | {one.note} |" for name, one in sorted(parameters.items())]
+    for one in shown:
+        if one.capability is None or not one.parameters:
+            continue
+        lines += [f"### POST {one.path}", "", "| parameter | of a local model | how |", "| --- | --- | --- |"]
+        for parameter in one.parameters:
+            support = parameter.support.get("local") or parameter.support["homeport"]
+            lines.append(f"| `{parameter.name}` | {support.verdict} | {support.note} |")
         lines.append("")
-    return "\n".join(lines)
+    return lines
 
 
-def _azure(endpoint: Endpoint) -> str:
-    return f"`/openai/deployments/{{deployment}}{endpoint.azure}`" if endpoint.azure is not None else ""
-
-
-def _owned() -> list[str]:
-    nothing: Any = None
-    found: dict[str, dict[str, Sequence[str]]] = {}
-    owned = (
-        *(Files(nothing, nothing), Uploads(nothing, nothing), Batches(nothing)),
-        *(VectorStores(nothing, nothing, nothing), VectorStoreSearch(nothing)),
-        FineTuning(nothing, nothing, nothing),
-        *(Assistants(nothing), Threads(nothing, nothing), Runs(nothing, nothing, poll_ms=0)),
-        *(Responses(nothing), InputTokens(nothing, nothing, largest=0)),
-        *(Conversations(nothing, nothing, largest=0), Containers(nothing, nothing)),
-    )
-    for one in (operation for those in owned for operation in those.operations()):
-        found.setdefault(one.path, {})[one.method] = one.query
-    return [
-        "## What projects own",
-        "",
-        "Azure's clients find the same below `/openai`, with their `api-version`. [Files and uploads](files.md),",
-        "[batches](batches.md): of the endpoints above those that are marked so; [vector stores](vector-stores.md) and",
-        "[their search](file-search.md); [fine-tuning](fine-tuning.md), whose checkpoints the Admin API shares;",
-        "[assistants, threads](assistants.md) and [runs](assistants-runs.md), whose requests say `OpenAI-Beta:",
-        "assistants=v2` (Azure's need not); [responses](responses.md), [conversations](conversations.md) and",
-        "[containers](hosted-tools.md).",
-        "",
-        *_table(found),
-        "",
-    ]
-
-
-def _admin() -> list[str]:
-    nothing: Any = None
-    tiers: Any = Tiers()
-    found: dict[str, dict[str, Sequence[str]]] = {}
-    for one in operations(Changes(nothing), tiers=tiers, scopes=SCOPES, reached=nothing, organization=""):
-        found.setdefault(one.path, {})[one.method] = one.query
-    for page in PAGES:
-        found[f"{ORGANIZATION}/usage/{page.name}"] = {"GET": page.parameters.__struct_fields__}
-    found[f"{ORGANIZATION}/costs"] = {"GET": CostsParameters.__struct_fields__}
-    found[f"{HOMEPORT}/receipts/{{request_id}}"] = {"GET": ()}
-    found[f"{HOMEPORT}/cache"] = {"GET": (), "DELETE": ()}
-    found[f"{HOMEPORT}/savings"] = {"GET": ModelParameters.__struct_fields__}
-    ours = {path: methods for path, methods in found.items() if path.startswith(HOMEPORT)}
-    return [
-        "## Admin API",
-        "",
-        "OpenAI's, for admin keys and the operator's. [How to use it](keys-and-limits.md). Not here, on purpose:",
-        "certificates, groups and roles, data retention, external keys and storage, workload identity, service tiers",
-        "and hosted tools; they answer 404.",
-        "",
-        *_table({path: methods for path, methods in found.items() if path not in ours}),
-        "",
-        "What OpenAI has no word for:",
-        "",
-        *_table(ours),
-        "",
-    ]
-
-
-def _table(paths: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
-    """paths: path -> method -> parameters of the query."""
-    rows = ["| path | methods | parameters |", "| --- | --- | --- |"]
-    for path, methods in paths.items():
-        parameters = ", ".join(f"`{name}`" for query in methods.values() for name in query)
-        rows.append(f"| `{path.replace(':path', '')}` | {', '.join(methods)} | {parameters} |")
-    return rows
+def _tools() -> list[str]:
+    lines = ["## Tools", "", "| type | who does what models call for | here |", "| --- | --- | --- |"]
+    for one in conformance.tools():
+        where = f"in {' and '.join(one.where)}" if one.supported else "no: refused by its name"
+        lines.append(f"| `{one.type}` | {'the server' if one.hosted else 'the client'} | {where} |")
+    return [*lines, ""]
 
 
 _TOML = {

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from homeport import clock
 from homeport.api import engine_room, metrics
+from homeport.api import status as howitis
 from homeport.api.application import application, lane_routes
 from homeport.api.azure import AzureDialect
 from homeport.api.exchange import Exchange
@@ -30,7 +31,7 @@ from homeport.api.openai import OpenAIDialect
 from homeport.api.ops import Ops
 from homeport.backends.engine_room import EngineRoom
 from homeport.backends.held import Held
-from homeport.backing import Local, Room, able, backing, local, local_models
+from homeport.backing import Local, Room, able, backing, local, local_models, weights
 from homeport.errors import SettingsError
 from homeport.gateway import attempts
 from homeport.gateway.access_log import AccessLog
@@ -40,10 +41,12 @@ from homeport.gateway.configurations import Configurations
 from homeport.gateway.content_filter import ContentFilter
 from homeport.gateway.entra import Entra
 from homeport.gateway.image_addresses import Beginnings, ImageAddresses
+from homeport.gateway.incidents import Incidents
 from homeport.gateway.kept import Store
 from homeport.gateway.keyring import Keyring
 from homeport.gateway.meters import Meters
 from homeport.gateway.pipeline import Step, StraightLine
+from homeport.gateway.recent import Recent
 from homeport.gateway.recording import Recorder
 from homeport.gateway.recordings import Recordings
 from homeport.gateway.rehearsal import Rehearsal
@@ -52,12 +55,9 @@ from homeport.gateway.scrub import Scrub
 from homeport.gateway.semantic import Semantic
 from homeport.gateway.tracing import Tracing
 from homeport.gateway.watching import Watcher, Watchers
-from homeport.settings import (
-    Settings,
-    admin_key,
-    first_key,
-)
+from homeport.settings import Server, Settings, admin_key, first_key
 from homeport.siblings import Gathering, Siblings
+from homeport.status import EngineStatus, Status
 from homeport.store import restoring
 from homeport.telemetry import EngineNumbers, Numbers, Seen
 
@@ -89,7 +89,9 @@ class App:
     tracing: Tracing | None
     room: EngineRoom | None
     gathering: Gathering | None
+    status: Status
     tuned: "TunedModels"
+    has_dashboard: bool
 
     async def open(
         self, preset: str | None = None, *, admin: str | None = None, refuse_without_key: str | None = None
@@ -123,6 +125,7 @@ class App:
             group.create_task(self.books.watch())
             group.create_task(self.durable.watch())
             group.create_task(self.tuned.watch())
+            group.create_task(self.status.watch())
             if self.numbers is not None:
                 group.create_task(self.numbers.watch())
             if self.room is not None:
@@ -160,13 +163,17 @@ class Engines:
     http: type[LaneProtocol]
     held: Mapping[str, Held]
     gathering: Gathering | None = None
+    status: EngineStatus | None = None
 
     async def start(self) -> None:
         await _load(self.held)
 
     async def watch(self) -> None:
-        if self.gathering is not None:
-            await self.gathering.watch()
+        async with asyncio.TaskGroup() as group:
+            if self.gathering is not None:
+                group.create_task(self.gathering.watch())
+            if self.status is not None:
+                group.create_task(self.status.watch())
 
     def drain(self) -> None:
         """Nobody else asks whether they are ready: their workers have ended before them."""
@@ -203,8 +210,11 @@ def build_engines(settings: Settings, names: Iterable[str], siblings: Siblings |
     for name in names:
         held[name] = local(name, models[name], settings, held)
     http = engine_room.lane(held, largest_body=settings.server.max_body_mb * 2**20)
-    gathering = Gathering(EngineNumbers(held), siblings) if siblings is not None else None
-    return Engines(engine_room.application(held), http, held, gathering)
+    status = EngineStatus(held, siblings) if siblings is not None else None
+    gathering = None
+    if siblings is not None and settings.telemetry.metrics != "off":
+        gathering = Gathering(EngineNumbers(held), siblings)
+    return Engines(engine_room.application(held), http, held, gathering, status)
 
 
 def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | None = None) -> App:
@@ -224,14 +234,15 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     books = Books(settings)
     watched = settings.telemetry.metrics != "off"
-    held, upstreams, router, fetcher, engines, voices, descriptions = backing(settings, room)
+    held, upstreams, router, fetcher, engines, voices, descriptions, capabilities = backing(settings, room)
     recorder = _recorder(settings, attempts.answer)
     ask = recorder.answer if recorder is not None else attempts.answer
     cache = _cache(settings, ask, books, held) if recorder is None else None
     meters = Meters([listed.id for listed in router.listed()]) if watched else None
     access_log = AccessLog() if settings.server.access_log else None
     tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint is not None else None
-    watching: list[Watcher] = [one for one in (meters, access_log, tracing) if one is not None]
+    incidents = Incidents()
+    watching: list[Watcher] = [one for one in (meters, access_log, tracing, incidents) if one is not None]
     watchers = books.ledger.watchers = Watchers(watching)
     addresses = ImageAddresses(cache.answer if cache is not None else ask, Beginnings(settings.server))
     content_filter = ContentFilter(addresses.answer)
@@ -247,6 +258,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         settings,
         books.database,
         idempotency=books.idempotency,
+        sessions=books.sessions,
         gateway=Gateway(line, router, books.limits, books.accounts.current, books.training_bills, upstreams),
         fetcher=fetcher,
         watched=watched,
@@ -271,30 +283,50 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     largest_body = settings.server.max_body_mb * 2**20
     entra = Entra(settings.entra, lambda name: books.accounts.current().caller(name))
     ops = Ops(lambda: {name: one.state for name, one in held.items()}, books.refusing)
-    numbers = None
-    if meters is not None:
-        looked_at = Seen(held, tuple(upstreams.values()), books, durable, cache, lambda: not ops.not_ready())
-        numbers = Numbers(meters, looked_at)
+    looked_at = Seen(held, tuple(upstreams.values()), books, durable, cache, lambda: not ops.not_ready())
+    numbers = Numbers(meters, looked_at) if meters is not None else None
     gathering = Gathering(numbers, siblings) if numbers is not None and siblings is not None else None
+    status = Status(
+        settings,
+        looked_at,
+        router,
+        upstreams=upstreams,
+        weights=weights(settings) if held else {},
+        capabilities=capabilities,
+        not_ready=ops.not_ready,
+        recent=Recent(meters) if meters is not None else None,
+        incidents=incidents,
+        siblings=siblings,
+    )
     asgi = application(
         exchange=exchange,
         responses=responses,
         openai=openai,
         azure=AzureDialect(keyring, entra),
-        models=Models(router, openai, created=int(clock.now()), voices=voices, descriptions=descriptions),
+        models=Models(
+            router,
+            openai,
+            created=int(clock.now()),
+            voices=voices,
+            descriptions=descriptions,
+            capabilities=capabilities,
+            state=lambda name: held[name].state,
+        ),
         ops=ops,
         control=[
             *control.routes(
                 keyring,
                 changes=books.changes,
                 tiers=TiersShown(books.tiers, lambda: books.accounts.snapshot.tier, router),
-                reached=books.reached,
+                spent=books.spent,
                 usage=books.usage,
                 find=books.find,
+                used=books.accounts.used,
                 organization=organization,
                 kept=cache,
                 moderation=settings.moderation,
             ),
+            *howitis.routes(keyring, status.collect),
             *_metrics(settings, keyring, gathering or numbers),
             *MadeImages(durable.images).routes(),
         ],
@@ -307,6 +339,8 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         references=durable.references,
         watchers=watchers,
     )
+    if settings.dashboard.enabled:
+        asgi = _dashboard(asgi, settings.server, keyring, books)
     http = lane_protocol(
         exchange,
         lane_routes(openai),
@@ -330,7 +364,21 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         tracing=tracing,
         room=engines,
         gathering=gathering,
+        status=status,
         tuned=tuned,
+        has_dashboard=settings.dashboard.enabled,
+    )
+
+
+def _dashboard(api: ASGIApp, server: Server, keyring: Keyring, books: "Books") -> ASGIApp:
+    from homeport.control.sign_ins import SignIns
+    from homeport.dashboard.application import Dashboard  # with it come templates
+
+    public = server.public_url or ""
+    secure = server.tls_cert is not None or server.behind_tls_proxy or public.startswith("https:")
+    sessions, sign_ins = books.sessions, SignIns(books.changes)
+    return Dashboard(
+        api, keyring=keyring, sessions=sessions, sign_ins=sign_ins, secure=secure, public_url=server.public_url
     )
 
 

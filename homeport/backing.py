@@ -12,6 +12,7 @@ from homeport.backends.fetcher import Fetcher
 from homeport.backends.held import MISSING, Held, Kind
 from homeport.backends.upstreams.images import Images
 from homeport.errors import ModelNotReady, SettingsError
+from homeport.gateway.endpoints import ENDPOINTS
 from homeport.gateway.recording import Played
 from homeport.gateway.recordings import Recordings
 from homeport.gateway.retries import Retries
@@ -54,7 +55,7 @@ class Room(NamedTuple):
 class Backing(NamedTuple):
     """held: models of this machine. fetcher: of what users give by URL. engines: the room that lends them, where it
     does. voices: of those that speak, what is heard under OpenAI's names of voices. descriptions: of models whose name
-    alone would promise something else."""
+    alone would promise something else. capabilities: of every one held, what it can be asked for."""
 
     held: Mapping[str, Local]
     upstreams: Mapping[str, Any]
@@ -63,6 +64,7 @@ class Backing(NamedTuple):
     engines: EngineRoom | None = None
     voices: Mapping[str, Mapping[str, str]] = {}
     descriptions: Mapping[str, str] = {}
+    capabilities: Mapping[str, Sequence[str]] = {}
 
 
 def backing(settings: Settings, room: Room | None = None) -> Backing:
@@ -87,7 +89,8 @@ def backing(settings: Settings, room: Room | None = None) -> Backing:
     images = Images(fetcher, settings.fetch) if any(one.inline_images for one in settings.upstreams.values()) else None
     upstreams = {name: _upstream(name, upstream, images) for name, upstream in settings.upstreams.items()}
     router = _router(settings, held, upstreams)
-    return Backing(held, upstreams, router, fetcher, engines, _voices(settings), _descriptions(settings))
+    told = (_voices(settings), _descriptions(settings), _capabilities(settings, held))
+    return Backing(held, upstreams, router, fetcher, engines, *told)
 
 
 def local_models(settings: Settings) -> dict[str, Model]:
@@ -116,7 +119,7 @@ def heavy_models(settings: Settings) -> dict[str, Kind]:
     return found
 
 
-class _Weights(NamedTuple):
+class Weights(NamedTuple):
     """path: None of what is in the engine's library. engines: those that run it, the preferred one first."""
 
     path: Path | None
@@ -124,10 +127,16 @@ class _Weights(NamedTuple):
     kind: Kind
 
 
-def _weights(name: str, model: Model, settings: Settings) -> _Weights | None:
+def weights(settings: Settings) -> dict[str, Weights | None]:
+    """Of each model of this machine; None: of `echo`, and of what is not here. Raises SettingsError."""
+    models = local_models(settings).items()
+    return {name: _weights(name, model, settings) if model.engine != "echo" else None for name, model in models}
+
+
+def _weights(name: str, model: Model, settings: Settings) -> Weights | None:
     """None: the model was not pulled. Raises SettingsError."""
     if model.engine in registry.BUILT_IN and model.path is None:
-        return _Weights(None, (model.engine,), registry.KINDS[model.engine])
+        return Weights(None, (model.engine,), registry.KINDS[model.engine])
     if model.path is not None:
         path: Path | None = _served(Path(model.path).expanduser())
         if path is not None and not path.is_file():
@@ -141,13 +150,13 @@ def _weights(name: str, model: Model, settings: Settings) -> _Weights | None:
         if engine == "openvino":
             raise SettingsError(f"models.{name}: the engine {engine!r} makes no vectors of a GGUF's model.")
         registry.check("llama_cpp")
-        return _Weights(path, ("llama_cpp",), "vectors")
+        return Weights(path, ("llama_cpp",), "vectors")
     if engine == "auto":
-        return _Weights(path, _engines_for_text(), "text")
+        return Weights(path, _engines_for_text(), "text")
     kind = registry.KINDS[engine]
     if path.suffix in _OF_OTHERS if kind == "text" else path.suffix not in _SUFFIXES[kind]:
         raise SettingsError(f"models.{name}: the engine {engine!r} does not run {path.name!r}.")
-    return _Weights(path, (engine,), kind)
+    return Weights(path, (engine,), kind)
 
 
 def _served(path: Path) -> Path:
@@ -173,7 +182,7 @@ def _makes_vectors(path: Path) -> bool:
         return False
 
 
-def _unusable(name: str, weights: _Weights, settings: Settings) -> bool:
+def _unusable(name: str, weights: Weights, settings: Settings) -> bool:
     """A model that nobody has asked for by name, whose library is not here: it is missing, and the others run."""
     return name not in settings.models and not any(map(registry.installed, weights.engines))
 
@@ -264,7 +273,7 @@ def _vector(settings: Settings, beside: Mapping[str, Local]) -> Callable[[str], 
     return vector
 
 
-def _engine(name: str, engine: str, weights: _Weights, model: Model, more: Mapping[str, Any]) -> Any:
+def _engine(name: str, engine: str, weights: Weights, model: Model, more: Mapping[str, Any]) -> Any:
     """more: what this engine alone is told."""
     if engine == "diffusion":
         if model.parallel not in (None, 1):
@@ -384,6 +393,12 @@ def _descriptions(settings: Settings) -> dict[str, str]:
     return {name: registry.DESCRIPTIONS[one] for name, one in engines.items() if one in registry.DESCRIPTIONS}
 
 
+def _capabilities(settings: Settings, held: Mapping[str, Local]) -> dict[str, Sequence[str]]:
+    engines = {name: model.engine for name, model in local_models(settings).items()}
+    asked = [endpoint.capability for endpoint in ENDPOINTS]
+    return {name: [able for able in asked if _can(one, engines[name], able)] for name, one in held.items()}
+
+
 _LAST = {"scene": 1, "echo": 2}
 
 
@@ -412,13 +427,13 @@ _CATALOGUED: Mapping[Kind, str] = {
     "speaking": "speech",
     "drawing": "images",
 }
-#: Kind of the catalogue -> what such models are asked for by their first endpoints.
+#: Kind of the catalogue -> what such models can be asked for.
 _CAPABILITIES = {
-    "chat": ("chat",),
+    "chat": ("chat", "complete"),
     "embeddings": ("embed", "moderate"),
-    "transcription": ("transcribe",),
+    "transcription": ("transcribe", "translate"),
     "speech": ("speak",),
-    "images": ("draw",),
+    "images": ("draw", "edit_image", "vary_image"),
 }
 
 

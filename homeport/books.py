@@ -19,9 +19,10 @@ from homeport.control.bootstrap import Presets
 from homeport.control.changes import Changes
 from homeport.control.idempotency import Idempotency
 from homeport.control.mail import Mail
+from homeport.control.sessions import Sessions
 from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
-from homeport.gateway.accounts import NANO_PER_CENT, Accounts
+from homeport.gateway.accounts import Accounts
 from homeport.gateway.budgets import Budgets, counters, spent_on
 from homeport.gateway.graduation import Graduation
 from homeport.gateway.keyring import Budget, Screening
@@ -86,6 +87,7 @@ class Books:
         self._alerting = Alerting(self.database, self.rows, mail, organization=organization)
         self.changes = Changes(self.database, self._changed)
         self.idempotency = Idempotency(self.database)
+        self.sessions = Sessions(self.database, seconds=settings.dashboard.session_hours * 3600)
         policy: Literal["closed", "local"] = "closed" if settings.limits.without_redis == "refuse" else "local"
         self._journal = Journal(settings.data / "journal")
         self.shared = shared.connect(settings.redis_url, on_failure=policy, replica=self._journal.name)
@@ -207,11 +209,10 @@ class Books:
             raise Unavailable("Some records have yet to be written to the database. Try again soon.")
         return found
 
-    async def reached(self, scope: str, subject: str, interval: str, cents: int) -> bool:
-        """Whether so much has been spent already."""
-        budget = Budget(scope, subject, interval, cents * NANO_PER_CENT)
+    async def spent(self, scope: str, subject: str, interval: str) -> int:
+        """Nanodollars, up to now. Raises Unavailable."""
         await self._written()
-        return await self._spent(budget.counter(clock.now())) >= budget.limit_nano
+        return await self._spent(Budget(scope, subject, interval, 0).counter(clock.now()))
 
     async def _written(self) -> None:
         """What has ended here is in the ledger. Raises Unavailable."""
@@ -288,6 +289,10 @@ class TiersShown:
     @property
     def names(self) -> Sequence[str]:
         return self._tiers.names
+
+    @property
+    def default(self) -> str:
+        return self._default()
 
     def families(self, tier: str | None) -> Iterable[str]:
         return {*self._tiers.families(tier or self._default()), *self._served()} - {DEFAULT}

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from homeport import app, logs, serving
+from homeport import app, logs, process, serving
 from homeport.api import server
 from homeport.backends.held import Kind
 from homeport.backing import Room
@@ -41,8 +41,8 @@ LENGTH = 4
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """folder: of sockets between the processes. names: of those that tell numbers. models: those that the engine room
-    holds, whatever was pulled since. holds: this process is the room."""
+    """folder: of sockets between the processes. names: of those that tell how they are. models: those that the engine
+    room holds, whatever was pulled since. holds: this process is the room."""
 
     settings: Settings
     folder: str
@@ -51,8 +51,8 @@ class Orders(msgspec.Struct, frozen=True):
     holds: bool = False
 
     def siblings(self, name: str) -> Siblings | None:
-        """name: of this process. None: nobody tells numbers."""
-        if not self.names or self.settings.telemetry.metrics == "off":
+        """name: of this process. None: nobody tells anything."""
+        if not self.names:
             return None
         return Siblings(Path(self.folder), name, self.names)
 
@@ -90,6 +90,7 @@ def main() -> int:
     except HomeportError as error:
         log.error("%s", error.message)
         return 1
+    process.deaf()
     return 0
 
 

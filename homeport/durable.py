@@ -24,6 +24,7 @@ from homeport.control.batches import Batches
 from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
 from homeport.control.image_references import ImageReferences
+from homeport.control.sessions import Sessions
 from homeport.control.uploads import Uploads
 from homeport.documents.reader import Reader
 from homeport.errors import Unavailable
@@ -61,6 +62,7 @@ class Durable:
         database: Database,
         *,
         idempotency: Idempotency,
+        sessions: Sessions,
         gateway: Gateway,
         fetcher: Fetcher,
         watched: bool = False,
@@ -103,6 +105,7 @@ class Durable:
         self._largest_file = settings.files.max_file_mb * 2**20
         self._chores = [
             Chore(self.queue, "idempotency.sweep", IDEMPOTENCY_SECONDS, idempotency.sweep),
+            Chore(self.queue, "sessions.sweep", IDEMPOTENCY_SECONDS, sessions.sweep),
             Chore(self.queue, "files.expire", EXPIRY_SECONDS, self.files.expire),
             Chore(self.queue, "uploads.expire", EXPIRY_SECONDS, self.uploads.expire),
             Chore(self.queue, "images.expire", EXPIRY_SECONDS, self.images.expire),

@@ -1,8 +1,11 @@
 """This process, as its operating system sees it."""
 
+import asyncio
 import os
 import resource
+import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,3 +25,24 @@ def seen() -> dict[str, float]:
         told["process_virtual_memory_bytes"] = float(int(virtual) * page)
         told["process_resident_memory_bytes"] = float(int(resident) * page)
     return told
+
+
+def on_term(told: Callable[[], None]) -> None:
+    """`told` is called in the running loop whenever SIGTERM comes. In the main thread.
+
+    A loop's own handlers end with it; this one stays, and hears the signal until `deaf`: a second one must not turn a
+    clean end into a death.
+    """
+    loop = asyncio.get_running_loop()
+
+    def heard(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(told)
+
+    signal.signal(signal.SIGTERM, heard)
+
+
+def deaf() -> None:
+    """The last act of a process that was told to end: Python takes handlers away some time before it is gone, but
+    leaves this. Not sooner: whatever is started from now on would be as deaf."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 
-from homeport import app, logs, settings
+from homeport import app, logs, process, settings
 from homeport.api import server
 from homeport.backends.addresses import is_loopback
 from homeport.errors import SettingsError
@@ -19,6 +19,7 @@ def serve(chosen: Settings) -> int:
     logs.set_up(chosen.server.log_level, chosen.server.log_format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(chosen))
+    process.deaf()
     return 0
 
 
@@ -114,6 +115,7 @@ def welcome(url: str, key: str, made: str | None, built: app.App) -> str:
         "",
         f"  Homeport is listening.   base_url  {url}/v1",
         f"                           key       {key}",
+        *([f"                           dashboard {url}/"] if built.has_dashboard else []),
         "",
     ]
     names: dict[str, list[str]] = {}

@@ -565,6 +565,13 @@ class Alerts(_Section, frozen=True):
     sender: Annotated[str | None, _doc("The address that they come from.")] = None
 
 
+class Dashboard(_Section, frozen=True):
+    """The web pages at `/dashboard`: docs/dashboard.md."""
+
+    enabled: Annotated[bool, _doc("Off: nothing is served there, and `/` answers browsers as it does clients.")] = True
+    session_hours: Annotated[Positive, _doc("Who has signed in must do so again after this.")] = 12
+
+
 class Telemetry(_Section, frozen=True):
     """What is told of the server to those who watch it: docs/telemetry.md."""
 
@@ -636,6 +643,7 @@ class Settings(_Section, frozen=True):
     recording: Recording = Recording()
     faults: Faults = Faults()
     telemetry: Telemetry = Telemetry()
+    dashboard: Dashboard = Dashboard()
     entra: Entra = Entra()
 
     @property

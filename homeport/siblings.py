@@ -7,7 +7,7 @@ samples until it does.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +36,8 @@ class Siblings(NamedTuple):
     name: str
     names: Sequence[str]
 
-    def socket(self, name: str) -> Path:
-        return self.folder / f"{name}.numbers"
+    def socket(self, name: str, of: str) -> Path:
+        return self.folder / f"{name}.{of}"
 
 
 class _Counted(msgspec.Struct, array_like=True):
@@ -67,26 +67,73 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Sample]).decode
 
 
-class Gathering:
-    """The numbers of this process, and of its siblings. Of a process that answers nobody: its own, for those who do."""
+class Round:
+    """What each process tells the others, when they ask. Of a process that answers nobody: for those who do."""
 
-    def __init__(self, own: Numbers, siblings: Siblings) -> None:
-        self._own = own
+    def __init__(self, siblings: Siblings, of: str, tell: Callable[[], Awaitable[bytes]]) -> None:
+        """of: what is told; each has sockets of its own."""
         self._siblings = siblings
+        self._of = of
+        self._tell = tell
+
+    @property
+    def name(self) -> str:
+        return self._siblings.name
+
+    @property
+    def others(self) -> Sequence[str]:
+        return [name for name in self._siblings.names if name != self._siblings.name]
 
     async def watch(self) -> None:
         """Tell the siblings who ask, until cancelled."""
-        path = self._siblings.socket(self._siblings.name)
+        path = self._siblings.socket(self._siblings.name, self._of)
         path.unlink(missing_ok=True)  # of a process of this name that was killed
-        server = await asyncio.start_unix_server(self._tell, path)
+        server = await asyncio.start_unix_server(self._answer, path)
         async with server:
             await server.serve_forever()
 
+    async def ask(self) -> dict[str, bytes]:
+        """What the others tell. Those that do not answer are left out."""
+        told = await asyncio.gather(*[self._asked(name) for name in self.others])
+        return {name: said for name, said in zip(self.others, told, strict=True) if said}
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.write(await self._tell())
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    async def _asked(self, name: str) -> bytes:
+        """Nothing, where it does not answer."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                socket = self._siblings.socket(name, self._of)
+                reader, writer = await asyncio.open_unix_connection(socket, limit=LARGEST)
+                try:
+                    return await reader.read(-1)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            log.warning("%s does not tell its %s: %s", name, self._of, type(error).__name__)
+            return b""
+
+
+class Gathering:
+    """The numbers of this process, and of its siblings."""
+
+    def __init__(self, own: Numbers, siblings: Siblings) -> None:
+        self._own = own
+        self._round = Round(siblings, "numbers", self._told)
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        await self._round.watch()
+
     async def collect(self) -> Iterable[tuple[Family, Samples]]:
-        others = [name for name in self._siblings.names if name != self._siblings.name]
-        told = await asyncio.gather(*[self._asked(name) for name in others])
+        told = {name: _unpacked(name, packed) for name, packed in (await self._round.ask()).items()}
         by_family: dict[str, list[tuple[tuple[str, ...], float | Buckets]]] = {}
-        for name, samples in zip((self._siblings.name, *others), (await self._packed(), *told), strict=True):
+        for name, samples in ((self._round.name, await self._packed()), *told.items()):
             for sample in samples:
                 by_family.setdefault(sample.family, []).append(((name, *sample.labels), sample.value))
         return [
@@ -95,12 +142,8 @@ class Gathering:
             if family.name in by_family
         ]
 
-    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            writer.write(_encode(await self._packed()))
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+    async def _told(self) -> bytes:
+        return _encode(await self._packed())
 
     async def _packed(self) -> list[_Sample]:
         samples: list[_Sample] = []
@@ -115,15 +158,10 @@ class Gathering:
                     await asyncio.sleep(0)
         return samples
 
-    async def _asked(self, name: str) -> list[_Sample]:
-        """Nothing, where it does not answer."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                reader, writer = await asyncio.open_unix_connection(self._siblings.socket(name), limit=LARGEST)
-                try:
-                    return _decode(await reader.read(-1))
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError, msgspec.DecodeError) as error:
-            log.warning("%s does not tell its numbers: %s", name, type(error).__name__)
-            return []
+
+def _unpacked(name: str, packed: bytes) -> list[_Sample]:
+    try:
+        return _decode(packed)
+    except msgspec.DecodeError as error:
+        log.warning("%s does not tell its numbers: %s", name, type(error).__name__)
+        return []

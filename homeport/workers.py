@@ -28,7 +28,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from homeport import app, backing, clock, logs, serving, settings
+from homeport import app, backing, clock, logs, process, serving, settings
 from homeport.api import server
 from homeport.child import ROOM, Orders, longest_end
 from homeport.errors import SettingsError
@@ -63,6 +63,7 @@ def serve(chosen: Settings) -> int:
             status = runner.run(_serve(chosen))
         except* NotStarted as group:
             status = max(status, *(error.status for error in group.exceptions if isinstance(error, NotStarted)))
+    process.deaf()
     return status
 
 
@@ -165,9 +166,8 @@ async def _kept(workers: Sequence["Child"], engines: Sequence["Child"], welcome:
                 child.tell(number)
         stopping.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop, signal.SIGINT)
+    process.on_term(lambda: stop(signal.SIGTERM))
     async with asyncio.TaskGroup() as group:
         lives = {child: group.create_task(child.live()) for child in children}
         greeting = group.create_task(_greet(children, welcome))

@@ -10,7 +10,7 @@ import signal
 
 from msgspec.structs import replace
 
-from homeport import app, logs, serving
+from homeport import app, logs, process, serving
 from homeport.errors import SettingsError
 from homeport.settings import Settings
 
@@ -23,6 +23,7 @@ def work(chosen: Settings) -> int:
     logs.set_up(chosen.server.log_level, chosen.server.log_format)
     with asyncio.Runner(loop_factory=serving.loop_factory()) as runner:
         runner.run(_work(chosen))
+    process.deaf()
     return 0
 
 
@@ -58,8 +59,8 @@ async def _work(chosen: Settings) -> None:
         """A second signal ends it at once."""
         (ending if stopping.is_set() else stopping).set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    process.on_term(stop)
     try:
         await built.enlist()
         async with asyncio.TaskGroup() as group:

@@ -49,6 +49,8 @@ def call(number: int = 1, **more: Any) -> Calling:
 class Worker:
     """Has a run's job, as a worker would have it. Each method is one of its commits."""
 
+    run: run_states.Run
+
     def __init__(self, server: Running, run_id: str) -> None:
         """It has begun: the run is in progress."""
         self._server = server

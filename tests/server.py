@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import uvloop
+from starlette.routing import BaseRoute
 
 from homeport import app
 from homeport.api import server
@@ -40,6 +41,13 @@ class Running:
     @property
     def base_url(self) -> str:
         return f"{self.url}/v1"
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """Of the API, behind the dashboard."""
+        dashboard: Any = self.app.asgi
+        routes: Sequence[BaseRoute] = dashboard.api._app.routes
+        return routes
 
 
 @dataclass

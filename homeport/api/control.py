@@ -1,17 +1,17 @@
 """The routes of the control plane: OpenAI's Admin API under `/v1/organization`, and ours under `/v1/homeport`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from homeport.api import admin_usage, cache
+from homeport.api import admin_usage, cache, conformance
 from homeport.api.admin import routes as admin
 from homeport.api.openai import bearer_of
 from homeport.api.receipts import Find, Receipts
 from homeport.control.changes import Actor, Changes
 from homeport.control.rate_limits import Tiers
-from homeport.control.spend_limits import Reached
+from homeport.control.spend_limits import Spent
 from homeport.control.usage import Usage
 from homeport.gateway.cache import Cache
 from homeport.gateway.endpoints import SCOPES
@@ -24,9 +24,10 @@ def routes(
     *,
     changes: Changes,
     tiers: Tiers,
-    reached: Reached,
+    spent: Spent,
     usage: Usage,
     find: Find,
+    used: Callable[[str], None],
     organization: str,
     kept: Cache | None = None,
     moderation: Moderation | None = None,
@@ -34,6 +35,7 @@ def routes(
     async def authorize(request: Request, scope: str = "") -> Actor:
         """Whoever holds an admin key. Raises InvalidKey (401), PermissionDenied (403)."""
         principal = keyring.administrator(bearer_of(request))
+        used(principal.key_id)
         user = principal.user if principal.email else None  # else it is a service account's, or nobody's
         return Actor(principal.key_id, user, principal.email or None)
 
@@ -43,11 +45,12 @@ def routes(
             authorize,
             tiers=tiers,
             scopes=SCOPES,
-            reached=reached,
+            spent=spent,
             organization=f"org-{organization}",
             moderation=moderation,
         ),
         *admin_usage.routes(usage, authorize),
         *cache.routes(kept, authorize),
+        *conformance.routes(keyring),
         Route("/v1/homeport/receipts/{request_id}", Receipts(keyring, find).retrieve, methods=["GET"]),
     ]

@@ -2,7 +2,7 @@
 whoever asks, and what upstreams list. Azure's clients find the same at `/openai/models`."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from homeport import clock
 from homeport.api import headers
 from homeport.api.exchange import Dialect
 from homeport.api.json import json_answer
+from homeport.backends.held import State
 from homeport.errors import HomeportError, ModelNotFound
 from homeport.gateway.keyring import Principal
 from homeport.gateway.routing import Listed, Router, Target
@@ -31,11 +32,15 @@ class Models:
         created: int,
         voices: Mapping[str, Mapping[str, str]],
         descriptions: Mapping[str, str],
+        capabilities: Mapping[str, Sequence[str]],
+        state: Callable[[str], State],
     ) -> None:
-        """voices, descriptions: as Backing has them."""
+        """voices, descriptions, capabilities: as Backing has them. state: of a model that has capabilities."""
         self._router = router
         self._voices = voices
         self._descriptions = descriptions
+        self._capabilities = capabilities
+        self._state = state
         self._dialect = dialect
         self._created = created
         self._upstream: list[Listed] = []
@@ -70,13 +75,16 @@ class Models:
         return json_answer(self._model(Listed(name, self._router.wildcards[0].owner)))
 
     def _model(self, listed: Listed) -> Model:
+        root = listed.alias_of or listed.id
         return Model(
             id=listed.id,
             created=listed.created or self._created,
             owned_by=listed.owner,
-            root=listed.alias_of or listed.id,
-            voices=self._voices.get(listed.alias_of or listed.id, UNSET),
-            description=self._descriptions.get(listed.alias_of or listed.id, UNSET),
+            root=root,
+            voices=self._voices.get(root, UNSET),
+            description=self._descriptions.get(root, UNSET),
+            capabilities=self._capabilities.get(root, UNSET),
+            state=self._state(root) if root in self._capabilities else UNSET,
         )
 
     async def _all(self, principal: Principal) -> Sequence[Listed]:

@@ -94,6 +94,11 @@ class Form:
         self._lists = frozenset(lists)
         self._hint = hint
 
+    @property
+    def parts(self) -> Collection[str]:
+        """Names of its files."""
+        return self._files
+
     @asynccontextmanager
     async def read(self, request: Request, receive: Receive) -> AsyncGenerator[Filled | None, None]:
         """The form, whose files are on this disk until the block ends; None when the client left meanwhile.

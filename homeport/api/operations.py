@@ -131,15 +131,17 @@ class Asked(Generic[Who]):
 @dataclass(frozen=True)
 class Operation(Generic[Who]):
     """body: what is decoded. query: the parameters it has; `emails[]` is a list, `emails` the same; `metadata[*]` any
-    member of an object. scope: that a key needs, where keys have scopes. answer: an object of the wire, or a Response
-    of its own. form: where the request is no JSON but a form with a file; `body` is of its fields. or_json: it may be
-    JSON, too. largest: bytes of a body. beta: what `OpenAI-Beta` has to say (beta.py)."""
+    member of an object. refused: of those, what is nowhere honoured -> why. scope: that a key needs, where keys have
+    scopes. answer: an object of the wire, or a Response of its own. form: where the request is no JSON but a form with
+    a file; `body` is of its fields. or_json: it may be JSON, too. largest: bytes of a body. beta: what `OpenAI-Beta`
+    has to say (beta.py)."""
 
     method: str
     path: str
     answer: Callable[[Asked[Who]], Awaitable[object]]
     body: type[fields.Request] = Nothing
     query: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     scope: str = ""
     form: Form | None = None
     or_json: bool = False
@@ -161,22 +163,22 @@ class _Body:
 
 
 class Endpoint(Generic[Who]):
-    """An ASGI application: the operations of one path."""
+    """An ASGI application: the operations of one path. table: by method."""
 
     def __init__(
         self, operations: Iterable[Operation[Who]], authorize: Authorize[Who], idempotency: Idempotency
     ) -> None:
-        self._operations = {operation.method: operation for operation in operations}
+        self.table = {operation.method: operation for operation in operations}
         self._authorize = authorize
         self._idempotency = idempotency
 
     @property
     def methods(self) -> list[str]:
-        return list(self._operations)
+        return list(self.table)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        operation = self._operations["GET" if request.method == "HEAD" else request.method]
+        operation = self.table["GET" if request.method == "HEAD" else request.method]
         who = await self._authorize(request, operation.scope)
         if operation.beta:
             beta.check(request.headers.getlist("openai-beta"), operation.beta)

@@ -1,5 +1,6 @@
 """`GET /v1/homeport/receipts/{request_id}`: what a request used, what it cost, and the arithmetic."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -7,12 +8,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from homeport import clock
 from homeport.api.json import json_answer
 from homeport.api.openai import bearer_of
-from homeport.errors import NotFound
+from homeport.errors import InvalidRequest, NotFound
 from homeport.gateway.keyring import Keyring
 from homeport.store.usage_rows import UsageRow
 from homeport.wire.money import dollars
+
+#: Seconds that somebody may wait for a receipt, and from one look for it to the next.
+_LONGEST_WAIT, _LOOK_SECONDS = 30, 0.1
 
 Find = Callable[[str], Awaitable[UsageRow | None]]
 
@@ -23,15 +28,31 @@ class Receipts:
         self._find = find
 
     async def retrieve(self, request: Request) -> Response:
-        """Of a request of the caller's own project; the operator's key and admin keys see every one."""
+        """Of a request of the caller's own project; the operator's key and admin keys see every one. `wait`: seconds
+        that the receipt may take to come, where the answer has only just ended."""
         caller = self._keyring.anybody(bearer_of(request))
         request_id = request.path_params["request_id"]
-        row = await self._find(request_id)
+        row = await self._within(_wait(request), request_id)
         if row is None or (caller.kind == "project" and row.project_id != caller.project):
             raise NotFound(
                 f"There is no receipt for the request {request_id!r}. It is there once its answer has ended."
             )
         return json_answer(receipt(row))
+
+    async def _within(self, seconds: float, request_id: str) -> UsageRow | None:
+        end = clock.monotonic() + seconds
+        while True:
+            row = await self._find(request_id)
+            if row is not None or clock.monotonic() >= end:
+                return row
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _wait(request: Request) -> int:
+    wait = request.query_params.get("wait", "0")
+    if not wait.isdecimal() or not wait.isascii() or not int(wait[:9]) <= _LONGEST_WAIT:
+        raise InvalidRequest(f"'wait' is a whole number of seconds, up to {_LONGEST_WAIT}: not {wait!r}.", param="wait")
+    return int(wait)
 
 
 def receipt(row: UsageRow) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from collections.abc import Generator
 from contextlib import aclosing, contextmanager, suppress
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from homeport import clock
 from homeport.api.asgi import Inference
@@ -199,7 +201,19 @@ def event(name: str, data: bytes) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 
+class _WithoutBeta:
+    """OpenAI's `?beta=true` asks for another form of a response, which nobody gives here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "beta" in QueryParams(scope["query_string"]):
+            raise InvalidRequest("Unknown parameter: 'beta'.", param="beta", code="unknown_parameter")
+        await self._app(scope, receive, send)
+
+
 def route(exchange: Exchange, dialect: Dialect, *, largest_body: int, under: str = "/v1") -> Route:
     of = InferenceRoute(RESPONSES, dialect)
-    answering = Inference(exchange, lambda _: of, largest_body=largest_body)
+    answering = _WithoutBeta(Inference(exchange, lambda _: of, largest_body=largest_body))
     return Route(f"{under}/responses", answering, methods=["POST"], name=RESPONSES.name)

@@ -15,6 +15,7 @@ from homeport.wire.responses import DeletedResponse, Response, check_include
 
 RESPONSE = "/v1/responses/{response_id}"
 READ, WRITE = "responses.read", "responses.write"
+_REFUSED = {"include_obfuscation": "Events are not padded here. Leave 'include_obfuscation' out."}
 
 
 class Responses:
@@ -24,7 +25,7 @@ class Responses:
     def operations(self) -> Sequence[Operation]:
         query = ("include[]", "stream", "starting_after", "include_obfuscation")
         return [
-            Operation("GET", RESPONSE, self.retrieve, query=query, scope=READ),
+            Operation("GET", RESPONSE, self.retrieve, query=query, refused=_REFUSED, scope=READ),
             Operation("DELETE", RESPONSE, self.delete, scope=WRITE),
             Operation("POST", f"{RESPONSE}/cancel", self.cancel, scope=WRITE),
         ]
@@ -33,10 +34,9 @@ class Responses:
         """As it is; or with `stream` what it tells, from the beginning or after an event, as it comes."""
         include = asked.texts("include[]")
         check_include(include)
-        if asked.flag("include_obfuscation"):
-            raise UnsupportedParameter(
-                "Events are not padded here. Leave 'include_obfuscation' out.", param="include_obfuscation"
-            )
+        for name, why in _REFUSED.items():
+            if asked.flag(name):
+                raise UnsupportedParameter(why, param=name)
         after = asked.whole("starting_after")
         if not asked.flag("stream"):
             if after is not None:

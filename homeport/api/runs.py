@@ -1,4 +1,5 @@
-"""`/v1/threads/THREAD/runs` and their steps, `/v1/threads/runs`, and Azure's `/openai/threads/...`."""
+"""`/v1/threads/THREAD/runs` and their steps, `/v1/threads/runs`, and Azure's `/openai/threads/...`; ours:
+`/v1/homeport/runs`, those of all threads."""
 
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from homeport.api.json import json_answer
 from homeport.api.resources import Asked, Operation
 from homeport.api.run_streams import RunStreams
 from homeport.api.threads import LARGEST_THREAD
-from homeport.control.runs import Begun
+from homeport.control.run_states import ACTIVE, OVER
+from homeport.control.runs import Begun, Wanted
 from homeport.control.runs import Runs as Rules
 from homeport.errors import InvalidRequest
 from homeport.wire.base import unsupported_value
@@ -30,13 +32,17 @@ RUN = f"{RUNS}/{{run_id}}"
 STEPS = f"{RUN}/steps"
 #: With what is in it said in the request.
 THREAD_AND_RUN = "/v1/threads/runs"
+#: OpenAI lists those of one thread alone.
+LISTED = "/v1/homeport/runs"
 READ, WRITE = "threads.read", "threads.write"
 PAGES = ("limit", "order", "after", "before")
+FILTERS = ("status[]", "assistant_id", "thread_id")
 INCLUDE = "include[]"
 #: What `include[]` may say: the texts of passages that were found.
 CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
 #: Bytes of a request with outputs, however they are escaped.
 LARGEST_SUBMITTED = 8 * LARGEST_OUTPUTS
+STATUSES = (*ACTIVE, *OVER)
 
 
 class Runs:
@@ -58,6 +64,7 @@ class Runs:
                 beta=v2,
             ),
             Operation("POST", RUNS, self.create, body=new, query=(INCLUDE,), largest=most, scope=WRITE, beta=v2),
+            Operation("GET", LISTED, self.list_all, query=(*PAGES, *FILTERS), scope=READ),
             Operation("GET", RUNS, self.list, query=PAGES, scope=READ, beta=v2),
             Operation("GET", RUN, self.retrieve, query=("stream", "starting_after"), scope=READ, beta=v2),
             Operation("POST", RUN, self.modify, body=ModifyRunRequest, scope=WRITE, beta=v2),
@@ -95,6 +102,10 @@ class Runs:
     async def list(self, asked: Asked) -> Page[Run]:
         return await self._rules.list(asked.who, asked.path["thread_id"], asked.window(descending=True))
 
+    async def list_all(self, asked: Asked) -> Page[Run]:
+        which = Wanted(_statuses(asked), asked.text("assistant_id"), asked.text("thread_id"))
+        return await self._rules.list_all(asked.who, asked.window(descending=True), which)
+
     async def retrieve(self, asked: Asked) -> Response:
         if asked.flag("stream"):
             return await self._streams.watched(asked, *_run(asked))
@@ -123,6 +134,14 @@ class Runs:
 
 def _run(asked: Asked) -> tuple[str, str]:
     return asked.path["thread_id"], asked.path["run_id"]
+
+
+def _statuses(asked: Asked) -> Sequence[str]:
+    """Raises InvalidRequest."""
+    for one in asked.texts("status[]"):
+        if one not in STATUSES:
+            raise unsupported_value("status[]", one, ", ".join(f"'{known}'" for known in STATUSES))
+    return asked.texts("status[]")
 
 
 def _content(asked: Asked) -> bool:

@@ -6,7 +6,9 @@ import math
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
@@ -101,8 +103,8 @@ class Served(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, that it may give
-    notice of its end, and that it gives TLS handshakes less time.
+    """uvicorn's server, except that a signal ends it with status 0 instead of being raised again, however often SIGTERM
+    comes meanwhile, that it may give notice of its end, and that it gives TLS handshakes less time.
 
     serving --SIGTERM--> notice: everything goes on, and who asks is told that the end is near
             --SIGINT---> draining: no new connections, requests in flight are finished --SIGINT--> ended
@@ -143,6 +145,21 @@ class Server(uvicorn.Server):
             config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Once it was told to end, SIGTERM stays with it: what is let go after the port would be cut off by another."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            if self.should_exit:
+                del before[signal.SIGTERM]
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:

@@ -1,4 +1,4 @@
-"""`/v1/threads` and the messages in them, and Azure's `/openai/threads`."""
+"""`/v1/threads` and the messages in them, and Azure's `/openai/threads`; ours: `/v1/homeport/threads`, their list."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from homeport.wire.fields import Deleted, Page
 from homeport.wire.threads import (
     CreateMessageRequest,
     CreateThreadRequest,
+    ListedThread,
     Message,
     ModifyMessageRequest,
     ModifyThreadRequest,
@@ -17,6 +18,8 @@ from homeport.wire.threads import (
 )
 
 THREADS = "/v1/threads"
+#: OpenAI has no such list.
+LISTED = "/v1/homeport/threads"
 THREAD = f"{THREADS}/{{thread_id}}"
 MESSAGES = f"{THREAD}/messages"
 MESSAGE = f"{MESSAGES}/{{message_id}}"
@@ -36,6 +39,7 @@ class Threads:
         listed, most = (*PAGES, "run_id"), LARGEST_MESSAGE
         return [
             Operation("POST", THREADS, self.create, body=thread, largest=LARGEST_THREAD, scope=WRITE, beta=v2),
+            Operation("GET", LISTED, self.list, query=PAGES, scope=READ),
             Operation("GET", THREAD, self.retrieve, scope=READ, beta=v2),
             Operation("POST", THREAD, self.modify, body=ModifyThreadRequest, scope=WRITE, beta=v2),
             Operation("DELETE", THREAD, self.delete, scope=WRITE, beta=v2),
@@ -48,6 +52,9 @@ class Threads:
 
     async def create(self, asked: Asked) -> Thread:
         return await self._rules.create(asked.who, asked.body)
+
+    async def list(self, asked: Asked) -> Page[ListedThread]:
+        return await self._rules.list(asked.who, asked.window(descending=True))
 
     async def retrieve(self, asked: Asked) -> Thread:
         return await self._rules.retrieve(asked.who, _thread(asked))

@@ -25,6 +25,8 @@ from homeport.wire.admin.api_keys import (
     ProjectApiKeyOwnerUser,
     ProjectApiKeyRotateRequest,
     ProjectApiKeyUpdateRequest,
+    ScopeList,
+    ScopeListed,
 )
 from homeport.wire.base import unsupported_value
 from homeport.wire.fields import Deleted, Page
@@ -184,6 +186,9 @@ class ApiKeys:
             await issuing.revoke(change, key_id, project=(project_id, project.name))
         return Deleted("organization.project.api_key.deleted", key_id)
 
+    def scopes(self) -> ScopeList:
+        return ScopeList([ScopeListed(name) for name in sorted(self._scopes)])
+
     def checked_scopes(self, scopes: Sequence[str] | None) -> Sequence[str] | None:
         """None: no restriction; OpenAI says it with an empty list, too. Raises InvalidRequest: an unknown one."""
         for place, scope in enumerate(scopes or ()):
@@ -266,6 +271,7 @@ def _object(row: "sa.Row[Any]") -> ProjectApiKey:
         scopes=row.scopes,
         models=row.models,
         rate_limits=row.rate_limits,
+        replaced_by=row.replaced_by,
     )
 
 

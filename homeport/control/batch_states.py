@@ -111,7 +111,8 @@ async def enqueued(connection: AsyncConnection, project: str, key_id: str | None
 
     The project's row stays taken: nobody else counts until the caller has committed.
     """
-    await connection.execute(sa.select(projects.c.seq).where(projects.c.id == project).with_for_update())
+    taken = sa.select(projects.c.seq).where(projects.c.id == project)
+    await connection.execute(taken.with_for_update(key_share=True))  # rows that refer to it may come all the same
     query = sa.select(batches.c.model, batches.c.enqueued_tokens).where(
         batches.c.project_id == project, batches.c.status.in_(UNFINISHED), batches.c.model.is_not(None)
     )

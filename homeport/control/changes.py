@@ -23,24 +23,30 @@ from homeport.store.tables import audit_logs, revision
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes. key_id: of the key that asked; None for the command line of this machine. user: id and e-mail."""
+    """Who changes. key_id: of the key that asked; None for the command line of this machine. user: id and e-mail.
+    address: of a browser from which somebody signs in or out; without a key, whoever it was."""
 
     key_id: str | None = None
     user_id: str | None = None
     user_email: str | None = None
+    address: str | None = None
 
     @property
     def id(self) -> str:
-        return self.user_id or self.key_id or "command_line"
+        return self.user_id or self.key_id or ("command_line" if self.address is None else "unknown")
 
     def as_object(self) -> dict[str, Any]:
         """`AuditLogActor` of the description."""
-        if self.key_id is None:
-            return {"type": "session", "session": {"user": {"id": self.id, "email": ""}, "ip_address": "127.0.0.1"}}
+        key = {} if self.key_id is None else {"api_key": self._key(self.key_id)}
+        if key and self.address is None:
+            return {"type": "api_key", **key}
+        user = {"id": self.id, "email": self.user_email or ""}
+        return {"type": "session", "session": {"user": user, "ip_address": self.address or "127.0.0.1"}, **key}
+
+    def _key(self, key_id: str) -> dict[str, Any]:
         if self.user_id is None:
-            return {"type": "api_key", "api_key": {"id": self.key_id, "type": "service_account"}}
-        user = {"id": self.user_id, "email": self.user_email or ""}
-        return {"type": "api_key", "api_key": {"id": self.key_id, "type": "user", "user": user}}
+            return {"id": key_id, "type": "service_account"}
+        return {"id": key_id, "type": "user", "user": {"id": self.user_id, "email": self.user_email or ""}}
 
 
 #: Whoever has the command line of this machine.

@@ -91,8 +91,8 @@ class Containers:
         """Raises NotFound, InvalidRequest, StorageFull, Unavailable."""
         name = shown_name(filename)
         async with self._blobs.keep(staged) as connection:
-            await self._project_files.admit(connection, owner, staged.bytes)
             container = await states.use(connection, owner, container_id, param="container_id")
+            await self._project_files.admit(connection, owner, staged.bytes)
             taken = {file["path"] for file in await states.files_of(connection, container)}
             wanted = Put(states.free_name(name, taken), staged.digest, staged.bytes, "user")
             (made,), _ = await states.put(connection, container, [wanted], most_bytes=self._most_bytes)

@@ -19,7 +19,7 @@ from homeport.control.pages import Window
 from homeport.control.threads import PREFIX as THREAD
 from homeport.errors import InvalidRequest, NotFound
 from homeport.store.database import Database
-from homeport.store.tables import items, threads
+from homeport.store.tables import items, responses, threads
 from homeport.wire.conversations import (
     Conversation,
     CreateConversationBody,
@@ -38,14 +38,16 @@ async def find(
     conversation_id: str,
     *,
     lock: bool = False,
+    alone: bool = False,
     param: str = "conversation_id",
 ) -> Row:
     """One that may be changed. lock: nobody else does, nor adds to it, until the transaction ends: so whoever has seen
-    an item has seen all that are before it. param: where it was named.
+    an item has seen all that are before it. alone: nor adds anybody rows that refer to it, for it is to be deleted.
+    param: where it was named.
 
     Raises NotFound; InvalidRequest: it is a thread.
     """
-    found = await _find(connection, owner, conversation_id, lock=lock, param=param)
+    found = await _find(connection, owner, conversation_id, lock=lock, alone=alone, param=param)
     if conversation_id.startswith(THREAD):
         raise InvalidRequest(
             f"'{conversation_id}' is a thread: as a conversation it can be read, and not written to. Say more in it by "
@@ -58,8 +60,16 @@ async def find(
 
 async def locked(connection: AsyncConnection, seq: int) -> bool:
     """Whether it is there; nobody else changes it, until the transaction ends."""
-    query = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update()
+    query = sa.select(threads.c.seq).where(threads.c.seq == seq).with_for_update(key_share=True)
     return await connection.scalar(query) is not None
+
+
+async def hold(connection: AsyncConnection, of: "sa.ColumnElement[bool]") -> None:
+    """Of a response (`of`, of `responses`): nobody deletes its conversation until the transaction ends. Who changes
+    the response begins with it, as `run_states.hold_thread` says."""
+    its = sa.select(responses.c.conversation_seq).where(of).scalar_subquery()
+    query = sa.select(threads.c.seq).where(threads.c.seq == its)
+    await connection.execute(query.with_for_update(read=True, key_share=True))
 
 
 async def _find(
@@ -68,12 +78,13 @@ async def _find(
     conversation_id: str,
     *,
     lock: bool = False,
+    alone: bool = False,
     param: str = "conversation_id",
 ) -> Row:
     """Raises NotFound."""
     query = sa.select(threads).where(threads.c.id == conversation_id, threads.c.project_id == owner.project)
     if lock:
-        query = query.with_for_update(key_share=True)  # rows that refer to it may come all the same
+        query = query.with_for_update(key_share=not alone)  # else rows that refer to it may come all the same
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
         raise NotFound(f"Conversation with id '{conversation_id}' not found.", param=param)
@@ -115,7 +126,7 @@ class Conversations:
     async def delete(self, owner: Owner, conversation_id: str) -> Deleted:
         """Raises NotFound; InvalidRequest: it is a thread."""
         async with self._database.write() as connection:
-            conversation = await find(connection, owner, conversation_id, lock=True)
+            conversation = await find(connection, owner, conversation_id, lock=True, alone=True)
             await _take_out(connection, items.c.thread_seq == conversation["seq"])
             await connection.execute(sa.delete(threads).where(threads.c.seq == conversation["seq"]))
         return Deleted("conversation.deleted", conversation_id)

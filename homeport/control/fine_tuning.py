@@ -37,6 +37,11 @@ _PLAIN = (
     *("id", "created_at", "fine_tuned_model", "finished_at", "seed", "status", "trained_tokens", "training_file"),
     *("validation_file", "estimated_finish", "metadata"),
 )
+#: What a job of this house is refused for, and an upstream may do.
+LOCAL_REFUSES = {
+    "integrations": "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the "
+    "job's events, and in its results file."
+}
 _NOT_AGAIN = (("x-should-retry", "false"),)
 
 
@@ -291,11 +296,7 @@ def _check_supported(asked: CreateFineTuningJobRequest) -> None:
             code="unsupported_value",
         )
     if asked.integrations:
-        raise UnsupportedParameter(
-            "Integrations are not supported here: nothing is sent to 'wandb'. The same numbers are in the job's "
-            "events, and in its results file.",
-            param="integrations",
-        )
+        raise UnsupportedParameter(LOCAL_REFUSES["integrations"], param="integrations")
 
 
 def not_available(model: str, tunable: str = "") -> InvalidRequest:
@@ -306,7 +307,8 @@ def not_available(model: str, tunable: str = "") -> InvalidRequest:
 
 async def _check_room(connection: AsyncConnection, owner: Owner, organization: str) -> None:
     """Nobody else of the project begins a job until the transaction ends. Raises RateLimited."""
-    await connection.execute(sa.select(projects.c.seq).where(projects.c.id == owner.project).with_for_update())
+    taken = sa.select(projects.c.seq).where(projects.c.id == owner.project)
+    await connection.execute(taken.with_for_update(key_share=True))
     mine = fine_tuning_jobs.c.project_id == owner.project, fine_tuning_jobs.c.status.in_(states.UNFINISHED)
     unfinished = await connection.scalar(sa.select(sa.func.count()).select_from(fine_tuning_jobs).where(*mine)) or 0
     if unfinished >= MOST_UNFINISHED:

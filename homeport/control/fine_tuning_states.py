@@ -136,11 +136,12 @@ async def forget_checkpoints(connection: AsyncConnection, job_id: str) -> Sequen
     table = fine_tuned_models.c
     checkpoints = sa.and_(table.job_id == job_id, table.step.is_not(None))
     last = sa.select(table.seq).where(checkpoints).order_by(table.step.desc()).limit(CHECKPOINTS)
-    gone = sa.delete(fine_tuned_models).where(checkpoints, table.seq.not_in(last)).returning(table.digest)
-    digests = [one for one in await connection.scalars(gone) if one is not None]
-    if digests:
-        await changed(connection)
-    return digests
+    old = (await connection.scalars(sa.select(table.seq).where(checkpoints, table.seq.not_in(last)))).all()
+    if not old:
+        return []
+    await changed(connection)  # first: so do all who change what replicas look at
+    gone = sa.delete(fine_tuned_models).where(table.seq.in_(old)).returning(table.digest)
+    return [one for one in await connection.scalars(gone) if one is not None]
 
 
 async def succeed(

@@ -13,7 +13,13 @@ from homeport.control.changes import Actor, Change, Changes
 from homeport.control.pages import Window
 from homeport.errors import NotFound
 from homeport.store.tables import rate_limits
-from homeport.wire.admin.rate_limits import ProjectRateLimit, ProjectRateLimitUpdateRequest
+from homeport.wire.admin.rate_limits import (
+    ProjectRateLimit,
+    ProjectRateLimitOrigin,
+    ProjectRateLimitUpdateRequest,
+    Tier,
+    TierList,
+)
 from homeport.wire.fields import Deleted, Page
 
 PREFIX = "rl-"
@@ -27,6 +33,11 @@ class Tiers(Protocol):
 
     @property
     def names(self) -> Sequence[str]: ...
+
+    @property
+    def default(self) -> str:
+        """Of projects that have none, by now."""
+        ...
 
     def families(self, tier: str | None) -> Iterable[str]:
         """Those with limits in the tier."""
@@ -51,9 +62,19 @@ class RateLimits:
         async with self._changes.database.read() as connection:
             project = await projects.find(connection, project_id)
             own = await _own(connection, project_id)
-        names = sorted({*self._tiers.families(project.tier), *own})
-        rows, has_more = pages.cut(_part(names, window), window)
+        rows, has_more = self._page(project.tier, own, window)
         return Page.of([self._object(project.tier, name, own.get(name)) for name in rows], has_more=has_more)
+
+    async def origins(self, project_id: str, window: Window) -> Page[ProjectRateLimitOrigin]:
+        """Where the same come from."""
+        async with self._changes.database.read() as connection:
+            project = await projects.find(connection, project_id)
+            own = await _own(connection, project_id)
+        rows, has_more = self._page(project.tier, own, window)
+        return Page.of([self._origin(project.tier, name, own.get(name)) for name in rows], has_more=has_more)
+
+    def tiers(self) -> TierList:
+        return TierList([Tier(name, default=name == self._tiers.default) for name in self._tiers.names])
 
     async def modify(
         self, actor: Actor, project_id: str, rate_limit_id: str, asked: ProjectRateLimitUpdateRequest
@@ -100,9 +121,16 @@ class RateLimits:
                 )
         raise NotFound(f"No rate limit found with id {rate_limit_id!r}.", param="rate_limit_id")
 
+    def _page(self, tier: str | None, own: Iterable[str], window: Window) -> tuple[Sequence[str], bool]:
+        return pages.cut(_part(sorted({*self._tiers.families(tier), *own}), window), window)
+
+    def _origin(self, tier: str | None, name: str, own: sa.RowMapping | None) -> ProjectRateLimitOrigin:
+        of_tier = dict(self._tiers.limits(tier, name))
+        return ProjectRateLimitOrigin(PREFIX + name, name, of_tier, _set_in(own) if own is not None else None)
+
     def _object(self, tier: str | None, name: str, own: sa.RowMapping | None) -> ProjectRateLimit:
         limits = dict(self._tiers.limits(tier, name))
-        limits |= {field: own[field] for field in FIELDS if own[field] is not None} if own is not None else {}
+        limits |= _set_in(own) if own is not None else {}
         return msgspec.convert({"id": PREFIX + name, "model": name, **limits}, ProjectRateLimit)
 
 
@@ -118,6 +146,10 @@ async def _set(change: Change, project_id: str, name: str, values: dict[str, int
         await change.connection.execute(rate_limits.insert().values(project_id=project_id, model=name, **values))
     else:
         await change.connection.execute(sa.update(rate_limits).where(*where).values(**values))
+
+
+def _set_in(row: sa.RowMapping) -> dict[str, int]:
+    return {field: row[field] for field in FIELDS if row[field] is not None}
 
 
 def _part(names: Sequence[str], window: Window) -> Sequence[str]:

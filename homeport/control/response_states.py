@@ -2,6 +2,9 @@
 
 Those in the background have a row, and a job, before anybody is answered. Others get theirs once they have ended, if
 they are to be kept at all.
+
+Whoever changes several rows, or one of them twice, takes them in this order, so that nobody waits in a circle: threads
+(its conversation: `conversations.hold`, `locked`), responses, items, jobs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +96,10 @@ class Begun(NamedTuple):
 
 async def active(connection: AsyncConnection, response_id: str, *, lock: bool = False) -> Row | None:
     """One that has not ended. lock: it does not until the transaction does."""
-    query = sa.select(table).where(table.c.id == response_id, table.c.status.in_(ACTIVE))
+    this = table.c.id == response_id
+    if lock:
+        await conversations.hold(connection, this)
+    query = sa.select(table).where(this, table.c.status.in_(ACTIVE))
     found: Row | None = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     return found
 
@@ -109,6 +115,7 @@ async def begin(connection: AsyncConnection, response_id: str) -> Begun | None:
 
 async def use(connection: AsyncConnection, seq: int, used: Used) -> bool:
     """Whether it is there."""
+    await conversations.hold(connection, table.c.seq == seq)
     using = sa.update(table).where(table.c.seq == seq).values(usage=used._asdict())
     return bool((await connection.execute(using)).rowcount)
 

@@ -170,6 +170,8 @@ async def find(connection: AsyncConnection, owner: Owner, response_id: str, *, l
     """lock: nobody else changes it, until the transaction ends. Raises NotFound: there is none, or it is another
     project's."""
     query = sa.select(table).where(table.c.id == response_id, table.c.project_id == owner.project)
+    if lock:
+        await conversations.hold(connection, table.c.id == response_id)
     found: Row | None = (await connection.execute(query.with_for_update() if lock else query)).mappings().one_or_none()
     if found is None:
         raise response_items.no_such_response(response_id)

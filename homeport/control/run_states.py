@@ -15,8 +15,9 @@
 A run that is active has its thread to itself (`uq_runs_active`). Its job (lane `runs`, kind `run`, subject: its id) is
 there while it is queued, in progress or cancelling; the one that is claimed alone may say what has become of it.
 
-Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows takes them in
-this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs.
+Who changes a state tells of it (run_events.py), in the same transaction. Whoever changes several rows, or one of them
+twice, takes them in this order, so that nobody waits in a circle: threads, runs, run_steps and items, jobs. What is
+here begins with the thread (`hold_thread`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,17 @@ def query() -> "sa.Select[Any]":
     return sa.select(runs, threads.c.id.label("thread_id")).join(threads, threads.c.seq == _runs.thread_seq)
 
 
+async def hold_thread(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> bool:
+    """Of a run (`which`, of `runs`): nobody deletes its thread until the transaction ends. False: it is gone.
+
+    Of a row that was changed in the same transaction already, PostgreSQL looks once more whether what it refers to is
+    there, and waits for whoever deletes that, who waits for the row.
+    """
+    its = sa.select(_runs.thread_seq).where(which).scalar_subquery()
+    thread = sa.select(threads.c.seq).where(threads.c.seq == its)
+    return await connection.scalar(thread.with_for_update(read=True, key_share=True)) is not None
+
+
 async def find(
     connection: AsyncConnection, run_id: str, thread_seq: int | None = None, *, lock: bool = False
 ) -> Run | None:
@@ -165,6 +177,7 @@ async def cancel(connection: AsyncConnection, queue: Queue, run: Run) -> Ended |
     """At once where nobody works on it; else it is `cancelling` until whoever does has seen it. None: it has ended, or
     is being cancelled already."""
     this = _runs.seq == run["seq"]
+    await hold_thread(connection, this)
     await connection.execute(sa.select(_runs.seq).where(this).with_for_update())
     ended = await _end(connection, this, _WAITS, "cancelled")
     if ended is not None:
@@ -208,6 +221,7 @@ async def end_late(connection: AsyncConnection, queue: Queue, run_seq: int) -> E
     cancelled, or has expired, and its worker is gone, or is silent for long. None: it is not so."""
     now = int(clock.now())
     this, late = _runs.seq == run_seq, _runs.expires_at <= now
+    await hold_thread(connection, this)
     given_up = sa.or_(_runs.expires_at <= now - OVERDUE_SECONDS, sa.not_(_has_job()))
     ended = (
         await _end(connection, sa.and_(this, late), _WAITS, "expired")
@@ -287,6 +301,7 @@ async def _go(
     connection: AsyncConnection, which: sa.ColumnElement[bool], before: Sequence[str], values: Mapping[str, Any]
 ) -> Run | None:
     """As it is now. None: it was in none of those states."""
+    await hold_thread(connection, which)
     gone = sa.update(runs).where(which, _runs.status.in_(before)).values(values).returning(_runs.seq)
     seq = await connection.scalar(gone)
     return None if seq is None else await _one(connection, _runs.seq == seq)
@@ -295,6 +310,7 @@ async def _go(
 async def _one(connection: AsyncConnection, *which: sa.ColumnElement[bool], lock: bool = False) -> Run | None:
     wanted = query().where(*which)
     if lock:
+        await hold_thread(connection, sa.and_(*which))
         wanted = wanted.with_for_update(of=runs)
     found: Run | None = (await connection.execute(wanted)).mappings().one_or_none()
     return found

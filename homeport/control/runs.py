@@ -27,6 +27,7 @@ from homeport.store.events import Events
 from homeport.store.queue import Queue
 from homeport.store.tables import run_steps as step_rows
 from homeport.store.tables import runs
+from homeport.store.tables import threads as thread_rows
 from homeport.wire.assistants import shown_format, shown_tools
 from homeport.wire.fields import Page
 from homeport.wire.runs import (
@@ -51,6 +52,14 @@ class Begun(NamedTuple):
     run: RunObject
     seq: int
     first: int
+
+
+class Wanted(NamedTuple):
+    """Which runs a list is to have. statuses: any of them; of no matter which, where there are none."""
+
+    statuses: Sequence[str] = ()
+    assistant_id: str | None = None
+    thread_id: str | None = None
 
 
 class Models(Protocol):
@@ -158,17 +167,27 @@ class Runs:
 
     async def list(self, owner: Owner, thread_id: str, window: Window) -> Page[RunObject]:
         """Raises NotFound; InvalidRequest: no such place in the list."""
+        async with self._database.read() as connection:
+            thread = await threads.find(connection, owner, thread_id)
+        return await self._page(run_states.query(), window, within=runs.c.thread_seq == thread["seq"])
+
+    async def list_all(self, owner: Owner, window: Window, wanted: Wanted) -> Page[RunObject]:
+        """Of all threads of the project. Raises InvalidRequest: no such place in the list."""
+        query = run_states.query()
+        if wanted.statuses:
+            query = query.where(runs.c.status.in_(wanted.statuses))
+        if wanted.assistant_id is not None:
+            query = query.where(runs.c.assistant_id == wanted.assistant_id)
+        if wanted.thread_id is not None:
+            query = query.where(thread_rows.c.id == wanted.thread_id)
+        return await self._page(query, window, within=runs.c.project_id == owner.project)
+
+    async def _page(
+        self, query: "sa.Select[Any]", window: Window, *, within: "sa.ColumnElement[bool]"
+    ) -> Page[RunObject]:
         while True:
             async with self._database.read() as connection:
-                thread = await threads.find(connection, owner, thread_id)
-                found = await pages.page(
-                    connection,
-                    run_states.query(),
-                    window,
-                    seq=runs.c.seq,
-                    id=runs.c.id,
-                    within=runs.c.thread_seq == thread["seq"],
-                )
+                found = await pages.page(connection, query, window, seq=runs.c.seq, id=runs.c.id, within=within)
                 rows = [row._mapping for row in found.rows]
                 shown = [await _shown(connection, row) for row in rows]
             expired = [row["seq"] for row in rows if run_states.has_expired(row)]

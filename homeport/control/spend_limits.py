@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport.control import api_keys, projects
@@ -20,9 +22,11 @@ from homeport.wire.admin.spend import (
     SpendLimitList,
     SpendLimitRequest,
 )
+from homeport.wire.admin_usage import Amount
+from homeport.wire.money import NANO_PER_CENT, PICO_PER_NANO, dollars
 
-#: (scope, subject, interval, cents) -> whether that much has been spent. subject: empty for the organization.
-Reached = Callable[[str, str, Interval, int], Awaitable[bool]]
+#: (scope, subject, interval) -> nanodollars that have been spent. subject: empty for the organization.
+Spent = Callable[[str, str, Interval], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,18 @@ ORGANIZATION = Subject()
 
 
 class SpendLimits:
-    def __init__(self, changes: Changes, reached: Reached, *, organization: str) -> None:
+    def __init__(self, changes: Changes, spent: Spent, *, organization: str) -> None:
         """organization: its id, for the audit log."""
         self._changes = changes
-        self._reached = reached
+        self._spent = spent
         self._organization = organization
 
     async def list(self, subject: Subject) -> SpendLimitList:
+        """Each with what has been spent of it."""
         async with self._changes.database.read() as connection:
             await _check(connection, subject)
             rows = await _rows(connection, subject)
-        return SpendLimitList([await self._object(subject, row) for row in rows])
+        return SpendLimitList([await self._object(subject, row, told=True) for row in rows])
 
     async def retrieve(self, subject: Subject, interval: Interval = "month") -> SpendLimit:
         async with self._changes.database.read() as connection:
@@ -112,13 +117,16 @@ class SpendLimits:
         details = {"changes_requested": {"spend_limit": value}}
         change.log(kind[subject.scope], subject.id or self._organization, project=project, details=details)
 
-    async def _object(self, subject: Subject, row: "sa.Row[Any]") -> SpendLimit:
-        reached = await self._reached(subject.scope, subject.id, row.interval, row.threshold_cents)
+    async def _object(self, subject: Subject, row: "sa.Row[Any]", *, told: bool = False) -> SpendLimit:
+        """told: what has been spent as well."""
+        spent = await self._spent(subject.scope, subject.id, row.interval)
+        reached = spent >= row.threshold_cents * NANO_PER_CENT
         return SpendLimit(
             object=subject.object,
             threshold_amount=row.threshold_cents,
             interval=row.interval,
             enforcement=SpendLimitEnforcement("enforcing" if reached else "inactive"),
+            spent=Amount(value=msgspec.Raw(dollars(spent * PICO_PER_NANO).encode())) if told else UNSET,
         )
 
 

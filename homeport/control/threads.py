@@ -4,26 +4,30 @@ A thread's row stands before all that is in it: who says something, or begins a 
 one of them finds is still so when it is done.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from msgspec import UNSET, structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock, ids
-from homeport.control import run_states
+from homeport.control import pages, run_states
 from homeport.control.owners import Owner
+from homeport.control.pages import Window
 from homeport.control.tool_resources import THREAD_STORE_DAYS, ToolResources
 from homeport.errors import NotFound
 from homeport.store.queue import Queue
-from homeport.store.tables import threads
-from homeport.wire.fields import Deleted
-from homeport.wire.threads import CreateThreadRequest, ModifyThreadRequest, Thread
+from homeport.store.tables import items, threads
+from homeport.wire.fields import Deleted, Page
+from homeport.wire.threads import CreateThreadRequest, ListedThread, ModifyThreadRequest, Thread
 
 if TYPE_CHECKING:
     from homeport.control.messages import Messages
 
 PREFIX = "thread_"
+#: Characters of a title.
+LONGEST_TITLE = 80
 
 ThreadRow = sa.RowMapping
 
@@ -61,6 +65,22 @@ class Threads:
             return thread
         await self._messages.add(connection, owner, thread, asked.messages, param=param)
         return await find(connection, owner, thread["id"])
+
+    async def list(self, owner: Owner, window: Window) -> Page[ListedThread]:
+        """All of the project. Raises InvalidRequest: no such place in the list."""
+        async with self._database.read() as connection:
+            found = await pages.page(
+                connection,
+                sa.select(threads),
+                window,
+                seq=threads.c.seq,
+                id=threads.c.id,
+                within=sa.and_(threads.c.project_id == owner.project, threads.c.id.startswith(PREFIX, autoescape=True)),
+            )
+            rows = [row._mapping for row in found.rows]
+            titles = await _titles(connection, [row["seq"] for row in rows])
+        shown = [ListedThread(**structs.asdict(as_object(row)), title=titles.get(row["seq"])) for row in rows]
+        return Page.of(shown, has_more=found.has_more)
 
     async def retrieve(self, owner: Owner, thread_id: str) -> Thread:
         """Raises NotFound."""
@@ -116,6 +136,27 @@ def as_object(row: ThreadRow) -> Thread:
         tool_resources=row["tool_resources"] or {},
         metadata=row["metadata"] or {},
     )
+
+
+async def _titles(connection: AsyncConnection, seqs: Sequence[int]) -> Mapping[int, str]:
+    """By a thread's `seq`, of those where a user has said something in words."""
+    first = (
+        sa.select(items.c.seq)
+        .where(items.c.thread_seq == threads.c.seq, items.c.type == "message", items.c.role == "user")
+        .order_by(items.c.seq)
+        .limit(1)
+        .correlate(threads)
+        .scalar_subquery()
+    )
+    said = sa.select(threads.c.seq, items.c.content).join(items, items.c.seq == first).where(threads.c.seq.in_(seqs))
+    found = {row.seq: _title(row.content or []) for row in await connection.execute(said)}
+    return {seq: title for seq, title in found.items() if title}
+
+
+def _title(parts: Sequence[dict[str, Any]]) -> str:
+    said = " ".join(part["text"]["value"] for part in parts if part["type"] == "text")
+    words = " ".join(said[: 4 * LONGEST_TITLE].split())
+    return words if len(words) <= LONGEST_TITLE else words[: LONGEST_TITLE - 1].rstrip() + "…"
 
 
 def _no_such(thread_id: str) -> NotFound:

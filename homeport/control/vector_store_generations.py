@@ -10,7 +10,7 @@ from homeport.store.tables import files, vector_store_files, vector_stores
 async def raise_of(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> None:
     """which: of `vector_stores`. The caller has their rows from now on."""
     stores = vector_stores.c
-    taken = sa.select(stores.seq).where(which).order_by(stores.seq).with_for_update()
+    taken = sa.select(stores.seq).where(which).order_by(stores.seq).with_for_update(key_share=True)
     raised = sa.update(vector_stores).where(stores.seq.in_(taken)).values(generation=stores.generation + 1)
     await connection.execute(raised)
 

@@ -9,7 +9,8 @@ cancelled: it looks, and takes away what it has brought in. `vector_store.sweep`
 have expired.
 
 Whoever changes several rows takes them in this order, so that nobody waits in a circle: files, vector_stores,
-vector_store_files, jobs. Whatever changes what is found in a store raises its `generation` in the same transaction.
+vector_store_files, vector_store_chunks, jobs. Whatever changes what is found in a store raises its `generation` in the
+same transaction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -154,15 +155,15 @@ async def expire(connection: AsyncConnection, queue: Queue) -> None:
 async def empty(connection: AsyncConnection, seq: int, *, most: int) -> bool:
     """Takes some of the chunks of a store that was deleted, or has expired; at the end all that is left of it. False:
     there is more."""
-    some = sa.select(_chunks.seq).where(_chunks.store_seq == seq).order_by(_chunks.seq).limit(most)
-    if (await connection.execute(sa.delete(vector_store_chunks).where(_chunks.seq.in_(some)))).rowcount == most:
-        return False
     store = await connection.execute(
         sa.select(_stores.deleted_at, usable()).where(_stores.seq == seq).with_for_update()
     )
     found = store.one_or_none()
     if found is None or found[1]:
         return True
+    some = sa.select(_chunks.seq).where(_chunks.store_seq == seq).order_by(_chunks.seq).limit(most)
+    if (await connection.execute(sa.delete(vector_store_chunks).where(_chunks.seq.in_(some)))).rowcount == most:
+        return False
     await generations.raise_of(connection, _stores.seq == seq)
     if found.deleted_at is not None:
         await connection.execute(sa.delete(vector_stores).where(_stores.seq == seq))
@@ -337,6 +338,7 @@ async def bring_in(
 
     False: nobody wants it any more. Raises OtherModel.
     """
+    await _hold_store(connection, file["seq"])
     if file["answered"] is None:
         first = sa.update(vector_stores).where(_stores.seq == file["store_seq"], _stores.answered.is_(None))
         await connection.execute(first.values(answered=answered, width=width))
@@ -366,6 +368,7 @@ async def complete(connection: AsyncConnection, file: Work, *, usage_bytes: int)
 
 async def fail(connection: AsyncConnection, seq: int, code: ErrorCode, message: str) -> None:
     """It cannot be brought in. What was there of it is gone."""
+    await _hold_store(connection, seq)
     failed = sa.update(vector_store_files).where(_inside.seq == seq, _inside.status == IN_PROGRESS)
     await connection.execute(failed.values(status="failed", error_code=code, error_message=message))
     await forget(connection, seq)
@@ -373,4 +376,13 @@ async def fail(connection: AsyncConnection, seq: int, code: ErrorCode, message: 
 
 async def forget(connection: AsyncConnection, seq: int) -> None:
     """Of a file that is not completed, what has been brought in."""
+    await _hold_store(connection, seq)
+    await connection.execute(sa.select(_inside.seq).where(_inside.seq == seq).with_for_update(key_share=True))
     await connection.execute(sa.delete(vector_store_chunks).where(_chunks.file_seq == seq))
+
+
+async def _hold_store(connection: AsyncConnection, seq: int) -> None:
+    """Of a file in it: nobody deletes the store until the transaction ends. Rows of chunks look for it, too."""
+    its = sa.select(_inside.store_seq).where(_inside.seq == seq).scalar_subquery()
+    store = sa.select(_stores.seq).where(_stores.seq == its)
+    await connection.execute(store.with_for_update(read=True, key_share=True))

@@ -22,6 +22,7 @@ from homeport.gateway.tiers import RateLimits
 from homeport.gateway.tuned import Tuned
 from homeport.store import tables
 from homeport.store.database import Database
+from homeport.wire.money import NANO_PER_CENT
 
 log = logging.getLogger("homeport.accounts")
 
@@ -29,8 +30,6 @@ LOOK_SECONDS = 0.4
 #: `last_used_at` of keys is written this often.
 LAST_USED_SECONDS = 30.0
 MOST_CALLERS = 10_000
-#: Cents are what OpenAI's spend limits are told in; money is counted in nanodollars.
-NANO_PER_CENT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ class Accounts:
         a snapshot holds after the last look that found it true. screening: as tier.
         """
         self._last_used = last_used
+        self._administrators: dict[str, int] = {}
         self._screening = screening
         self._max_age = max_age
         self._holds_until = float("-inf")
@@ -129,9 +129,14 @@ class Accounts:
                     log.info("the database is back")
                 self.reachable = True
 
+    def used(self, key_id: str) -> None:
+        """The Admin API was asked with a key: no row of the ledger says so."""
+        self._administrators[key_id] = int(clock.now())
+
     async def write_last_used(self) -> None:
         """When each key was used last. Raises Unavailable."""
-        used = self._last_used()
+        administrators, self._administrators = self._administrators, {}
+        used = {**self._last_used(), **administrators}
         if not used:
             return
         keys = tables.keys

@@ -1,6 +1,8 @@
 """Who is calling, and what they may do: a key is looked up by its hash in the snapshot of the stored keys."""
 
 import hashlib
+import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +23,9 @@ _MISSING = (
     "(i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the API "
     f"from your browser and are prompted for a username and password. {_HELP}"
 )
+
+#: What begins so stands for a key, in this process.
+_TICKET = b"ticket-"
 
 #: What a key may be good for: the API, the Admin API, or (the operator's own) both.
 Kind = Literal["project", "admin", "owner"]
@@ -136,6 +141,7 @@ class Keyring:
     def __init__(self, snapshot: "Callable[[], Snapshot]") -> None:
         """snapshot: the newest one; raises Unavailable when it cannot be relied on. So does every look-up here."""
         self._snapshot = snapshot
+        self._ticket_secret = secrets.token_bytes(32)
 
     def principal(self, secret: bytes | None) -> Principal:
         """Whoever may use the API. Raises InvalidKey: 401, with the key masked in the message."""
@@ -159,6 +165,24 @@ class Keyring:
         """A key of any kind. Raises InvalidKey (401)."""
         return self._find(secret)
 
+    def ticket(self, key_hash: bytes) -> bytes:
+        """In place of a key whose SHA-256 is all that is known (a session of the dashboard): as good as the key, and as
+        long, in this process alone."""
+        return _TICKET + key_hash.hex().encode() + self._seal(key_hash)
+
+    def _seal(self, key_hash: bytes) -> bytes:
+        return hmac.digest(self._ticket_secret, key_hash, "sha256").hex().encode()
+
+    def _of_ticket(self, secret: bytes) -> Principal | None:
+        hexadecimal = secret[len(_TICKET) :]
+        try:
+            key_hash = bytes.fromhex(hexadecimal[:64].decode("ascii"))
+        except ValueError:
+            return None
+        if not hmac.compare_digest(hexadecimal[64:], self._seal(key_hash)):
+            return None
+        return self._snapshot().by_hash.get(key_hash)
+
     def by_id(self, key_id: str) -> Principal | None:
         """For work that goes on without its key (a batch): None once the key was revoked."""
         return self._snapshot().by_id.get(key_id)
@@ -168,6 +192,8 @@ class Keyring:
         if not secret:
             raise MissingKey(_MISSING)
         found = self._snapshot().by_hash.get(hashlib.sha256(secret).digest())
+        if found is None and secret.startswith(_TICKET):
+            found = self._of_ticket(secret)
         if found is None:
             raise InvalidKey(f"Incorrect API key provided: {masked(secret)}. {_HELP}")
         if found.expires_at is not None and found.expires_at <= clock.now():

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from homeport import clock
 from homeport.backends.capabilities import Answer, Call, Frame
+from homeport.backends.upstreams.doors import Crowd
 from homeport.errors import HomeportError, RecordingNotFound, Unavailable, UpstreamRefused
 from homeport.gateway import cache_key
 from homeport.gateway.pipeline import Step
@@ -66,6 +67,12 @@ class Played:
     def states(self) -> Sequence[Any]:
         """There is nobody who could be away."""
         return ()
+
+    def crowd(self) -> Crowd:
+        return Crowd(0, 0)
+
+    def addresses(self) -> list[str]:
+        return []
 
     async def models(self) -> list[str]:
         """Those that were recorded."""

@@ -204,6 +204,10 @@ class Router:
             lines.append(Listed(name, first.owner, self._alias_of.get(name)))
         return lines
 
+    def table(self) -> Mapping[str, Sequence[Target]]:
+        """Every name of the settings, with what answers to it, the first first."""
+        return {name: found.orders[0] if isinstance(found, Weighted) else found for name, found in self._table.items()}
+
     @property
     def wildcards(self) -> tuple[Target, ...]:
         return self._wildcards

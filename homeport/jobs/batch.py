@@ -56,6 +56,7 @@ class BatchHandler:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         await states.give_up(connection, self.queue, job.subject, BROKEN)
+        await self.queue.finish(connection, job)
 
     async def end(self, job: Job) -> None:
         """There is nothing to do, or no longer."""
@@ -179,3 +180,4 @@ class Sweep(BatchHandler):
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         """They do no harm."""
+        await self.queue.finish(connection, job)

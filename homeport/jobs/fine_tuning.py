@@ -205,6 +205,7 @@ class Handler:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         await states.fail(connection, self.queue, job.subject, BROKEN)
+        await self.queue.finish(connection, job)
 
 
 class Validate(Handler):
@@ -285,6 +286,7 @@ class Book(Handler):
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         log.error("%s: what it was trained on could not be booked", job.subject)
+        await self.queue.finish(connection, job)
 
 
 def refusal(error: HomeportError) -> FineTuningError:

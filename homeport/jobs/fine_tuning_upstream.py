@@ -165,6 +165,7 @@ class Follow:
         before = await states.mirror(connection, self._queue, job.subject, "failed", values, [_failure(BROKEN)])
         if before is not None:
             await self._queue.enqueue(connection, self.lane, self.kind, job.subject)
+        await self._queue.finish(connection, job)
 
     async def _again(self, job: Job) -> None:
         """Whoever had it was killed. That is seldom the job's fault, and no attempt of it, but for the last few."""

@@ -44,6 +44,7 @@ class Chore:
             await self._queue.later(connection, task.job, run_in=self._seconds)
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
+        await self._queue.finish(connection, job)
         await self.begin(connection)
 
     async def begin(self, connection: AsyncConnection) -> None:

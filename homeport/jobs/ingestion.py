@@ -116,6 +116,7 @@ class Ingestion:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         await states.fail(connection, int(job.subject), "server_error", BROKEN)
+        await self._queue.finish(connection, job)
 
     async def _again(self, job: Job, place: Place) -> Place:
         """Whoever had it was killed. That is seldom a file's fault, and no attempt of it, but for the last few."""
@@ -275,3 +276,4 @@ class Sweep:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         """It is enqueued again soon."""
+        await self._queue.finish(connection, job)

@@ -86,6 +86,7 @@ class Respond:
             if ended is not None:
                 event = ResponseFailed(states.as_object(ended, await states.output_of(connection, row["seq"])))
                 await self._events.tell(connection, row["seq"], [(event.kind, event.numbered(ended["events"]))])
+        await self._queue.finish(connection, job)
 
     async def _work(self, task: Task, row: Row, telling: Telling) -> None:
         """Raises LeaseLost, Unavailable."""

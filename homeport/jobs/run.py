@@ -9,7 +9,6 @@ its job says no more than that it has come further.
 from collections.abc import Sequence
 from typing import Final
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeport import clock
@@ -27,8 +26,7 @@ from homeport.loop.loop import Loop
 from homeport.loop.tools.toolbox import Toolbox
 from homeport.loop.turns import Outcome
 from homeport.store.events import Events
-from homeport.store.queue import Job, LeaseLost, Queue
-from homeport.store.tables import threads
+from homeport.store.queue import Job, Queue
 from homeport.wire.runs import ErrorCode, LastError
 
 BROKEN = "The server has failed several times at this run, and gives it up. Its log says why."
@@ -67,7 +65,7 @@ class RunJobs:
             scribe = RunScribe(self._queue, job, run, telling)
             how = await self._work(task, begun, scribe)
             async with self._database.write() as connection:
-                await _lock(connection, run)
+                await scribe.hold_thread(connection)
                 if how is Sign.STOPPING:
                     await scribe.drop(connection)
                     await self._queue.later(connection, job, run_in=0)
@@ -82,6 +80,7 @@ class RunJobs:
         ended = await run_states.failed(connection, job.subject, LastError("server_error", BROKEN))
         if ended is not None:
             await self._events.tell(connection, ended.run["seq"], run_events.of_end(ended))
+        await self._queue.finish(connection, job)
 
     async def _work(self, task: Task, begun: Begun, scribe: RunScribe) -> Outcome | HomeportError | Sign:
         """Until it ends, or is to be left. Raises LeaseLost; Unavailable: of the database."""
@@ -116,13 +115,6 @@ class RunJobs:
             sources=plan.sources,
         )
         return await self._loop.go(plan, scribe, hosted, wait=patience.wait)
-
-
-async def _lock(connection: AsyncConnection, run: Run) -> None:
-    """Its thread, before anything of it is written: everybody begins with that. Raises LeaseLost: it was deleted."""
-    thread = sa.select(threads.c.seq).where(threads.c.seq == run["thread_seq"])
-    if await connection.scalar(thread.with_for_update(read=True, key_share=True)) is None:
-        raise LeaseLost
 
 
 async def _ended(connection: AsyncConnection, run: Run, how: Outcome | HomeportError | Sign) -> Sequence[Event]:

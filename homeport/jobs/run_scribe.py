@@ -31,7 +31,7 @@ from homeport.store.calls import Calling, Ran
 from homeport.store.database import unbroken
 from homeport.store.events import Telling
 from homeport.store.queue import Job, LeaseLost, Queue
-from homeport.store.tables import items, threads
+from homeport.store.tables import items, runs
 from homeport.store.tables import run_events as log
 from homeport.store.tables import run_steps as steps
 from homeport.wire.assistant_events import (
@@ -133,6 +133,7 @@ class RunScribe:
             told += [] if self._open is not None else [run_events.of_step(step, self._run)]
             self._say_rest(calling, calls)
         async with self._database.write() as connection:
+            await self.hold_thread(connection)
             await self._telling.tell(connection, *told)
             if message is not None and calling is None:
                 await _save_message(connection, message)
@@ -145,6 +146,7 @@ class RunScribe:
 
     async def _end_call(self, call: Calling) -> None:
         async with self._database.write() as connection:
+            await self.hold_thread(connection)
             step = self._open or await run_steps.open_calls(connection, self._run["seq"])
             if step is None:
                 raise LeaseLost
@@ -173,7 +175,7 @@ class RunScribe:
         shown = messages.as_object(message, self._run["thread_id"])
         begun = msgspec.json.encode(shown)
         async with self._database.write() as connection:
-            await self._hold_thread(connection)
+            await self.hold_thread(connection)
             told = [*_begun(step, self._run), ("thread.message.created", begun), ("thread.message.in_progress", begun)]
             await self._telling.tell(connection, *told)
             pictures = await self._drawn(connection)
@@ -191,6 +193,7 @@ class RunScribe:
         step = run_steps.new(self._run)
         told = self._of_message(run_steps.used(making, 0, 0)) if making is not None else []
         async with self._database.write() as connection:
+            await self.hold_thread(connection)
             await self._telling.tell(connection, *told, *_begun(step, self._run))
             if message is not None and making is not None:
                 await _save_message(connection, message)
@@ -200,10 +203,9 @@ class RunScribe:
         self._telling.told()
         self._calling = step
 
-    async def _hold_thread(self, connection: AsyncConnection) -> None:
-        """Before its run: the order in which all take them."""
-        this = sa.select(threads.c.seq).where(threads.c.seq == self._run["thread_seq"])
-        if await connection.scalar(this.with_for_update(read=True, key_share=True)) is None:
+    async def hold_thread(self, connection: AsyncConnection) -> None:
+        """Every transaction begins with it (run_states.py). Raises LeaseLost: it was deleted."""
+        if not await run_states.hold_thread(connection, runs.c.seq == self._run["seq"]):
             raise LeaseLost
 
     async def _drawn(self, connection: AsyncConnection) -> Sequence[str]:
@@ -261,6 +263,7 @@ class RunScribe:
     async def take_over(self) -> None:
         """From somebody who was killed."""
         async with self._database.write() as connection:
+            await self.hold_thread(connection)
             await self.drop(connection)
             await self._queue.hold(connection, self._job)
         self._telling.told()

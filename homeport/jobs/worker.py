@@ -3,8 +3,9 @@
     worker = Worker(queue, [handler, ...], name="...")
     await worker.run()        # until drain(), and all jobs in hand have ended; cancelled, it hands them back
 
-A handler ends its job itself (`Queue.finish`, or `later`), in the transaction that holds what came of it. It fails by
-an exception: then it is tried again, after 1, 4, 16 and 64 seconds, and after the fifth time it is given up.
+A handler ends its job itself (`Queue.finish`, or `later`), in the transaction that holds what came of it, and last: the
+rows of jobs are taken after those of what they are about. It fails by an exception: then it is tried again, after 1, 4,
+16 and 64 seconds, and after the fifth time it is given up.
 """
 
 import asyncio
@@ -68,7 +69,8 @@ class Handler(Protocol):
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         """It has failed so often that it is not tried again: whoever waits for it must hear of it, by rows that are
-        written in the transaction that ends it. error: of the last time; without content, for the operator."""
+        written in this transaction, which ends it (`Queue.finish`). error: of the last time; without content, for the
+        operator."""
         ...
 
 
@@ -238,11 +240,11 @@ class Worker:
                 attempt = await self._queue.hold(connection, job)
                 over = attempt >= ATTEMPTS
                 rest = _FIRST_REST * _FACTOR ** (attempt - 1)
-                if over:
-                    await self._queue.finish(connection, job)
-                    await handler.give_up(connection, job, error)
-                else:
+                if not over:
                     await self._queue.later(connection, job, run_in=rest, error=error)
+            if over:  # apart: there the job's row comes last
+                async with self._queue.database.write() as connection:
+                    await handler.give_up(connection, job, error)
         except LeaseLost:
             log.warning("%s %s is not to be tried again here: %s", job.kind, job.id, error)
             raise

@@ -18,7 +18,7 @@ from homeport.wire.items import CodeInterpreterCall, Item, Message
 from homeport.wire.responses import FunctionTool, TextConfig
 
 #: Members of a response's request that chat completions have, too.
-_SAME = (
+SAME = (
     *("temperature", "top_p", "user", "safety_identifier", "service_tier"),
     *("prompt_cache_key", "prompt_cache_retention"),
 )
@@ -171,7 +171,7 @@ def _said(turn: Said) -> list[dict[str, Any]]:
 
 def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
     """As chat completions have them."""
-    found = {name: request[name] for name in _SAME if name in request}
+    found = {name: request[name] for name in SAME if name in request}
     text = convert(request.get("text", {}), TextConfig)
     others = {
         "response_format": text.as_chat(),

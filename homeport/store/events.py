@@ -42,7 +42,8 @@ Named = tuple[str, bytes]
 class Events:
     """events: their table. of: that of what they are about.
 
-    Locks are taken in the order thread, run or response, job: by everybody.
+    Locks are taken in the order thread, run or response, job: by everybody. The row of the run or response counts its
+    events, so whoever changes that in the same transaction has its thread first (run_states.py, response_states.py).
     """
 
     def __init__(self, queue: Queue, events: sa.Table, of: sa.Table) -> None:
@@ -121,7 +122,10 @@ class Events:
         query = sa.select(of.c.seq).where(of.c.seq >= oldest, of.c.created_at < made_before, ended, told)
         while True:
             async with self._database.write() as connection:
-                seqs = [*await connection.scalars(query.order_by(of.c.seq).limit(_SWEPT))]
+                some = (
+                    query.order_by(of.c.seq).limit(_SWEPT).with_for_update(read=True, key_share=True, skip_locked=True)
+                )
+                seqs = [*await connection.scalars(some)]
                 if not seqs:
                     return
                 await connection.execute(sa.delete(self._events).where(self._seq.in_(seqs)))

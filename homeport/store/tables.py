@@ -191,6 +191,19 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_until", "until"),
 )
 
+#: Of people who have signed in to the dashboard: control/sessions.py. Of the cookie, and of the keys that they signed
+#: in with, only the SHA-256.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("project_key", LargeBinary),
+    Column("admin_key", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_sessions_expires_at", "expires_at"),
+)
+
 spend_alerts = Table(
     "spend_alerts",
     metadata,

@@ -1,6 +1,7 @@
 """What the Admin API's objects are made of: names, addresses, ids, amounts, and the page that lists come in."""
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -24,7 +25,10 @@ MOST_CENTS = 900_000_000
 
 
 class Request(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A body. Refused: a member that the description does not have."""
+    """A body. A member that the description does not have is refused. refused: those that it has and that are nowhere
+    honoured here -> why, and what to do instead."""
+
+    refused: ClassVar[Mapping[str, str]] = {}
 
 
 class Page(Struct, Generic[T]):

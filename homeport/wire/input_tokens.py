@@ -18,6 +18,8 @@ from homeport.wire.responses import (
     ToolChoice,
 )
 
+_REFUSED = {"personality": "Models have no personality here. Leave 'personality' out, and say it in 'instructions'."}
+
 
 class TokenCountsBody(Request):
     """Members as CreateResponse has them. model: without one nobody could count."""
@@ -35,12 +37,12 @@ class TokenCountsBody(Request):
     tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
 
+    refused = _REFUSED
+
     def __post_init__(self) -> None:
-        if self.personality is not None:
-            raise UnsupportedParameter(
-                "Models have no personality here. Leave 'personality' out, and say it in 'instructions'.",
-                param="personality",
-            )
+        for name, instead in self.refused.items():
+            if getattr(self, name) is not None:
+                raise UnsupportedParameter(instead, param=name)
 
     @property
     def response(self) -> CreateResponse:

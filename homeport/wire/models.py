@@ -1,7 +1,7 @@
 """Models. Source: Model and ListModelsResponse."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -28,7 +28,8 @@ def made_from(model: str) -> str | None:
 class Model(Struct):
     """created: unix seconds. Not in the description: root (vLLM has it, too), what really runs under this name; voices,
     of a model of this machine that speaks, which of its own is heard under each of OpenAI's names: where there is one
-    only, they all sound alike; description, of one whose name alone would promise something else."""
+    only, they all sound alike; description, of one whose name alone would promise something else; capabilities, of a
+    model of this machine, what it can be asked for (the column of docs/compatibility.md), and state, whether now."""
 
     id: str
     created: int
@@ -36,6 +37,8 @@ class Model(Struct):
     root: str
     voices: Mapping[str, str] | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    capabilities: Sequence[str] | UnsetType = UNSET
+    state: Literal["missing", "loading", "ready", "failed"] | UnsetType = UNSET
     object: Literal["model"] = "model"
 
 

@@ -170,7 +170,9 @@ _REFUSED = {
     "moderation": "Moderate the text by `POST /v1/moderations` instead, or have the project's requests moderated.",
     "context_management": "Nothing is compacted here. Send truncation 'auto': what does not fit is left out.",
     "prompt_cache_options": "How long prompts stay in a cache cannot be promised. Leave it out.",
+    "top_logprobs": "Ask /v1/chat/completions for log-probabilities.",
 }
+_HARMLESS = {"top_logprobs": 0}
 
 
 class CreateResponse(Request, omit_defaults=True):
@@ -208,10 +210,13 @@ class CreateResponse(Request, omit_defaults=True):
     truncation: Literal["auto", "disabled"] | None = None
     user: Text | None = None
 
+    refused = _REFUSED
+
     def __post_init__(self) -> None:
         """What cannot be honoured, and what one member says of another. Raises InvalidRequest."""
-        for name, instead in _REFUSED.items():
-            if getattr(self, name) is not None:
+        for name, instead in self.refused.items():
+            value = getattr(self, name)
+            if value is not None and value != _HARMLESS.get(name):
                 raise UnsupportedParameter(f"'{name}' is not supported here. {instead}", param=name)
         check_metadata(self.metadata)
         self._check_include()
@@ -239,11 +244,6 @@ class CreateResponse(Request, omit_defaults=True):
 
     def _check_include(self) -> None:
         check_include(self.include or ())
-        if self.top_logprobs:
-            raise UnsupportedParameter(
-                "'top_logprobs' is not supported for responses. Ask /v1/chat/completions for log-probabilities.",
-                param="top_logprobs",
-            )
 
     def _check_reasoning(self) -> None:
         if self.reasoning is None:

@@ -109,6 +109,12 @@ class Thread(Struct, kw_only=True):
     metadata: Metadata
 
 
+class ListedThread(Thread, kw_only=True):
+    """Ours: OpenAI has no list of threads. title: how its first message of the user begins."""
+
+    title: str | None
+
+
 class CodeInterpreterAttachment(Request, tag_field="type", tag="code_interpreter"):
     """Code of the thread sees the file."""
 

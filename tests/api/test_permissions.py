@@ -131,8 +131,7 @@ def test_an_admin_key_opens_the_admin_api_alone(server: Running, admin: openai.O
 
 def test_no_route_answers_without_a_key(server: Running) -> None:
     """Every route of the application, by the table that it is made of, with every method that it takes."""
-    router: Any = server.app.asgi
-    routes = [route for route in router._app.routes if isinstance(route, Route)]
+    routes = [route for route in server.routes if isinstance(route, Route)]
     assert len(routes) > 50
     for route in routes:
         if route.path in OPEN:
@@ -193,6 +192,18 @@ def test_every_inference_route_passes_the_straight_line(server: Running, admin: 
             assert "x-ratelimit-remaining-tokens" in answer.headers
             receipt = raw.ask(server, "GET", f"/v1/homeport/receipts/{answer.headers['x-request-id']}")
             assert json.loads(receipt.body)["endpoint"] == endpoint.name
+
+
+def test_when_an_admin_key_was_used_last_is_told(
+    server: Running, admin: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeport.gateway.accounts.LAST_USED_SECONDS", 0.0)
+    keys = admin.admin.organization.admin_api_keys
+    made = keys.create(name="used")
+    other = keys.create(name="unused")
+    assert raw.ask(server, "GET", "/v1/organization/users", key=made.value).status == 200
+    assert until(lambda: (keys.retrieve(made.id).last_used_at or 0) >= made.created_at)
+    assert keys.retrieve(other.id).last_used_at is None
 
 
 def test_when_a_key_was_used_last_is_told(

@@ -1,7 +1,9 @@
 """What a request cost, told in the answer, in its receipt and in OpenAI's usage, to the last digit."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +11,7 @@ import openai
 import pytest
 
 from tests.api import raw
+from tests.api.raw import connect, request_bytes
 from tests.fake_upstream import STREAM_HEAD, Behaviour, Visit, chunked, events, plain_answer, until, whole
 from tests.server import KEY
 from tests.upstreams.homeports import Relay, relaying
@@ -216,3 +219,33 @@ def test_a_receipt_is_told_to_its_own_project_alone(relay: Relay) -> None:
     assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")
     assert receipt(relay, request_id)["request_id"] == request_id
     assert raw.ask(relay.homeport, "GET", f"/v1/homeport/receipts/{request_id}", key="sk-nobody").status == 401
+
+
+def test_a_receipt_is_waited_for(relay: Relay) -> None:
+    """Of an answer that has only begun."""
+    end = threading.Event()
+
+    def behave(visit: Visit) -> None:
+        first, *rest = events(visit)
+        visit.send(STREAM_HEAD + chunked(first))
+        assert end.wait(60)
+        visit.send(chunked(b"".join(rest)) + b"0\r\n\r\n")
+
+    relay.fake.script.append(behave)
+    with connect(relay.homeport) as connection, ThreadPoolExecutor() as pool:
+        connection.sendall(request_bytes(body("priced", stream=True, seed=4242)))
+        head = connection.recv(65536)
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        request_id = head.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
+        path = f"/v1/homeport/receipts/{request_id}"
+        assert raw.ask(relay.homeport, "GET", path).status == 404
+        waiting = pool.submit(raw.ask, relay.homeport, "GET", f"{path}?wait=30")
+        end.set()
+        assert waiting.result().json["total"] == COST
+
+
+@pytest.mark.parametrize("wait", ["31", "-1", "soon", "1.5", "9" * 5000, "%C2%B2"])
+def test_how_long_a_receipt_is_waited_for(relay: Relay, wait: str) -> None:
+    answer = raw.ask(relay.homeport, "GET", f"/v1/homeport/receipts/req_none?wait={wait}")
+    assert (answer.status, answer.error["param"]) == (400, "wait")

@@ -1,9 +1,6 @@
 """Who comes first is decided by the database: many at once, of one server on SQLite, and of two on PostgreSQL."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count, cycle
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import openai
@@ -11,34 +8,18 @@ import pytest
 
 from homeport.control import run_states
 from tests.api.assistants import DEPRECATED
+from tests.api.crowds import Act, at_once, by_hand, replicas
 from tests.api.owners import client_of
 from tests.control import databases
 from tests.fake_upstream import until
 from tests.fine_tuning import drive
 from tests.runs import FUNCTION, SETTINGS, Worker, again, begun, call, expire, jobs_of, late, new, told
-from tests.server import KEY, Running, running
-from tests.store.servers import PostgresServer
+from tests.server import Running
 
 pytestmark = DEPRECATED
 #: Of those who come at once, and how often they do.
 CROWD, ROUNDS = 6, 2
 OVER = {f"thread.run.{status}" for status in run_states.OVER}
-_numbers = count()
-
-
-@contextmanager
-def replicas(
-    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, settings: dict[str, Any]
-) -> Iterator[Sequence[Running]]:
-    """As the fixture's parameter says: one, or two that have one database."""
-    if request.param == "sqlite":
-        with running(folders.mktemp("races"), settings) as one:
-            yield [one]
-        return
-    postgres: PostgresServer = request.getfixturevalue("postgres")
-    shared = {**settings, "database_url": postgres.create(f"run_races_{next(_numbers)}")}
-    with running(folders.mktemp("races"), shared) as one, running(folders.mktemp("races"), shared) as two:
-        yield [one, two]
 
 
 @pytest.fixture(scope="module", params=databases.KINDS)
@@ -60,39 +41,6 @@ def client(servers: Sequence[Running]) -> Iterator[openai.OpenAI]:
     """Of the first."""
     with client_of(servers[0]) as made:
         yield made
-
-
-#: What one of many does, as a client of one of the servers.
-Act = Callable[[openai.AsyncOpenAI], Awaitable[Any]]
-
-
-def at_once(servers: Sequence[Running], *acts: Act) -> list[Any]:
-    """Their answers, in the order of the acts; what is refused (400) is the message. They are given to the servers in
-    turn."""
-
-    async def act() -> list[Any]:
-        clients = [openai.AsyncOpenAI(base_url=one.base_url, api_key=KEY, max_retries=0) for one in servers]
-        try:
-            turns = zip(acts, cycle(clients))
-            return await asyncio.gather(*(one(made) for one, made in turns), return_exceptions=True)
-        finally:
-            for made in clients:
-                await made.close()
-
-    answers = asyncio.run(act())
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, openai.BadRequestError):
-            raise answer
-    return [one.body["message"] if isinstance(one, openai.BadRequestError) else one for one in answers]  # type: ignore[index]
-
-
-def by_hand(act: Callable[[], object]) -> Act:
-    """What a worker does, beside the others."""
-
-    async def threaded(_: openai.AsyncOpenAI) -> object:
-        return await asyncio.to_thread(act)
-
-    return threaded
 
 
 def cancel(run: Any) -> Act:
@@ -221,15 +169,6 @@ def test_expired_while_outputs_come(servers: Sequence[Running], client: openai.O
     }
     assert ended is None
     check_events(servers[0], run)
-    assert jobs_of(servers[0], run) == 0
-
-
-def test_a_thread_is_deleted_while_its_run_ends(servers: Sequence[Running], client: openai.OpenAI) -> None:
-    run = new(client)
-    worker = Worker(servers[0], run.id)
-    deleted: Act = lambda other: other.beta.threads.delete(run.thread_id)  # noqa: E731
-    gone, _ = at_once(servers, deleted, by_hand(lambda: worker.ends("completed")))
-    assert gone.deleted
     assert jobs_of(servers[0], run) == 0
 
 

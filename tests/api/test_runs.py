@@ -280,6 +280,47 @@ def test_pages(mine: openai.OpenAI) -> None:
         mine.beta.threads.runs.list(thread, after="run_none")
 
 
+def test_runs_of_all_threads(server: Running) -> None:
+    project = new_project(server, "runs of all threads")
+    key = new_key(server, project)
+
+    def listed(query: str = "") -> list[str]:
+        answer = raw.ask(server, "GET", f"/v1/homeport/runs{query}", key=key)
+        assert answer.status == 200, answer.body
+        return [one["id"] for one in answer.json["data"]]
+
+    with client_of(server, key) as theirs:
+        assert listed() == []
+        assistants = [theirs.beta.assistants.create(model="echo").id for _ in range(2)]
+        made = [theirs.beta.threads.create_and_run(assistant_id=one) for one in (*assistants, assistants[0])]
+        ids = [one.id for one in made]
+        theirs.beta.threads.runs.cancel(made[1].id, thread_id=made[1].thread_id)
+        assert listed() == ids[::-1]
+        assert listed("?order=asc&limit=2") == ids[:2]
+        assert listed(f"?after={ids[1]}") == ids[:1]
+        assert listed("?status[]=queued&status[]=in_progress") == [ids[2], ids[0]]
+        assert listed("?status=cancelled") == [ids[1]]
+        assert listed(f"?assistant_id={assistants[0]}") == [ids[2], ids[0]]
+        assert listed(f"?thread_id={made[1].thread_id}") == [ids[1]]
+        assert listed("?thread_id=thread_none") == []
+        shown = raw.ask(server, "GET", "/v1/homeport/runs?limit=1", key=key).json
+        assert shown["data"][0] == ask(server, "GET", f"threads/{made[2].thread_id}/runs/{ids[2]}", key=key).json
+        assert (shown["object"], shown["first_id"], shown["has_more"]) == ("list", ids[2], True)
+
+
+def test_who_lists_runs(server: Running, mine: openai.OpenAI) -> None:
+    run = new(mine)
+    project = new_project(server, "who lists runs")
+    reader = new_key(server, project, scopes=["threads.read"])
+    assert raw.ask(server, "GET", "/v1/homeport/runs", key=reader).json["data"] == []
+    for query, param in ((f"?after={run.id}", "after"), ("?status[]=done", "status[]"), ("?model=echo", "model")):
+        answer = raw.ask(server, "GET", f"/v1/homeport/runs{query}", key=reader)
+        assert (answer.status, answer.error["param"]) == (400, param)
+    writer = new_key(server, project, scopes=["threads.write"])
+    answer = raw.ask(server, "GET", "/v1/homeport/runs", key=writer)
+    assert (answer.status, answer.error["code"]) == (403, "missing_scope")
+
+
 def test_metadata_is_all_that_changes(server: Running, mine: openai.OpenAI) -> None:
     run = new(mine, metadata={"a": "b"})
     of, runs = run.thread_id, mine.beta.threads.runs

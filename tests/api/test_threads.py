@@ -138,6 +138,55 @@ def test_what_another_project_has_is_not_there(mine: openai.OpenAI, theirs: open
     assert mine.beta.threads.retrieve(thread.id) == thread
 
 
+def test_all_threads_of_a_project_are_listed(owning: Running) -> None:
+    project = new_project(owning, "listed threads")
+    key = new_key(owning, project, scopes=["threads.read", "threads.write", "responses.write"])
+    long = "How long is the notice period?  \n " + "And what else is there to be said of it? " * 30
+    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    made = [
+        ask(owning, "POST", "threads", {"messages": messages, "metadata": {"n": str(n)}}, key=key).json
+        for n, messages in enumerate(
+            (
+                [],
+                [{"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Which ladders?"}],
+                [{"role": "user", "content": [picture, {"type": "text", "text": long}]}],
+            )
+        )
+    ]
+    assert raw.ask(owning, "POST", "/v1/conversations", {}, key=key).status == 200, "which is no thread"
+    path = "homeport/threads"
+    page = raw.ask(owning, "GET", f"/v1/{path}?limit=2", key=key).json
+    assert (page["object"], [one["id"] for one in page["data"]], page["has_more"]) == (
+        "list",
+        [made[2]["id"], made[1]["id"]],
+        True,
+    )
+    assert [one["title"] for one in page["data"]] == [
+        "How long is the notice period? And what else is there to be said of it? And wha…",
+        "Which ladders?",
+    ]
+    first = {name: value for name, value in page["data"][1].items() if name != "title"}
+    assert first == made[1]
+    openapi.validate("ThreadObject", first)
+    rest = raw.ask(owning, "GET", f"/v1/{path}?after={made[1]['id']}", key=key).json
+    assert [(one["id"], one["title"]) for one in rest["data"]] == [(made[0]["id"], None)]
+    rising = raw.ask(owning, "GET", f"/v1/{path}?order=asc&before={made[2]['id']}&limit=1", key=key).json
+    assert ([one["id"] for one in rising["data"]], rising["has_more"]) == ([made[1]["id"]], True)
+
+
+def test_who_lists_threads(owning: Running) -> None:
+    project = new_project(owning, "who lists threads")
+    reader = new_key(owning, project, scopes=["threads.read"])
+    assert raw.ask(owning, "GET", "/v1/homeport/threads", key=reader).json["data"] == []
+    thread = ask(owning, "POST", "threads").json["id"]
+    assert raw.ask(owning, "GET", "/v1/homeport/threads", key=reader).json["data"] == []
+    answer = raw.ask(owning, "GET", f"/v1/homeport/threads?after={thread}", key=reader)
+    assert (answer.status, answer.error["param"]) == (400, "after")
+    writer = new_key(owning, project, scopes=["threads.write"])
+    answer = raw.ask(owning, "GET", "/v1/homeport/threads", key=writer)
+    assert (answer.status, answer.error["code"]) == (403, "missing_scope")
+
+
 def test_a_key_needs_its_scope(owning: Running) -> None:
     project = new_project(owning, "thread scopes")
     reader = new_key(owning, project, scopes=["threads.read"])

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from homeport import app, backup, cli, clock, doctor, keys, restore
 from homeport.errors import SettingsError
 from homeport.store import blobs, copies, holds, restoring, staged, tables
+from tests import clocks
 from tests.backup.conftest import New
 from tests.backup.dying import Run, processes
 from tests.backup.houses import CONTENTS, Data, digest, is_whole
@@ -227,11 +228,11 @@ class TestWhileServing:
             await house.blobs.sweep()
             assert await house.blobs.bucket.has(digest(b"short-lived"))
             later = clock.now() + holds.LEASE_SECONDS + 1
-            monkeypatch.setattr(clock, "now", lambda: later)
+            clocks.own(monkeypatch, "store.holds", "store.blobs", "store.staged", now=lambda: later)
             await house.blobs.sweep()
             assert not await house.blobs.bucket.has(digest(b"short-lived"))
             monotonic = clock.monotonic() + holds.LEASE_SECONDS
-            monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
+            clocks.own(monkeypatch, "store.holds", now=lambda: later, monotonic=lambda: monotonic)
             with pytest.raises(SettingsError, match="Make it anew"):
                 await hold.beat()
 
@@ -240,10 +241,11 @@ class TestWhileServing:
     def test_a_long_one_holds_on(self, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
         async def work(house: House) -> None:
             async with holds.holding(house.blobs.database) as hold:
+                ahead = 0
+                now, monotonic = clock.now(), clock.monotonic()
+                clocks.own(monkeypatch, "store.holds", now=lambda: now + ahead, monotonic=lambda: monotonic + ahead)
                 for _ in range(4):
-                    now, monotonic = clock.now() + 300, clock.monotonic() + 300
-                    monkeypatch.setattr(clock, "now", lambda now=now: now)
-                    monkeypatch.setattr(clock, "monotonic", lambda monotonic=monotonic: monotonic)
+                    ahead += 300
                     await hold.beat()
                 await house.remove(await house.add(b"short-lived"))
                 assert await house.blobs.bucket.has(digest(b"short-lived"))
@@ -501,7 +503,7 @@ class TestDoctor:
         data.run(add)
         assert not any("refers to" in one.what for one in doctor.examine(data.settings)), "it may be on its way"
         later = clock.now() + 2 * staged.OLD
-        monkeypatch.setattr(clock, "now", lambda: later)
+        clocks.own(monkeypatch, "store.health", now=lambda: later)
         assert any("1 contents that no file refers to" in one.what for one in doctor.examine(data.settings))
 
     def test_jobs_and_batches_that_nobody_works_on(self, data: Data) -> None:

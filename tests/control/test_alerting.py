@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from homeport import clock
 from homeport.control.alerting import CLAIM_SECONDS, Alerting
 from homeport.control.changes import Actor, Changes
 from homeport.control.mail import Mail
@@ -20,6 +19,7 @@ from homeport.store.tables import spend_alerts
 from homeport.store.usage_rows import UsageRows
 from homeport.wire.admin.projects import ProjectCreateRequest
 from homeport.wire.admin.spend import SpendAlertNotificationChannel, SpendAlertRequest
+from tests import clocks
 from tests.control.databases import prepare
 from tests.fake_smtp import FakeSmtp, fake_smtp
 from tests.store import made_usage
@@ -73,7 +73,7 @@ class Hour:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = MARCH + 60
-        monkeypatch.setattr(clock, "now", lambda: self.now)
+        clocks.own(monkeypatch, "control.alerting", now=lambda: self.now)
 
 
 @pytest.fixture

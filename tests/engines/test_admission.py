@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport import clock
 from homeport.backends.engines.admission import LINGER, MOST_SENT_BACK, Admission
 from homeport.backends.lines import Line, to_its_end
 from homeport.errors import Unavailable
+from tests import clocks
 
 
 async def settled() -> None:
@@ -198,7 +198,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The time, which a test moves on."""
     now = [1000.0]
     with monkeypatch.context() as patched:
-        patched.setattr(clock, "monotonic", lambda: now[0])
+        clocks.own(patched, "backends.engines.admission", monotonic=lambda: now[0])
         yield now
 
 

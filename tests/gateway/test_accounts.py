@@ -12,6 +12,7 @@ from homeport.gateway.accounts import Accounts
 from homeport.gateway.keyring import Keyring
 from homeport.store.database import Database
 from homeport.store.tables import metadata, revision
+from tests import clocks
 
 AGE = 60.0
 
@@ -19,8 +20,8 @@ AGE = 60.0
 def test_a_snapshot_holds_for_a_while_after_the_last_look_and_again_after_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    now = [clock.monotonic()]  # ahead, for a server that looks at it is none the worse
+    clocks.own(monkeypatch, "gateway.accounts", monotonic=lambda: now[0])
 
     async def execute(database: Database, *statements: str) -> None:
         async with database.write() as connection:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeport import clock
 from homeport.backends.capabilities import Call, Frame, Usage
 from homeport.errors import InvalidRequest
 from homeport.gateway import cache_key
@@ -23,6 +22,7 @@ from homeport.gateway.keyring import Models, Principal
 from homeport.gateway.routing import Target
 from homeport.settings import Cache, Model, Settings, Upstream
 from homeport.store.shared import MemoryShared
+from tests import clocks
 
 WHO = Principal("key_1", "proj", "org")
 FAR = Target("far", None, "m", "far")
@@ -198,8 +198,7 @@ def test_what_is_kept_comes_again_with_all_that_is_known_of_it(data: list[bytes]
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-    monkeypatch.setattr(clock, "now", lambda: now[0])
+    clocks.own(monkeypatch, "gateway.kept", "store.shared", monotonic=lambda: now[0], now=lambda: now[0])
     return now
 
 

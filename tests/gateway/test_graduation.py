@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from homeport import clock
 from homeport.books import Books
 from homeport.errors import SettingsError
 from homeport.gateway.accounts import Accounts
@@ -16,6 +15,7 @@ from homeport.settings import Limits, Server, Settings
 from homeport.store.database import Database
 from homeport.store.tables import keys, metadata, projects, revision
 from homeport.store.usage_rows import UsageRows
+from tests import clocks
 from tests.store import made_usage
 
 DOLLAR = 10**12
@@ -36,7 +36,7 @@ STORY = [
 
 def test_the_way_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [float(made_usage.START)]
-    monkeypatch.setattr(clock, "now", lambda: now[0])
+    clocks.own(monkeypatch, "gateway.graduation", now=lambda: now[0])
 
     async def whole() -> None:
         database = Database(f"sqlite:///{tmp_path / 'all.db'}")

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeport import clock, ids
+from homeport import ids
 from homeport.errors import HomeportError, InsufficientQuota, ModelNotFound, RateLimited, Unavailable
 from homeport.gateway.keyring import Principal
 from homeport.gateway.limits import Grant, Limits, Wanted, duration, family
 from homeport.gateway.tiers import RateLimits, Tiers
 from homeport.store.redis import RedisShared
 from homeport.store.shared import Charge, MemoryShared, Shared, Taken
+from tests import clocks
 from tests.store.servers import RedisServer, redis_server
 
 WHO = Principal("key_1", "proj_1", "org-home")
@@ -35,7 +36,7 @@ class Clock:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
     time = Clock()
-    monkeypatch.setattr(clock, "monotonic", time)
+    clocks.own(monkeypatch, "store.shared", monotonic=time)
     return time
 
 
@@ -411,7 +412,7 @@ def test_whatever_lines_do_requests_find_what_they_would_without_them(
 ) -> None:
     """Where they are not counted; where they are, they are what requests would be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clock, "monotonic", Clock())
+        clocks.own(patch, "store.shared", monotonic=Clock())
         limits = {"max_requests_per_1_minute": 40, "max_tokens_per_1_minute": 400}
         mixed, other = House(limits, lines_count=lines_count), House(limits)
 
@@ -612,7 +613,7 @@ def test_no_window_takes_more_than_the_bucket_and_what_comes_back_in_it(
     """And whoever waits as he was told is let in."""
     with pytest.MonkeyPatch.context() as patch:
         now = Clock()
-        patch.setattr(clock, "monotonic", now)
+        clocks.own(patch, "store.shared", monotonic=now)
         house = House(max_tokens_per_1_minute=limit)
         admitted: list[tuple[float, int]] = []
         for pause, tokens, part in moves:

@@ -675,7 +675,6 @@ def test_given_up(house: House) -> None:
 
     async def give_up() -> None:
         async with house.bench.database.write() as connection:
-            await house.bench.queue.finish(connection, job)
             await house.handler.give_up(connection, job, "why")
 
     house.run(give_up())

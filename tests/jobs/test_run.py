@@ -356,13 +356,13 @@ def test_a_run_that_is_given_up_has_failed(bench: Bench) -> None:
 
     async def give_up() -> None:
         async with bench.database.write() as connection:
-            await bench.queue.finish(connection, task.job)
             await house.jobs.give_up(connection, task.job, "It was broken.")
 
     bench.run(give_up())
     assert house.state()[0] == "failed"
     assert house.row()["last_error"]["code"] == "server_error"
     assert house.told() == ["failed"]
+    assert not bench.run(bench.queue.holds(task.job))
 
 
 def test_a_thread_that_is_deleted_meanwhile_is_nobodys_work(bench: Bench) -> None:

@@ -44,6 +44,7 @@ class Toy:
             raise KeyError("secret")
         self.given_up.append(error)
         await self.queue.enqueue(connection, "other", "told", job.subject)
+        await self.queue.finish(connection, job)
 
     async def finish(self, task: Task) -> None:
         async with self.queue.database.write() as connection:
@@ -209,6 +210,33 @@ def test_a_job_that_kills_its_workers_is_given_up(bench: Bench) -> None:
 
     bench.run(work())
     assert made.begun == []
+
+
+def test_what_is_deleted_while_it_is_given_up_is_lost(bench: Bench) -> None:
+    """Whoever deletes it does not wait: the worker takes the job's row last."""
+    if bench.database.sqlite:
+        pytest.skip("one writes at a time")
+
+    async def fail(_: Task) -> None:
+        raise KeyError
+
+    class Deleted(Toy):
+        async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
+            async with self.queue.database.write() as other:
+                await self.queue.withdraw(other, job.subject, job.kind)
+            await super().give_up(connection, job, error)
+
+    made = Deleted(bench.queue, fail)
+    bench.enqueue()
+    bench.execute(sa.update(jobs).values(attempt=ATTEMPTS - 1))
+
+    async def work() -> None:
+        async with working(made) as worker:
+            await until(lambda: worker.counts[Event("toys", "toy", "lost")] == 1)
+        assert worker.counts[Event("toys", "toy", "given_up")] == 0
+
+    bench.run(work())
+    assert bench.rows() == []
 
 
 def test_what_cannot_be_given_up_is_kept(bench: Bench) -> None:

@@ -60,6 +60,7 @@ class Steps:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         await connection.execute(steps.insert().values(subject=job.subject, step=-1, by=error))
+        await self._queue.finish(connection, job)
 
 
 async def work(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from homeport import clock
 from homeport.control.owners import Owner
 from homeport.control.vector_search import Found, Weights
 from homeport.errors import InvalidRequest, NotFound
@@ -17,6 +16,7 @@ from homeport.loop.tools import file_search
 from homeport.loop.tools.file_search import FileSearch, Options, queries_of
 from homeport.loop.turns import Searched
 from homeport.wire.vector_store_search import ComparisonFilter
+from tests import clocks
 from tests.loop.hosted import call
 
 WHO = Owner("proj_1", "key_1")
@@ -132,7 +132,7 @@ def test_files_of_a_thread_are_waited_for_once(monkeypatch: pytest.MonkeyPatch) 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(clock, "sleep", sleep)
+    clocks.own(monkeypatch, "loop.tools.file_search", sleep=sleep)
     stores = Stores(looks=3)
     made = tool(Search(), stores, store_ids=["vs_1", "vs_2"], awaited=["vs_2"])
     called(made)
@@ -148,8 +148,7 @@ def test_they_are_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) ->
         nonlocal now
         now += 10.0
 
-    monkeypatch.setattr(clock, "sleep", sleep)
-    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    clocks.own(monkeypatch, "loop.tools.file_search", monotonic=lambda: now, sleep=sleep)
     search = Search(found("what is there"))
     output, _ = called(tool(search, Stores(looks=1000), awaited=["vs_1"]))
     assert output.endswith("what is there")

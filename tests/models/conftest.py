@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ def web() -> Iterator[fake_web.Web]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("homeport.backends.weights.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("homeport.backends.weights.download.time", SimpleNamespace(sleep=lambda _: None))
 
 
 @pytest.fixture

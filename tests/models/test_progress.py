@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from homeport import clock
 from homeport.backends.weights.progress import Progress
+from tests import clocks
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def test_a_line_every_tenth_where_nobody_watches() -> None:
 
 def test_one_moving_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    clocks.own(monkeypatch, "backends.weights.progress", monotonic=lambda: now[0])
     out = Terminal()
     progress = Progress("m.gguf", 4_000_000, out=out)
     for done in range(0, 4_000_001, 1_000_000):
@@ -53,7 +53,7 @@ def test_an_unknown_length() -> None:
 
 def test_what_was_here_already_does_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    clocks.own(monkeypatch, "backends.weights.progress", monotonic=lambda: now[0])
     out = Terminal()
     progress = Progress("m.gguf", 100_000_000, out=out)
     progress.at(90_000_000)

@@ -176,6 +176,22 @@ def test_whoever_is_asked_tells_the_numbers_of_both(pair: House) -> None:
         assert all(after[worker] > before[worker] for worker in after)
 
 
+def test_whoever_is_asked_tells_how_both_are(pair: House) -> None:
+    """What came to one is told by the other, too: all answers say the same."""
+    answers = at_once(pair.ports, pair.new_project().key, chat("looked-at"), 4 * MANY)
+    assert {answer.status for answer in answers} == {200}
+
+    def requests() -> int:
+        return int(pair.first.ask("GET", "/v1/homeport/status").json["server"]["recent"]["requests"])
+
+    assert until(lambda: len({requests() for _ in range(FEW)}) == 1)
+    assert requests() >= 4 * MANY
+    shown = pair.first.ask("GET", "/v1/homeport/status").json["server"]
+    assert {one["name"] for one in shown["processes"]} == {"worker-1", "worker-2"}
+    assert len({one["pid"] for one in shown["processes"]}) == WORKERS
+    assert (shown["workers"], shown["not_told"]) == (WORKERS, [])
+
+
 def counted(house: House) -> Counter[str]:
     """Chat completions that each worker has answered well."""
     wanted = {"endpoint": "chat.completions", "http_response_status_code": "200"}

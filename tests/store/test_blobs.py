@@ -27,6 +27,7 @@ from homeport.store import s3, staged, tables
 from homeport.store.blobs import Bucket
 from homeport.store.database import Database
 from homeport.store.folder import Folder
+from tests import clocks
 from tests.store.fake_s3 import FakeS3, fake_s3
 from tests.store.filed import House, digest_of, house, whole
 from tests.store.servers import PostgresServer
@@ -315,7 +316,7 @@ def test_sweeping_takes_what_nobody_refers_to_and_leaves_the_rest(
         assert {*await house.rows()} == {digest_of(b"kept")}
         assert len(left_in(of(bucket, tmp_path))) == 1
         now = clock.now() + 2 * staged.OLD
-        monkeypatch.setattr(clock, "now", lambda: now)
+        clocks.own(monkeypatch, "store.blobs", "store.staged", now=lambda: now)
         async with house.blobs.staged() as one:
             await one.write(b"y" * staged.PIECE)
             await house.blobs.sweep()
@@ -504,7 +505,7 @@ def test_a_process_that_is_killed_anywhere_loses_nothing_and_leaves_nothing(
     async def check(said: list[str]) -> None:
         async with house(url, folder, folder.staging) as made:
             with monkeypatch.context() as patched:
-                patched.setattr(clock, "now", lambda: later)
+                clocks.own(patched, "store.blobs", "store.staged", now=lambda: later)
                 await made.blobs.sweep()
             async with made.blobs.database.read() as connection:
                 query = sa.select(tables.files.c.id, tables.files.c.digest)

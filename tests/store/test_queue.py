@@ -11,6 +11,7 @@ from homeport.store import queue as queue_module
 from homeport.store.database import Database
 from homeport.store.queue import Beat, Depth, Job, LeaseLost
 from homeport.store.tables import jobs
+from tests import clocks
 from tests.store.queues import Bench, opened
 from tests.store.servers import PostgresServer, postgres_server
 
@@ -374,12 +375,12 @@ def test_clocks_that_differ_by_an_hour_do_no_harm_on_postgresql(
         bench.enqueue("now")
         bench.enqueue("in a minute", run_in=60)
         real = clock.now
-        monkeypatch.setattr(clock, "now", lambda: real() + 3600)
+        clocks.own(monkeypatch, "store.queue", now=lambda: real() + 3600)
         job = bench.claim_one()
         assert job.subject == "now"
         assert bench.claim() == []
         bench.run(bench.queue.beat([job]))
-        monkeypatch.setattr(clock, "now", lambda: real() - 3600)
+        clocks.own(monkeypatch, "store.queue", now=lambda: real() - 3600)
         assert bench.claim() == []
         bench.enqueue("behind")
         assert [job.subject for job in bench.claim()] == ["behind"]

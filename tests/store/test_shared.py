@@ -15,6 +15,7 @@ from homeport.errors import SettingsError, Unavailable
 from homeport.store import shared as seam
 from homeport.store.redis import RedisShared
 from homeport.store.shared import Charge, MemoryShared, Shared
+from tests import clocks
 from tests.store.servers import RedisServer, redis_server
 
 #: So slow that nothing comes back while a test runs.
@@ -382,7 +383,7 @@ def test_both_stores_give_the_same_answers_and_money_ends_as_the_sum_of_costs(
 
 def test_counters_that_are_as_if_never_used_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    clocks.own(monkeypatch, "store.shared", monotonic=lambda: now[0])
 
     async def test(shared: MemoryShared) -> None:
         await shared.seed("money", 5)

@@ -8,6 +8,7 @@ import pytest
 from homeport import clock
 from homeport.backends.upstreams import doors
 from homeport.gateway import attempts, ledger
+from tests import clocks
 
 
 @dataclass
@@ -68,8 +69,7 @@ class Stepping:
         self.at = end
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(clock, "monotonic", self.monotonic)
-        monkeypatch.setattr(clock, "sleep", self.sleep)
+        clocks.own(monkeypatch, "backends.upstreams.doors", monotonic=self.monotonic, sleep=self.sleep)
 
 
 async def _settle() -> None:

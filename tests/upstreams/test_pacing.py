@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from homeport import clock
 from homeport.backends.upstreams.pacing import Bucket, Room, again, duration, may_pass, retry_after
+from tests import clocks
 
 NOW = 1000.0
 #: Of the wall clock: Sat, 28 Nov 2026 12:00:00 GMT.
@@ -36,7 +36,7 @@ NONSENSE = [
 
 @pytest.fixture(autouse=True)
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now", lambda: WALL)
+    clocks.own(monkeypatch, "backends.upstreams.pacing", now=lambda: WALL)
 
 
 @pytest.mark.parametrize(

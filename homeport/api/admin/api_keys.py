@@ -11,6 +11,7 @@ from homeport.wire.admin.api_keys import (
     ProjectApiKeyModifyRequest,
     ProjectApiKeyRotateRequest,
     ProjectApiKeyUpdateRequest,
+    ScopeList,
 )
 from homeport.wire.fields import Deleted, Page
 
@@ -29,6 +30,7 @@ class ApiKeys:
             Operation("GET", ORGANIZATION + key, self.retrieve),
             Operation("POST", ORGANIZATION + key, self.update, body=ProjectApiKeyUpdateRequest),
             Operation("DELETE", ORGANIZATION + key, self.delete),
+            Operation("GET", f"{HOMEPORT}/scopes", self.scopes),
             Operation("POST", HOMEPORT + keys, self.create, body=ProjectApiKeyCreateRequest),
             Operation("POST", HOMEPORT + key, self.modify, body=ProjectApiKeyModifyRequest),
             Operation("DELETE", HOMEPORT + key, self.delete_any),
@@ -47,6 +49,9 @@ class ApiKeys:
 
     async def delete(self, asked: Asked) -> Deleted:
         return await self._rules.delete(asked.who, asked.project_id, asked.path["api_key_id"])
+
+    async def scopes(self, asked: Asked) -> ScopeList:
+        return self._rules.scopes()
 
     async def create(self, asked: Asked) -> ProjectApiKey:
         return await self._rules.create(asked.who, asked.project_id, asked.body)

@@ -40,7 +40,7 @@ from homeport.control import (
 from homeport.control.changes import Changes
 from homeport.control.idempotency import Idempotency
 from homeport.control.rate_limits import Tiers
-from homeport.control.spend_limits import Reached
+from homeport.control.spend_limits import Spent
 from homeport.settings import Moderation
 
 
@@ -49,11 +49,11 @@ def operations(
     *,
     tiers: Tiers,
     scopes: Collection[str],
-    reached: Reached,
+    spent: Spent,
     organization: str,
     moderation: Moderation | None = None,
 ) -> Sequence[Operation]:
-    """tiers: the limits of projects. scopes: those of keys that mean something here. reached: whether money is spent.
+    """tiers: the limits of projects. scopes: those of keys that mean something here. spent: what has been.
 
     organization: its id, as the audit log names it. moderation: of projects that have no rule of their own;
     None: nothing is.
@@ -66,7 +66,7 @@ def operations(
         *ServiceAccounts(service_accounts.ServiceAccounts(changes, keys)).operations(),
         *ProjectUsers(project_users.ProjectUsers(changes)).operations(),
         *RateLimits(rate_limits.RateLimits(changes, tiers)).operations(),
-        *SpendLimits(spend_limits.SpendLimits(changes, reached, organization=organization)).operations(),
+        *SpendLimits(spend_limits.SpendLimits(changes, spent, organization=organization)).operations(),
         *SpendAlerts(spend_alerts.SpendAlerts(changes, organization=organization)).operations(),
         *Users(users.Users(changes)).operations(),
         *Invites(invites.Invites(changes)).operations(),
@@ -81,12 +81,12 @@ def routes(
     *,
     tiers: Tiers,
     scopes: Collection[str],
-    reached: Reached,
+    spent: Spent,
     organization: str,
     moderation: Moderation | None = None,
 ) -> list[Route]:
     """authorize: who asks, of every request."""
     table = operations(
-        changes, tiers=tiers, scopes=scopes, reached=reached, organization=organization, moderation=moderation
+        changes, tiers=tiers, scopes=scopes, spent=spent, organization=organization, moderation=moderation
     )
     return routes_of(table, authorize, Idempotency(changes.database))

@@ -7,6 +7,7 @@ import msgspec
 
 from homeport.backends.hearing import Ask, HearingCard
 from homeport.backends.local.languages import NAMES, OTHERWISE
+from homeport.backends.local.parameters import TRANSCRIPTIONS
 from homeport.backends.local.windows import Cutting
 from homeport.errors import InvalidRequest, UnsupportedParameter
 from homeport.wire.audio import CreateTranscriptionRequest, CreateTranslationRequest, VadConfig
@@ -45,9 +46,9 @@ def plan_transcription(body: bytes, card: HearingCard) -> Plan:
     wanted = request.response_format or "json"
     if wanted == "diarized_json":
         _unsupported("response_format", "does not tell speakers apart, which `diarized_json` needs")
-    if request.known_speaker_names or request.known_speaker_references:
-        field = "known_speaker_names" if request.known_speaker_names else "known_speaker_references"
-        _unsupported(field, "does not tell speakers apart")
+    for name, parameter in TRANSCRIPTIONS.items():
+        if parameter.verdict == "refused" and getattr(request, name):
+            raise UnsupportedParameter(f"Unsupported parameter: '{name}'. {parameter.note}", param=name)
     granularities = request.timestamp_granularities or []
     _check_times(wanted, granularities, card)
     if request.stream and wanted not in ("json", "text"):

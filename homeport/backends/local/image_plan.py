@@ -19,6 +19,7 @@ import msgspec
 from homeport.backends.drawing import Base, DrawingCard, Quality, Wish
 from homeport.backends.local.image_rules import QUALITIES, Rules, listed, rules
 from homeport.backends.local.image_size import Size, chosen, nearest
+from homeport.backends.local.parameters import EDITS, check
 from homeport.errors import InvalidRequest, NotFound, UnsupportedParameter
 from homeport.wire import images
 from homeport.wire.base import decode, empty, unsupported_value
@@ -108,12 +109,7 @@ def plan_edit(body: bytes, name: str, card: DrawingCard) -> Plan:
         raise unsupported_value("model", name, "'dall-e-2', and the GPT image models")
     if request.input_fidelity is not None:
         _check_known("input_fidelity", rules(name))
-    if request.input_fidelity == "high":
-        raise UnsupportedParameter(
-            "This model keeps what the mask does not show, and cannot keep more than that of a picture. Leave "
-            "`input_fidelity` out, or send `low`.",
-            param="input_fidelity",
-        )
+    check(request, EDITS, name)
     return _planned("edit", _as_generation(request), name, card)
 
 

@@ -126,6 +126,102 @@ MODERATIONS: Mapping[str, Parameter] = {
     ),
 }
 
+_NAMES_NOBODY = "This model does not tell speakers apart. Leave it out."
+
+TRANSCRIPTIONS: Mapping[str, Parameter] = {
+    "file": honoured("Whatever FFmpeg's libraries read; as long as `audio.max_minutes` says."),
+    "model": CHAT["model"],
+    "language": honoured("ISO 639-1, or the language's name. Refused, with those that there are, of another one."),
+    "languages": honoured("One of these is spoken. Not together with `language`."),
+    "keywords": honoured("Words that may be said. Refused by engines that heed none (`moonshine`)."),
+    "prompt": honoured("What was said before. Refused by engines that heed none (`moonshine`)."),
+    "response_format": honoured(
+        "`json`, `text`; `srt`, `vtt` and `verbose_json` of engines that tell times (`whisper`). `diarized_json` is "
+        "refused: no engine tells speakers apart."
+    ),
+    "temperature": honoured("0 takes the likeliest token, and another one where that goes wrong."),
+    "include": honoured("`logprobs`, with `json`. Refused by engines that cannot."),
+    "timestamp_granularities": honoured("With `verbose_json`."),
+    "stream": honoured("Events as they are heard, whatever the model is called; with `json` or `text`."),
+    "chunking_strategy": honoured("`auto`, or `server_vad` with its numbers."),
+    "known_speaker_names": refused(_NAMES_NOBODY, []),
+    "known_speaker_references": refused(_NAMES_NOBODY, []),
+}
+
+TRANSLATIONS: Mapping[str, Parameter] = {
+    "file": TRANSCRIPTIONS["file"],
+    "model": honoured("Of engines that translate into English (`whisper`); of others it is a 404."),
+    "prompt": honoured("In English."),
+    "response_format": honoured("`json`, `text`, `srt`, `verbose_json` or `vtt`."),
+    "temperature": TRANSCRIPTIONS["temperature"],
+}
+
+SPEECH: Mapping[str, Parameter] = {
+    "model": CHAT["model"],
+    "input": honoured("Up to 4,096 characters, of a language that the model speaks; else refused with the word."),
+    "voice": honoured("OpenAI's names, each one of the model's own. A voice of yours (`{id}`) is refused."),
+    "instructions": refused("It speaks in one manner and cannot follow instructions. Leave it out.", ""),
+    "response_format": honoured("`mp3`, `opus`, `aac`, `flac`, `wav` or `pcm`."),
+    "speed": honoured("0.25 to 4, at the same pitch."),
+    "stream_format": honoured("`audio` or `sse`; both are sent sentence by sentence."),
+}
+
+_DRAWN: Mapping[str, Parameter] = {
+    "model": honoured("Resolved by the router. Under OpenAI's names it takes what that model takes, and no more."),
+    "n": honoured("Up to 10; one under `dall-e-3`."),
+    "response_format": honoured("`url` or `b64_json`. Unknown under GPT image models' names, as with OpenAI."),
+    "size": honoured("What the name's model takes; of other names any that the engine can draw, or `auto`."),
+    "user": _SAMPLING["user"],
+    "seed": honoured("Not OpenAI's: the same seed, model and request give the same pictures."),
+}
+_PROMPTED: Mapping[str, Parameter] = {
+    **_DRAWN,
+    "prompt": honoured("As long as the name's model and the engine take."),
+    "output_format": honoured("`png`, `jpeg` or `webp`, of names that have it."),
+    "output_compression": honoured("Of `jpeg` and `webp`."),
+    "stream": honoured("Pictures as events, of names that have it."),
+    "partial_images": honoured("Of engines that show pictures in the making (`diffusion`); others send none."),
+    "moderation": no_effect("`low` and `auto` let pass at least what an engine without a filter does."),
+    "background": honoured("`transparent` of engines that can; else refused."),
+    "quality": honoured("How long the engine takes over it, in three steps."),
+}
+
+GENERATIONS: Mapping[str, Parameter] = {
+    **_PROMPTED,
+    "style": honoured("Of engines that can be steered; others refuse `natural`: they draw in one style."),
+}
+
+EDITS: Mapping[str, Parameter] = {
+    **_PROMPTED,
+    "image": honoured("Up to 16 files, of engines that edit; of others it is a 404."),
+    "images": honoured("The same as JSON: each by its URL or the id of a file."),
+    "mask": honoured("Where it is transparent, the picture may change."),
+    "input_fidelity": refused(
+        "This model keeps what the mask does not show, and cannot keep more than that of a picture. Leave it out, or "
+        "send `low`.",
+        "low",
+    ),
+}
+
+VARIATIONS: Mapping[str, Parameter] = {
+    **_DRAWN,
+    "image": honoured("One file, of engines that vary pictures; of others it is a 404."),
+}
+
+#: By the names of gateway/endpoints.py. Of `rerank` there is none: no model of this machine does it.
+TABLES: Mapping[str, Mapping[str, Parameter]] = {
+    "chat.completions": CHAT,
+    "completions": COMPLETIONS,
+    "embeddings": EMBEDDINGS,
+    "moderations": MODERATIONS,
+    "audio.transcriptions": TRANSCRIPTIONS,
+    "audio.translations": TRANSLATIONS,
+    "audio.speech": SPEECH,
+    "images.generations": GENERATIONS,
+    "images.edits": EDITS,
+    "images.variations": VARIATIONS,
+}
+
 
 def check(request: msgspec.Struct, table: Mapping[str, Parameter], model: str) -> None:
     """Raises UnsupportedParameter for the first parameter whose value cannot be honoured."""

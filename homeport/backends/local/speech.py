@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from homeport.backends.capabilities import Answer, Call, Frame, Usage
+from homeport.backends.local import parameters
 from homeport.backends.local.encoder import FORMATS, Encoder
 from homeport.backends.local.sentences import sentences
 from homeport.backends.speaking import SpeakingEngine
 from homeport.backends.text import Occupancy
-from homeport.errors import InvalidRequest, UnsupportedParameter
+from homeport.errors import InvalidRequest
 from homeport.settings import Audio
 from homeport.wire import audio, sse
 from homeport.wire.base import decode, empty, unsupported_value
@@ -63,10 +64,7 @@ class LocalSpeech:
         """Raises InvalidRequest."""
         if not request.input:
             raise empty("input", "string")
-        if request.instructions:
-            raise UnsupportedParameter(
-                "This model speaks in one manner and cannot follow instructions. Leave them out.", param="instructions"
-            )
+        parameters.check(request, parameters.SPEECH, self.name)
         card = self._engine.card
         voice = _voice(request.voice, card.voices)
         word = self._engine.unspeakable(request.input)

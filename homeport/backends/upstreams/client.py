@@ -137,6 +137,7 @@ class Client:
             line=line,
             line_seconds=line_seconds,
         )
+        self.base_url = base_url
         self._starts: dict[tuple[str, str], bytes] = {}
         host = parts.netloc if unix is None else "localhost"
         self._common = _lines([(b"host", host.encode()), (b"accept-encoding", b"identity")])
@@ -152,6 +153,11 @@ class Client:
     def load(self) -> int:
         """Requests under way, and in line."""
         return self._pool.load
+
+    @property
+    def pool(self) -> Pool:
+        """Its siblings have the same one."""
+        return self._pool
 
     async def request(
         self,

@@ -55,6 +55,13 @@ class State(NamedTuple):
     seconds: float
 
 
+class Crowd(NamedTuple):
+    """Requests of an upstream. waiting: for a connection, or for its rate limit."""
+
+    busy: int
+    waiting: int
+
+
 class Way:
     """Through one door, for one family of models.
 
@@ -262,6 +269,15 @@ class Doors:
                 *(self._upstream, door.number, len(self._doors), self._settings.rest_seconds, self._upstream),
             )
         door.refused = True
+
+    def crowd(self) -> Crowd:
+        pools = {client.pool for client in self.clients}
+        load, in_line = sum(pool.load for pool in pools), sum(pool.waiting for pool in pools)
+        return Crowd(load - in_line, in_line + self._waiting)
+
+    def addresses(self) -> list[str]:
+        """Of each, in their order."""
+        return [client.base_url for client in self.clients]
 
     def states(self) -> list[State]:
         """Of every door that something is known of."""

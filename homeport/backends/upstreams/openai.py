@@ -16,7 +16,7 @@ from homeport.backends.lines import places_for_lines
 from homeport.backends.upstreams import audio, embeddings, failures, moderations, pictures, relay, rerank
 from homeport.backends.upstreams.client import Client, Response
 from homeport.backends.upstreams.connection import Deadlines
-from homeport.backends.upstreams.doors import Doors, State, Tried
+from homeport.backends.upstreams.doors import Crowd, Doors, State, Tried
 from homeport.backends.upstreams.errors import TransferError
 from homeport.backends.upstreams.events import Events
 from homeport.backends.upstreams.fine_tuning import FineTuning
@@ -142,6 +142,13 @@ class OpenAIUpstream:
     def states(self) -> list[State]:
         """How each door is, for every family of models that was asked for."""
         return self._doors.states()
+
+    def crowd(self) -> Crowd:
+        return self._doors.crowd()
+
+    def addresses(self) -> list[str]:
+        """Of its doors."""
+        return self._doors.addresses()
 
     def lines_at_once(self, capability: str) -> int | None:
         """As many as get a connection while nobody else wants one."""

@@ -107,6 +107,11 @@ class Pool:
         """Connections that are busy or being opened, and those who wait for one."""
         return len(self._open) + self._opening - len(self._idle) + len(self._line)
 
+    @property
+    def waiting(self) -> int:
+        """Of those, the ones in line; lines of batches are not."""
+        return len(self._line)
+
     async def _opened_or_handed(self) -> Connection:
         in_line = False
         try:

@@ -86,7 +86,8 @@ class KeyRateLimits(Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
 
 
 class ProjectApiKey(Struct, kw_only=True):
-    """scopes, models, rate_limits: null where nothing is restricted. value: in the answer that creates it alone."""
+    """scopes, models, rate_limits: null where nothing is restricted. replaced_by: the key after it. value: in the
+    answer that creates it alone."""
 
     id: str
     name: str
@@ -99,8 +100,21 @@ class ProjectApiKey(Struct, kw_only=True):
     scopes: list[str] | None
     models: list[str] | None
     rate_limits: dict[str, int] | None
+    replaced_by: str | None
     value: str | UnsetType = UNSET
     object: Literal["organization.project.api_key"] = "organization.project.api_key"
+
+
+class ScopeListed(Struct):
+    """Of Homeport: what a key may be restricted to."""
+
+    id: str
+    object: Literal["scope"] = "scope"
+
+
+class ScopeList(Struct):
+    data: list[ScopeListed]
+    object: Literal["list"] = "list"
 
 
 class ProjectApiKeyUpdateRequest(Request):

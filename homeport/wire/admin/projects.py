@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 from homeport.errors import UnsupportedParameter
 from homeport.wire.fields import ModelName, Name, Request
 
+_ELSEWHERE = "Data is kept where Homeport runs, and nowhere else. Leave it out."
+
 
 class Project(Struct):
     """tier: of its rate limits (not in the description); null: the tier of the settings."""
@@ -26,16 +28,20 @@ class ProjectCreateRequest(Request):
     geography: str | None = None
     external_key_id: str | None = None
 
+    refused = dict.fromkeys(("residency", "geography", "external_key_id"), _ELSEWHERE)
+
     def __post_init__(self) -> None:
-        refuse_elsewhere(residency=self.residency, geography=self.geography, external_key_id=self.external_key_id)
+        _refuse_elsewhere(self)
 
 
 class ProjectUpdateRequest(Request):
     name: Name | None = None
     external_key_id: str | None = None
 
+    refused = dict.fromkeys(("external_key_id",), _ELSEWHERE)
+
     def __post_init__(self) -> None:
-        refuse_elsewhere(external_key_id=self.external_key_id)
+        _refuse_elsewhere(self)
 
 
 class ProjectTierRequest(Request):
@@ -97,11 +103,8 @@ class ProjectModerationDeleted(Struct):
     object: Literal["project.moderation.deleted"] = "project.moderation.deleted"
 
 
-def refuse_elsewhere(**values: str | None) -> None:
+def _refuse_elsewhere(request: Request) -> None:
     """What places data elsewhere: it all stays where Homeport runs. Raises UnsupportedParameter."""
-    for name, value in values.items():
-        if value is not None:
-            raise UnsupportedParameter(
-                f"Unsupported parameter: '{name}'. Data is kept where Homeport runs, and nowhere else. Leave it out.",
-                param=name,
-            )
+    for name, why in request.refused.items():
+        if getattr(request, name) is not None:
+            raise UnsupportedParameter(f"Unsupported parameter: '{name}'. {why}", param=name)

@@ -26,6 +26,30 @@ class ProjectRateLimit(Struct, kw_only=True):
     object: Literal["project.rate_limit"] = "project.rate_limit"
 
 
+class ProjectRateLimitOrigin(Struct):
+    """Of Homeport: where a limit comes from. tier: what the project's tier says; own: what the project has in place of
+    it, null where nothing. Members are those of `project.rate_limit`; absent: no limit."""
+
+    id: str
+    model: str
+    tier: dict[str, int]
+    own: dict[str, int] | None
+    object: Literal["project.rate_limit.origin"] = "project.rate_limit.origin"
+
+
+class Tier(Struct):
+    """Of Homeport. default: of projects that have none of their own, by now."""
+
+    id: str
+    default: bool
+    object: Literal["tier"] = "tier"
+
+
+class TierList(Struct):
+    data: list[Tier]
+    object: Literal["list"] = "list"
+
+
 class ProjectRateLimitUpdateRequest(Request):
     """What is left out stays."""
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from homeport.wire.admin_usage import Amount
 from homeport.wire.fields import MOST_CENTS, Email, Request
 
 Interval = Literal["month", "total"]
@@ -18,7 +19,7 @@ class SpendLimitEnforcement(Struct):
 class SpendLimit(Struct, kw_only=True):
     """object: `organization.spend_limit`, `project.spend_limit`; of a key `project.api_key.spend_limit`, our own.
 
-    threshold_amount: cents.
+    threshold_amount: cents. spent: of it, in Homeport's own lists.
     """
 
     object: str
@@ -26,6 +27,7 @@ class SpendLimit(Struct, kw_only=True):
     interval: Interval
     enforcement: SpendLimitEnforcement
     currency: Literal["USD"] = "USD"
+    spent: Amount | UnsetType = UNSET
 
 
 class SpendLimitList(Struct):

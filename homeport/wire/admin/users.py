@@ -26,13 +26,15 @@ class UserRoleUpdateRequest(Request):
     technical_level: str | None = None
     developer_persona: str | None = None
 
+    refused = dict.fromkeys(
+        ("role_id", "technical_level", "developer_persona"),
+        "A user has a 'role' here and nothing beside it. Leave it out.",
+    )
+
     def __post_init__(self) -> None:
-        for name in ("role_id", "technical_level", "developer_persona"):
+        for name, why in self.refused.items():
             if getattr(self, name) is not None:
-                raise UnsupportedParameter(
-                    f"Unsupported parameter: '{name}'. A user has a 'role' here and nothing beside it. Leave it out.",
-                    param=name,
-                )
+                raise UnsupportedParameter(f"Unsupported parameter: '{name}'. {why}", param=name)
 
 
 class ProjectUser(Struct):

@@ -29,6 +29,7 @@ from homeport.store.database import Database
 from homeport.store.queue import Queue
 from homeport.store.tables import audit_logs, fine_tuning_jobs, metadata
 from homeport.wire.admin.spend import Interval
+from homeport.wire.money import NANO_PER_CENT
 from tests import openapi
 from tests.control import databases
 
@@ -45,6 +46,7 @@ class Tiers:
     """Two tiers, two families; every other name is a model, too, but for those that begin with `gpt`."""
 
     names = ("trial", "1")
+    default = "1"
     _limits: Mapping[str, Mapping[str, Mapping[str, int]]] = {
         "trial": {"gpt-4": {"max_requests_per_1_minute": 3, "max_tokens_per_1_minute": 40_000}},
         "1": {
@@ -208,10 +210,10 @@ def serving(url: str) -> Iterator[Served]:
             raise InvalidKey("Incorrect API key provided.")
         return actors[secret]
 
-    async def reached(scope: str, subject: str, interval: Interval, cents: int) -> bool:
-        return spent.get((scope, subject, interval), 0) >= cents
+    async def of_ledger(scope: str, subject: str, interval: Interval) -> int:
+        return spent.get((scope, subject, interval), 0) * NANO_PER_CENT
 
-    given: dict[str, Any] = {"tiers": Tiers(), "scopes": SCOPES, "reached": reached, "organization": ORGANIZATION}
+    given: dict[str, Any] = {"tiers": Tiers(), "scopes": SCOPES, "spent": of_ledger, "organization": ORGANIZATION}
     router = Router(routes.routes(changes, authorize, **given), redirect_slashes=False)
     config = uvicorn.Config(Envelope(router, organization="test"), log_level="error", lifespan="off")
     server = uvicorn.Server(config)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from homeport import clock
 from homeport.store.tables import keys, spend_limits
 from tests import openapi
-from tests.api.admin.served import ADMIN, USERS_ADMIN, Served, refused
+from tests.api.admin.served import ADMIN, SCOPES, USERS_ADMIN, Served, refused
 
 DAY = 86_400
 
@@ -173,6 +173,8 @@ def test_rotation_with_an_overlap(served: Served, project: str) -> None:
     stored = row_of(served, old["id"])
     assert before + DAY - 1 <= stored.expires_at <= clock.now() + DAY
     assert stored.replaced_by == new["id"]
+    told = served.make("GET", f"/v1/organization/projects/{project}/api_keys/{old['id']}")
+    assert (told["replaced_by"], new["replaced_by"]) == (new["id"], None)
     created, updated = served.last_entries(2)
     assert created.details["data"]["rotated_from"] == old["id"]
     assert updated.details["changes_requested"] == {"expires_at": stored.expires_at, "rotated_into": new["id"]}
@@ -305,3 +307,10 @@ def test_no_secret_is_anywhere(served: Served, project: str) -> None:
         for place, held in places.items():
             assert secret.encode() not in held, place
             assert secret.encode()[-20:] not in held, place
+
+
+def test_what_a_key_may_be_restricted_to(served: Served) -> None:
+    told = served.make("GET", "/v1/homeport/scopes")
+    assert told["object"] == "list"
+    assert {one["object"] for one in told["data"]} == {"scope"}
+    assert [one["id"] for one in told["data"]] == sorted(SCOPES)

@@ -55,6 +55,41 @@ def test_rate_limits_are_the_tiers_until_they_are_changed(served: Served, projec
         refused(served.ask("DELETE", path), 404, "rate_limit_id")
 
 
+def test_where_rate_limits_come_from(served: Served, project: str) -> None:
+    path = f"/v1/homeport/projects/{project}/rate_limits"
+    served.make("POST", f"/v1/organization/projects/{project}/rate_limits/rl-gpt-4", {"max_requests_per_1_minute": 7})
+    listed = served.make("GET", path)
+    assert listed["data"] == [
+        {
+            "id": "rl-dall-e-3",
+            "model": "dall-e-3",
+            "tier": {"max_requests_per_1_minute": 500, "max_images_per_1_minute": 5},
+            "own": None,
+            "object": "project.rate_limit.origin",
+        },
+        {
+            "id": "rl-gpt-4",
+            "model": "gpt-4",
+            "tier": {"max_requests_per_1_minute": 500, "max_tokens_per_1_minute": 10_000},
+            "own": {"max_requests_per_1_minute": 7},
+            "object": "project.rate_limit.origin",
+        },
+    ]
+    page = served.make("GET", f"{path}?limit=1")
+    assert (page["last_id"], page["has_more"]) == ("rl-dall-e-3", True)
+    assert [one["id"] for one in served.make("GET", f"{path}?after=rl-dall-e-3")["data"]] == ["rl-gpt-4"]
+
+
+def test_the_tiers(served: Served) -> None:
+    assert served.make("GET", "/v1/homeport/tiers") == {
+        "object": "list",
+        "data": [
+            {"id": "trial", "default": False, "object": "tier"},
+            {"id": "1", "default": True, "object": "tier"},
+        ],
+    }
+
+
 def test_rate_limits_of_a_model_of_ones_own(served: Served, project: str) -> None:
     """With slashes and letters of any kind; two of the limits are our own."""
     changed = served.admin.projects.rate_limits.update_rate_limit(
@@ -146,6 +181,7 @@ def test_spend_limits_of_the_month_and_for_good(served: Served, project: str, of
         ("month", "enforcing"),
         ("total", "inactive"),
     ]
+    assert [one["spent"] for one in listed] == [{"value": 0.6, "currency": "usd"}] * 2
     assert served.make("DELETE", f"{path}?interval=month") == {"object": f"{object_name}.deleted", "deleted": True}
     assert [one["interval"] for one in served.make("GET", path)["data"]] == ["total"]
     with served.nothing_changes():

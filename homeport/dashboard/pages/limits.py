@@ -1,0 +1,5 @@
+"""How full each rate limit and each budget is."""
+
+from homeport.dashboard.page import Page
+
+PAGES: list[Page] = []

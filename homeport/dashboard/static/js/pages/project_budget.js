@@ -1,0 +1,3 @@
+import { spending } from "../manage/spending.js";
+
+spending();

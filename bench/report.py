@@ -28,6 +28,7 @@ from bench.speaking import TOGETHER as SPOKEN_TOGETHER
 from bench.speaking import Speaking, median_ratio
 from bench.startup import Startup
 from bench.usage import RATE, Usage
+from bench.usage_page import Pages, table_rows
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -294,6 +295,18 @@ def usage_table(found: Usage) -> str:
         *([name, f"{statistics.median(taken) * 1e3:.1f} ms"] for name, taken in found.queries.items()),
     ]
     return f"usage, on top of {found.rows:,} rows\n" + table(["", "median"], rows)
+
+
+def usage_page_goals(found: Pages) -> list[Goal]:
+    """Of a page's data, on the slower database."""
+    slowest = max(statistics.median(taken["now"]) for asked in found.by.values() for taken in asked.values())
+    whole = found.rows >= 1_000_000
+    return [Goal("slowest page of a million rows", slowest if whole else None, 0.6, 0.3, 0.1, unit=" s")]
+
+
+def usage_page_table(found: Pages) -> str:
+    heads = ["", *(f"{name}, {when}" for name in found.by for when in ("now", "before"))]
+    return f"pages of the dashboard, over {found.rows:,} rows\n" + table(heads, table_rows(found))
 
 
 def files_goals(found: Files) -> list[Goal]:

@@ -48,6 +48,7 @@ from bench import (  # noqa: E402
     tuning,
     tuning_report,
     usage,
+    usage_page,
 )
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
@@ -61,6 +62,7 @@ PARTS = (
     "engine",
     "startup",
     "usage",
+    "usage-page",
     "queue",
     "files",
     "batches",
@@ -134,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "engine": _engine,
         "startup": _startup,
         "usage": _usage,
+        "usage-page": _usage_page,
         "files": _files,
         "queue": _queue,
         "batches": _batches,
@@ -214,6 +217,12 @@ def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
     print(report.usage_table(found) + "\n")
     _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
+
+
+def _usage_page(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = usage_page.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
+    print(report.usage_page_table(found) + "\n")
+    _keep(outcome, "usage-page", found.as_dict(), report.usage_page_goals(found))
 
 
 def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

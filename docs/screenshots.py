@@ -22,7 +22,6 @@ from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 from homeport import clock  # noqa: E402
 from tests import model_files, stores  # noqa: E402
-from tests.api.owners import client_of  # noqa: E402
 from tests.server import KEY, Running, running  # noqa: E402
 from tests.store import made_usage  # noqa: E402
 
@@ -50,9 +49,10 @@ def usage_of_weeks(server: Running, projects: dict[str, str]) -> None:
         started = now - DAYS * 86_400 * random.random() ** 1.3
         project = random.choice(list(projects))
         model, price = random.choice([("gpt-4o", 2.5), ("gpt-4o-mini", 0.15), ("text-embedding-3-small", 0.02)])
-        tokens, answered = random.randrange(200, 6000), random.randrange(20, 900)
-        if model.startswith("text"):
-            answered = 0
+        tokens = random.randrange(200, 6000)
+        answered = 0 if model.startswith("text") else random.randrange(20, 900)
+        cost = int((tokens * price + answered * price * 4) * 1_000_000)
+        kept = random.random() < 0.15
         row = made_usage.row(
             place,
             started_at=started,
@@ -63,8 +63,10 @@ def usage_of_weeks(server: Running, projects: dict[str, str]) -> None:
             ran=model,
             input_tokens=tokens,
             output_tokens=answered,
-            cost_pico=int((tokens * price + answered * price * 4) * 1_000_000),
-            cache_hit="exact" if random.random() < 0.15 else "",
+            cost_pico=0 if kept else cost,
+            saved_pico=cost if kept else 0,
+            list_pico=cost,
+            cache_hit=kept,
         )
         rows.append(row)
     server.begin(server.app.books.rows.write(rows)).result(120)
@@ -80,6 +82,7 @@ def filled(server: Running, client: openai.OpenAI) -> dict[str, str]:
         account = admin.projects.service_accounts.create(name=f"{name.lower()}-ci", project_id=project.id)
         keys[project.id] = account.api_key.id if account.api_key else ""
         found[name] = project.id
+        admin.projects.spend_limit.update(project.id, threshold_amount=2500, currency="USD", interval="month")  # cents
     usage_of_weeks(server, keys)
     store = client.vector_stores.create(name="Harbour handbook", metadata={"team": "support"})
     for name, text in {
@@ -143,7 +146,7 @@ def shots(album: Album, ids: dict[str, str]) -> None:
     album.keep(page, "chat")
     album.open(page, "/images")
     page.get_by_label("Prompt").fill("a red sailboat on the sea at sunset, a lighthouse beside it")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Draw").click()
     page.locator("main img").first.wait_for()
     album.keep(page, "images")
     for path, name in {
@@ -178,7 +181,7 @@ def main() -> None:
         running(Path(data), settings()) as server,
         sync_playwright() as playwright,
     ):
-        with client_of(server) as client:
+        with openai.OpenAI(base_url=server.base_url, api_key=KEY, admin_api_key=KEY) as client:
             ids = filled(server, client)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         shots(Album(browser, server), ids)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from homeport import clock
-from homeport.control import bootstrap
+from homeport.control import batch_states, bootstrap
 from homeport.control.alerting import Alerting
 from homeport.control.bootstrap import Presets
 from homeport.control.changes import Changes
@@ -24,6 +24,7 @@ from homeport.control.usage import Usage
 from homeport.errors import HomeportError, SettingsError, Unavailable
 from homeport.gateway.accounts import Accounts
 from homeport.gateway.budgets import Budgets, counters, spent_on
+from homeport.gateway.fullness import Fullness, Waiting
 from homeport.gateway.graduation import Graduation
 from homeport.gateway.keyring import Budget, Screening
 from homeport.gateway.ledger import Ledger
@@ -39,6 +40,7 @@ from homeport.store.journal import Journal
 from homeport.store.migrations import migrate
 from homeport.store.spill import Spill
 from homeport.store.usage import BATCH_ROWS, UsageLog
+from homeport.store.usage_newest import UsageNewest
 from homeport.store.usage_row import UsageRow
 from homeport.store.usage_rows import UsageRows
 from homeport.store.usage_sums import UsageSums
@@ -67,6 +69,7 @@ class Books:
         self.database = Database(settings.state_url)
         self.usage_database = self.database if settings.database_url else self._usage_database()
         self.rows = UsageRows(self.usage_database)
+        self.newest = UsageNewest(self.usage_database)
         self.usage = Usage(UsageSums(self.usage_database), VectorStoreUsage(self.database))
         self.prices = Prices.load({name: msgspec.structs.asdict(price) for name, price in settings.prices.items()})
         tiers = Tiers(_overrides(settings))
@@ -208,6 +211,20 @@ class Books:
         if found is None and on_disk:
             raise Unavailable("Some records have yet to be written to the database. Try again soon.")
         return found
+
+    def fullness(self, router: Router) -> Fullness:
+        """Of the models that it serves."""
+
+        async def waiting(project: str) -> Sequence[Waiting]:
+            async with self.database.read() as connection:
+                return [Waiting(*one) for one in await batch_states.waiting(connection, project)]
+
+        return Fullness(
+            self.limits,
+            keys=lambda: self.accounts.current().by_id,
+            models=lambda: [listed.id for listed in router.listed()],
+            waiting=waiting,
+        )
 
     async def spent(self, scope: str, subject: str, interval: str) -> int:
         """Nanodollars, up to now. Raises Unavailable."""

@@ -1,4 +1,4 @@
-"""`GET /v1/organization/usage/...`, `GET /v1/organization/costs` and `GET /v1/homeport/savings`."""
+"""`GET /v1/organization/usage/...`, `GET /v1/organization/costs`, `GET /v1/homeport/costs` and `.../savings`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -36,6 +36,11 @@ class AdminUsage:
         asked = read(ModelParameters, request.query_params.multi_items())
         return json_answer(await self._usage.savings(asked))
 
+    async def listed_costs(self, request: Request) -> Response:
+        await self._authorize(request)
+        asked = read(ModelParameters, request.query_params.multi_items())
+        return json_answer(await self._usage.listed_costs(asked))
+
 
 def routes(usage: Usage, authorize: Authorize) -> Sequence[Route]:
     shown = AdminUsage(usage, authorize)
@@ -43,5 +48,6 @@ def routes(usage: Usage, authorize: Authorize) -> Sequence[Route]:
     return [
         *pages,
         Route("/v1/organization/costs", shown.costs, methods=["GET"]),
+        Route("/v1/homeport/costs", shown.listed_costs, methods=["GET"]),
         Route("/v1/homeport/savings", shown.savings, methods=["GET"]),
     ]

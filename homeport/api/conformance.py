@@ -35,7 +35,9 @@ from homeport.wire.completions import CreateCompletionRequest
 from homeport.wire.embeddings import CreateEmbeddingRequest
 from homeport.wire.fine_tuning import CreateFineTuningJobRequest
 from homeport.wire.images import CreateImageEditRequest, CreateImageRequest, CreateImageVariationRequest
+from homeport.wire.limits import LimitsParameters
 from homeport.wire.moderations import CreateModerationRequest
+from homeport.wire.requests import RequestsParameters
 
 #: `passed on`: an upstream gets it as it came, and says itself what it makes of it. `not here`: 404.
 Verdict = Literal["honoured", "no effect", "refused", "passed on", "not here"]
@@ -247,7 +249,10 @@ _INFERENCE: Mapping[str, Endpoint] = {one.path: one for one in (*ENDPOINTS, RESP
 _QUERIES: Mapping[str, type[Struct]] = {
     **{f"/v1/organization/usage/{page.name}": page.parameters for page in PAGES},
     "/v1/organization/costs": CostsParameters,
+    "/v1/homeport/costs": ModelParameters,
     "/v1/homeport/savings": ModelParameters,
+    "/v1/homeport/requests": RequestsParameters,
+    "/v1/homeport/limits": LimitsParameters,
 }
 #: The same -> whose they are, where that is not admin keys alone; and the scope.
 _KEYS: Mapping[str, tuple[Key, str | None]] = {
@@ -255,6 +260,8 @@ _KEYS: Mapping[str, tuple[Key, str | None]] = {
     "/v1/models/{model}": ("project", "model.read"),
     "/v1/homeport/images/{name}": ("none", None),
     "/v1/homeport/receipts/{request_id}": ("any", None),
+    "/v1/homeport/requests": ("any", "usage.read"),
+    "/v1/homeport/limits": ("any", "usage.read"),
     "/v1/homeport/conformance": ("any", None),
     "/v1/homeport/status": ("any", None),
 }

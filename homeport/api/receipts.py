@@ -57,23 +57,30 @@ def _wait(request: Request) -> int:
 
 def receipt(row: UsageRow) -> dict[str, Any]:
     """Amounts are exact decimals in text. `total` is null where nobody knows the price of the model; `saved` is what an
-    answer from the cache would have cost."""
+    answer from the cache would have cost; `listed` is what it costs at list price under the name that was asked for,
+    null where no list has that."""
     return {
         "object": "homeport.receipt",
+        "id": row.request_id,
         "request_id": row.request_id,
         "created_at": int(row.started_at),
         "project_id": row.project_id,
+        "user_id": row.user_id or None,
         "api_key_id": row.key_id,
         "endpoint": row.endpoint,
         "model": row.model,
         "ran": row.ran,
         "backend": row.backend,
+        "tries": row.tries,
+        "stream": row.stream,
         "outcome": row.outcome,
         "status": row.status,
         "estimated": row.estimated,
         "cache_hit": row.cache_hit,
         "batch": row.batch,
         "service_tier": row.service_tier,
+        "first_ms": row.first_ms,
+        "total_ms": row.total_ms,
         "usage": {
             "input_tokens": row.input_tokens,
             "cached_tokens": row.cached_tokens,
@@ -86,6 +93,7 @@ def receipt(row: UsageRow) -> dict[str, Any]:
             "images": row.images,
             "characters": row.characters,
             "milliseconds": row.milliseconds,
+            "size": row.size or None,
         },
         "currency": "usd",
         "lines": [
@@ -100,5 +108,6 @@ def receipt(row: UsageRow) -> dict[str, Any]:
         ],
         "total": None if row.cost_pico is None else dollars(row.cost_pico),
         "saved": None if row.saved_pico is None else dollars(row.saved_pico),
+        "listed": None if row.list_pico is None else dollars(row.list_pico),
         "price_rule": row.price_rule,
     }

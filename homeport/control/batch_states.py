@@ -121,6 +121,14 @@ async def enqueued(connection: AsyncConnection, project: str, key_id: str | None
     return sum(row.enqueued_tokens for row in await connection.execute(query) if same(row.model))
 
 
+async def waiting(connection: AsyncConnection, project: str) -> list[tuple[str, str, int]]:
+    """Model, key and input tokens of a project's batches that have not ended. Nobody waits for whoever asks."""
+    query = sa.select(batches.c.model, batches.c.key_id, batches.c.enqueued_tokens).where(
+        batches.c.project_id == project, batches.c.status.in_(UNFINISHED), batches.c.model.is_not(None)
+    )
+    return [(row.model, row.key_id, row.enqueued_tokens) for row in await connection.execute(query)]
+
+
 async def begin(
     connection: AsyncConnection,
     queue: Queue,

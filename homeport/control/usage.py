@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from homeport.control.usage_pages import PICO, Amounts, Page, cost, saving
+from homeport.control.usage_pages import PICO, Amounts, Page, cost, listed_cost, saving
 from homeport.control.usage_window import COSTS_WIDTHS, WIDTHS, Window
 from homeport.store.usage_sums import Sum, UsageSums
 from homeport.store.vector_store_usage import VectorStoreUsage
@@ -81,6 +81,15 @@ class Usage:
         groups = _groups(asked)
         found = await self._sums.saved(window.span, group_by=_columns(groups), only=_chosen(asked))
         return window.response(_results(found, groups, saving))
+
+    async def listed_costs(self, asked: wire.ModelParameters) -> wire.UsageResponse:
+        """What was spent, and what it costs at list price. Raises InvalidRequest; Unavailable."""
+        window = Window.of("listed_costs", asked, WIDTHS[asked.bucket_width])
+        if not window.buckets:
+            return window.response({})
+        groups = _groups(asked)
+        found = await self._sums.money(window.span, group_by=_columns(groups), only=_chosen(asked))
+        return window.response(_results(found, groups, listed_cost))
 
 
 def _groups(asked: wire.Parameters) -> Sequence[str]:

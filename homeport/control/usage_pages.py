@@ -118,5 +118,19 @@ def saving(sums: Amounts, group: dict[str, Any]) -> wire.SavingsResult:
     return wire.SavingsResult(amount=_amount(sums[PICO]), **group)
 
 
+def listed_cost(sums: Amounts, group: dict[str, Any]) -> wire.ListedCostsResult:
+    return wire.ListedCostsResult(
+        amount=_amount(sums["cost"]),
+        saved=_amount(sums["saved"]),
+        listed=_amount(sums["listed"]),
+        num_model_requests=sums["requests"],
+        num_unpriced_requests=sums["unpriced"],
+        num_unlisted_requests=sums["unlisted"],
+        input_tokens=sums["input"],
+        output_tokens=sums["output"],
+        **group,
+    )
+
+
 def _amount(pico: int) -> wire.Amount:
     return wire.Amount(value=msgspec.Raw(dollars(pico).encode()))

@@ -7,7 +7,7 @@ from homeport.errors import InvalidKey
 from homeport.gateway.keyring import Keyring, Principal
 
 #: What only admin keys may ask for; the rest is the API's.
-_CONTROL = ("/v1/organization", "/v1/homeport")
+_CONTROL = ("/v1/organization", "/v1/homeport", "/v1/fine_tuning/checkpoints/")
 #: Of ours, what projects own.
 _OWNED = ("/v1/homeport/threads", "/v1/homeport/runs")
 

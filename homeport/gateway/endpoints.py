@@ -409,9 +409,10 @@ RESPONSES = Endpoint(
 BATCHED = tuple(endpoint for endpoint in (*ENDPOINTS, RESPONSES) if endpoint.batch)
 
 #: What a key may be restricted to: what the endpoints need, to see which models there are, and what projects own;
-#: `delete` is OpenAI's word for deleting fine-tuned models.
+#: `delete` is OpenAI's word for deleting fine-tuned models, `usage.read` ours for what a project has asked, and how
+#: full its limits are.
 SCOPES = frozenset(
-    {"all", "model.read", "files.read", "files.write", "batch.read", "batch.write"}
+    {"all", "model.read", "usage.read", "files.read", "files.write", "batch.read", "batch.write"}
     | {"vector_stores.read", "vector_stores.write"}
     | {"fine_tuning.jobs.read", "fine_tuning.jobs.write", "delete"}
     | {"assistants.read", "assistants.write", "threads.read", "threads.write", "responses.read", "responses.write"}

@@ -182,7 +182,9 @@ class Ledger:
 
     def close(self, entry: Entry, slot: int, outcome: str, status: int) -> None:
         """The limits and the budgets are settled by what was really used, and the row goes to the log."""
-        ending = Ending(entry, outcome, status, self._price(entry), clock.now(), clock.monotonic())
+        ending = Ending(
+            entry, outcome, status, self._price(entry), self._at_list(entry), clock.now(), clock.monotonic()
+        )
         self.watchers.running -= 1
         grant, usage = entry.grant, entry.usage
         unwritten = grant if grant.has_budgets else None
@@ -275,6 +277,7 @@ class Ledger:
             cost_pico=opening.money * PICO_PER_NANO if opening.money else bill.pico,
             price_lines=None if opening.money else bill.lines,
             price_rule=bill.rule,
+            list_pico=_listed(self._prices.at_list(opening.model, opening.started_at), used, batch=opening.batch),
         )
 
     def _price(self, entry: Entry) -> Price | None:
@@ -286,6 +289,14 @@ class Ledger:
             found = self._prices.find(entry.ran, entry.started_at, listed=not target.local)
         return found
 
+    def _at_list(self, entry: Entry) -> Price | None:
+        """Of the name that was asked for; where no list has that, of what an upstream was asked for."""
+        target = entry.target or entry.targets[0]
+        found = self._prices.at_list(entry.name, entry.started_at)
+        if found is None and not target.local:
+            found = self._prices.at_list(target.model, entry.started_at)
+        return found
+
 
 class Ending(msgspec.Struct, eq=False):
     """How an entry ended. ended: of the clock that durations are measured by."""
@@ -294,16 +305,14 @@ class Ending(msgspec.Struct, eq=False):
     outcome: str
     status: int
     price: Price | None
+    at_list: Price | None
     ended_at: float
     ended: float
 
     def priced(self, usage: Usage) -> Usage:
         """With what its tokens may have been, where those alone have a price and nobody has told them: speech that
         comes as sound, transcriptions that come as text, pictures of somebody who does not count."""
-        price = self.price
-        if price is None or not _measured(usage) or price.cost(units(usage)) is not None:
-            return usage
-        return next((guess for guess in _in_tokens(usage) if price.cost(units(guess)) is not None), usage)
+        return _as_priced(self.price, usage)
 
     def row(self, usage: Usage, *, estimated: bool) -> UsageRow:
         entry, used = self.entry, units(usage)
@@ -350,7 +359,20 @@ class Ending(msgspec.Struct, eq=False):
             price_rule=bill.rule,
             first_ms=round((first - entry.started) * 1000),
             total_ms=round((self.ended - entry.started) * 1000),
+            tries=entry.tries,
+            list_pico=self._list_pico(usage, bill, batch=call.batch, service_tier=tier),
         )
+
+    def _list_pico(self, usage: Usage, bill: "_Bill", *, batch: bool, service_tier: str) -> int | None:
+        """As if nothing had come from the cache."""
+        if self.at_list is not None and self.at_list is self.price and bill.pico is not None:
+            return bill.pico + (bill.saved or 0)
+        used = _listed(self.at_list, usage, batch=batch, service_tier=service_tier)
+        kept = self.entry.kept
+        if used is None or kept is None:
+            return used
+        more = _listed(self.at_list, kept, batch=batch, service_tier=service_tier)
+        return None if more is None else used + more
 
 
 def price_of(prices: Prices, target: Target, at: float) -> Price | None:
@@ -406,6 +428,20 @@ def _bill(
     if cache_hit:
         return _Bill(0, cost.pico + (saved.pico if saved is not None else 0), None, price.rule)
     return _Bill(cost.pico, saved.pico if saved is not None else None, cost.lines, price.rule)
+
+
+def _as_priced(price: Price | None, usage: Usage) -> Usage:
+    if price is None or not _measured(usage) or price.cost(units(usage)) is not None:
+        return usage
+    return next((guess for guess in _in_tokens(usage) if price.cost(units(guess)) is not None), usage)
+
+
+def _listed(price: Price | None, usage: Usage, *, batch: bool, service_tier: str = DEFAULT_TIER) -> int | None:
+    """Picodollars at list price."""
+    if price is None:
+        return None
+    cost = price.cost(units(_as_priced(price, usage)), batch, service_tier=service_tier)
+    return None if cost is None else cost.pico
 
 
 def _generated(entry: Entry, usage: Usage) -> int:

@@ -126,6 +126,14 @@ MEASURES = (
 )
 
 
+class Found(NamedTuple):
+    """A limit that holds for a caller. key_id: of the key whose own it is; None: the project's."""
+
+    measure: Measure
+    charge: Charge
+    key_id: str | None
+
+
 class Plan:
     """What a caller's requests are charged to, worked out once.
 
@@ -423,16 +431,7 @@ class Limits:
 
     def _work_out(self, principal: Caller, model: str) -> tuple[Caller, Plan, Plan, Plan, Plan]:
         """The caller's plans: of text, with media, and the same of lines of batches."""
-        name = pool(model)
-        scopes = [("project", principal.project, self._of_project(principal, model))]
-        if principal.own_limits is not None:
-            scopes.append(("key", principal.key_id, principal.own_limits))
-        found = [
-            (measure, Charge(f"{measure.counter}:{scope}:{subject}:{name[:LONGEST_NAME]}", limit, measure.period))
-            for measure in MEASURES
-            for scope, subject, of_scope in scopes
-            if (limit := getattr(of_scope, measure.limit)) is not None
-        ]
+        found = [(measure, charge) for measure, charge, _ in self.charges(principal, model)]
         text = [(measure, charge) for measure, charge in found if measure.what not in _MEDIA]
         plan, media = Plan(text), Plan(found)
         counted = self._lines_count
@@ -442,6 +441,25 @@ class Limits:
                 self._plans.clear()
             self._plans[principal.key_id, model] = known
         return known
+
+    def charges(self, principal: Caller, model: str) -> Sequence[Found]:
+        """In the order in which they are looked at. Raises ModelNotFound: the tier may not use the model."""
+        name = pool(model)[:LONGEST_NAME]
+        scopes: list[tuple[str, str, str | None, RateLimits]]
+        scopes = [("project", principal.project, None, self._of_project(principal, model))]
+        if principal.own_limits is not None:
+            scopes.append(("key", principal.key_id, principal.key_id, principal.own_limits))
+        return [
+            Found(measure, Charge(f"{measure.counter}:{scope}:{subject}:{name}", limit, measure.period), key_id)
+            for measure in MEASURES
+            for scope, subject, key_id, of_scope in scopes
+            if (limit := getattr(of_scope, measure.limit)) is not None
+        ]
+
+    async def look(self, charges: Sequence[Charge]) -> Taken:
+        """How much is used, and nothing is taken: an amount of 0 always fits. Raises Unavailable."""
+        taken = await self._shared.take(charges, [0] * len(charges))
+        return await self._take_seeded(charges, [0] * len(charges)) if taken.missing else taken
 
     def _of_project(self, principal: Caller, model: str) -> RateLimits:
         """Raises ModelNotFound: the tier may not use the model."""

@@ -290,10 +290,11 @@ class Prices:
         listed: False for a model of this machine, which may be called what a hosted one is and costs what the operator
         says, or nothing.
         """
-        for price in self._known(model, listed):
-            if price.start <= at:
-                return price
-        return None
+        return _then(self._known(model, True, listed), at)
+
+    def at_list(self, model: str, at: float) -> Price | None:
+        """What its maker asked for it at that time, whatever the operator says; None when no list has it."""
+        return _then(self._known(model, False, True), at)
 
     def __iter__(self) -> Iterator[Price]:
         """Every price that is known, each once."""
@@ -305,12 +306,20 @@ class Prices:
                         seen.add(id(price))
                         yield price
 
-    def _look_up(self, model: str, listed: bool) -> Sequence[Price]:
-        for table in (self._own, self._listed) if listed else (self._own,):
+    def _look_up(self, model: str, own: bool, listed: bool) -> Sequence[Price]:
+        for table in ((self._own,) if own else ()) + ((self._listed,) if listed else ()):
             for name in _names(model):
                 if name in table:
                     return table[name]
         return ()
+
+
+def _then(prices: Sequence[Price], at: float) -> Price | None:
+    """The newest of them that held at that time."""
+    for price in prices:
+        if price.start <= at:
+            return price
+    return None
 
 
 def _worst(tariffs: Sequence[Tariff], prompt_tokens: int, answer_tokens: int) -> int:

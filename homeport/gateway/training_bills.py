@@ -5,7 +5,7 @@ The row's id is the job's: written again after a kill it is there already. It st
 ended, and what budgets have spent is counted anew from the rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from homeport import clock
@@ -67,6 +67,7 @@ class TrainingBills:
         at, tokens = float(job["finished_at"]), _tokens(job)
         outcome, status = _OUTCOMES[job["status"]]
         price, cost = self._cost(job, tokens, at)
+        listed = self._at_list(job, tokens, at)
         return UsageRow(
             request_id=job["id"],
             started_at=at,
@@ -85,20 +86,35 @@ class TrainingBills:
             cost_pico=cost.pico if cost is not None else None,
             price_lines=cost.lines if cost is not None else None,
             price_rule=price.rule if price is not None and cost is not None else None,
+            list_pico=listed.pico if listed is not None else None,
         )
 
     def _cost(self, job: Job, tokens: int, at: float) -> tuple[Price | None, Cost | None]:
         """By the name of what is trained, or by the one that was asked for; lists have it with what comes of it, under
         `ft:`. A model of this machine costs what the operator says, an upstream's what lists do where the operator does
         not."""
-        names = [name for one in (job["base"], job["model"]) for name in (f"ft:{one.removeprefix('ft:')}", one)]
         for listed in (False, True) if job["upstream"] is not None else (False,):
-            for name in names:
+            for name in _names(job["base"], job["model"]):
                 price = self._prices.find(name, at, listed=listed)
                 cost = price.cost(Units(training=tokens)) if price is not None else None
                 if cost is not None:
                     return price, cost
         return None, None
+
+    def _at_list(self, job: Job, tokens: int, at: float) -> Cost | None:
+        """What OpenAI takes for training what was asked for."""
+        for name in _names(job["model"], job["base"]):
+            price = self._prices.at_list(name, at)
+            cost = price.cost(Units(training=tokens)) if price is not None else None
+            if cost is not None:
+                return cost
+        return None
+
+
+def _names(*models: str) -> Iterator[str]:
+    for model in models:
+        yield f"ft:{model.removeprefix('ft:')}"
+        yield model
 
 
 def _tokens(job: Job) -> int:

@@ -44,11 +44,12 @@ _LINES = FIELDS.index("price_lines")
 _STARTED = FIELDS.index("started_at")
 _COST = FIELDS.index("cost_pico")
 _SAVED = FIELDS.index("saved_pico")
+_LIST = FIELDS.index("list_pico")
 _COUNTS = slice(FIELDS.index(COUNTS[0]), FIELDS.index(COUNTS[-1]) + 1)
 _FLAGS = [FIELDS.index(name) for name in ("stream", "batch", "cache_hit", "estimated")]
 _NAMES = [FIELDS.index(name) for name in NAMES]
 _group = itemgetter(*(FIELDS.index(name) for name in GROUP))
-_counts = itemgetter(*(FIELDS.index(name) for name in COUNTS), _COST, _SAVED)
+_counts = itemgetter(*(FIELDS.index(name) for name in COUNTS), _COST, _SAVED, _LIST)
 _whose = itemgetter(*(1 + GROUP.index(name) for name in WHOSE))
 
 Line = tuple[str, int, str, Decimal, int]
@@ -137,10 +138,11 @@ def _pieces(rows: Sequence[T], turns: _Turns) -> Iterator[Sequence[T]]:
 
 
 def _counted(rows: Sequence[Ready]) -> Sequence[int]:
-    """Requests, COUNTS, picodollars that they cost and saved, and the requests whose cost nobody knows."""
-    *counts, costs, saved = zip(*[_counts(row.values) for row in rows], strict=True)
-    known = [cost for cost in costs if cost is not None]
-    return [len(rows), *map(sum, counts), sum(known), sum(filter(None, saved)), len(rows) - len(known)]
+    """Requests, COUNTS, picodollars that they cost and saved, the requests whose cost nobody knows, picodollars at list
+    price, and the requests that have none."""
+    *counts, costs, saved, listed = zip(*[_counts(row.values) for row in rows], strict=True)
+    money = [sum(filter(None, pico)) for pico in (costs, saved, listed)]
+    return [len(rows), *map(sum, counts), *money[:2], costs.count(None), money[2], listed.count(None)]
 
 
 def _with_lines(values: list[Any], lines: Sequence[Line] | None) -> Ready:
@@ -161,7 +163,8 @@ def _lines(row: UsageRow) -> Sequence[Line] | None:
 def _odd(rows: Sequence[tuple[Any, ...]]) -> bool:
     """Some of it came from outside and is what no database takes. One odd row must not hold up those behind it."""
     columns = list(zip(*rows, strict=True))
-    counts, money = columns[_COUNTS], [pico for pico in (*columns[_COST], *columns[_SAVED]) if pico is not None]
+    counts, picos = columns[_COUNTS], (*columns[_COST], *columns[_SAVED], *columns[_LIST])
+    money = [pico for pico in picos if pico is not None]
     if min(map(min, counts)) < 0 or max(map(max, counts)) > MOST or max(money, default=0) > MOST_PICO:
         return True
     return not all("".join(columns[place]).isprintable() for place in _NAMES)

@@ -49,3 +49,5 @@ class UsageRow(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=Fa
     price_rule: str | None = None
     first_ms: int = 0
     total_ms: int = 0
+    tries: int = 0
+    list_pico: int | None = None

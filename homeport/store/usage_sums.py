@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from homeport.store import usage_sql
 from homeport.store.database import Database
-from homeport.store.usage_batch import HOUR
+from homeport.store.usage_batch import COUNTS, HOUR
 from homeport.store.usage_sql import summed_pico, whole_pico
 from homeport.store.usage_tables import costs, hours, usage
 
@@ -117,6 +117,20 @@ class UsageSums:
             for (start, *group), (millions, rest) in found.items()
         ]
 
+    async def money(self, span: Span, *, group_by: Sequence[str] = (), only: Only | None = None) -> list[Sum]:
+        """Amounts: `requests`, and those that are `unpriced` and `unlisted`; tokens of `input` and `output`; in
+        picodollars the `cost`, what was `saved`, and what is `listed`. group_by, only: columns of the hours."""
+        kinds = ("cost_pico", "saved_pico", "list_pico")
+        counts = [sa.func.sum(hours.c[name]) for name in ("requests", "unpriced", "unlisted")]
+        sums = [*counts, *_tokens(hours), *(part for kind in kinds for part in summed_pico(hours.c[kind]))]
+        by_hour = _Source(hours, hours.c.hour, hours.c.hour, dict(hours.c), sums)
+        known = (usage.c.cost_pico, usage.c.list_pico)  # count() leaves out what is null
+        of_rows = [sa.func.count(), *(sa.func.count() - sa.func.count(one) for one in known)]
+        sums = [*of_rows, *_tokens(usage), *(part for kind in kinds for part in summed_pico(usage.c[kind]))]
+        by_row = _Source(usage, usage.c.started_at, self._second, BY_ROW, sums)
+        found = await self._sums(span, by_hour, by_row, group_by, only or {})
+        return [Sum(start, tuple(group), _money(amounts)) for (start, *group), amounts in found.items()]
+
     async def _sums(
         self, span: Span, by_hour: _Source, by_row: _Source, group_by: Sequence[str], only: Only
     ) -> dict[tuple[Any, ...], list[int]]:
@@ -137,6 +151,28 @@ class UsageSums:
                     sums = found.setdefault(tuple(row[:keys]), [0] * len(amounts))
                     sums[:] = [total + more for total, more in zip(sums, amounts, strict=True)]
         return found
+
+
+def _tokens(table: sa.Table) -> list[sa.ColumnElement[int]]:
+    """Of prompts and of answers, of every kind."""
+    names = [name for name in COUNTS if name.endswith("_tokens")]
+    kinds = [[name for name in names if name.startswith("output") is output] for output in (False, True)]
+    return [sa.func.sum(sum((table.c[name] for name in kind[1:]), table.c[kind[0]])) for kind in kinds]
+
+
+def _money(amounts: Sequence[int]) -> dict[str, int]:
+    requests, unpriced, unlisted, prompt, answer, *parts = amounts
+    cost, saved, listed = (whole_pico(*parts[place : place + 2]) for place in (0, 2, 4))
+    return {
+        "requests": requests,
+        "unpriced": unpriced,
+        "unlisted": unlisted,
+        "input": prompt,
+        "output": answer,
+        "cost": cost,
+        "saved": saved,
+        "listed": listed,
+    }
 
 
 def _one_of(column: sa.ColumnElement[Any], values: Sequence[Any], name: str) -> sa.ColumnElement[bool]:

@@ -3,7 +3,8 @@
 No prompt, no answer, no key. Classes of tokens are disjoint: input + cached + cache write + audio in + image in is the
 prompt, output + audio out + image out the answer. Money is whole picodollars (10^-12 of a US dollar); null: nobody
 knows the price. A request that was answered from the cache cost nothing and has what it would have cost in
-`saved_pico`.
+`saved_pico`. `list_pico` is what it costs at list price under the name that was asked for, whoever answered: a model of
+this machine, the cache. null: no list has the name.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
@@ -59,8 +60,12 @@ usage = Table(
     Column("price_rule", Text),
     Column("first_ms", Integer, nullable=False),
     Column("total_ms", Integer, nullable=False),
+    #: Targets that have failed before the one that answered.
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("list_pico", BigInteger),
     Index("ix_usage_page_started_at", "page", "started_at"),
-    Index("ix_usage_started_at", "started_at"),
+    #: The newest first, of all or of some: what they are chosen by is in it, so rows that are passed over are not read.
+    Index("ix_usage_newest", "started_at", "seq", "project_id", "key_id", "model", "endpoint", "outcome"),
     sqlite_autoincrement=True,
 )
 
@@ -96,6 +101,9 @@ hours = Table(
     Column("saved_pico", BigInteger, nullable=False),
     #: Requests whose price nobody knows.
     Column("unpriced", BigInteger, nullable=False),
+    Column("list_pico", BigInteger, nullable=False, server_default="0"),
+    #: Those whose name no list has.
+    Column("unlisted", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 

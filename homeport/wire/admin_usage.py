@@ -1,6 +1,7 @@
 """Usage and costs of the organization. Source: the operations under /organization/usage and /organization/costs, and
 UsageResponse with its results. `api_source`, `line_items` and costs by user are the SDK's (openai 3): the description
-of August 2026 does not have them yet. Savings are ours.
+of August 2026 does not have them yet. Savings, and costs beside
+list prices, are ours.
 """
 
 from collections.abc import Iterable
@@ -46,7 +47,7 @@ class ProjectParameters(UsageParameters, kw_only=True):
 
 
 class ModelParameters(UsageParameters, kw_only=True):
-    """Of embeddings, moderations, speeches, transcriptions and savings."""
+    """Of embeddings, moderations, speeches, transcriptions, savings and our costs."""
 
     user_ids: Names | None = None
     api_key_ids: Names | None = None
@@ -211,6 +212,26 @@ class SavingsResult(Struct, kw_only=True):
     model: str | None = None
 
 
+class ListedCostsResult(Struct, kw_only=True):
+    """amount: what was spent; saved: what answers from the cache would have cost; listed: what all of it costs at list
+    price, under the names that were asked for. Requests without a price, and without a list price, are in no amount.
+    Tokens are of every endpoint and kind."""
+
+    object: Literal["homeport.costs.result"] = "homeport.costs.result"
+    amount: Amount
+    saved: Amount
+    listed: Amount
+    num_model_requests: int
+    num_unpriced_requests: int
+    num_unlisted_requests: int
+    input_tokens: int
+    output_tokens: int
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
 Result = (
     CompletionsResult
     | EmbeddingsResult
@@ -221,6 +242,7 @@ Result = (
     | VectorStoresResult
     | CostsResult
     | SavingsResult
+    | ListedCostsResult
 )
 
 
@@ -238,7 +260,7 @@ class UsageResponse(Struct, kw_only=True):
     next_page: str | None
 
 
-P = TypeVar("P", bound=Parameters)
+P = TypeVar("P", bound=Struct)
 
 #: Parameters that are lists: `models=a&models=b`, or `models[]=a&models[]=b` as the SDK writes it.
 _LISTS = {
@@ -251,10 +273,12 @@ _LISTS = {
     "vector_store_ids",
     "context_levels",
     "line_items",
+    "endpoints",
+    "outcomes",
     "group_by",
 }
 #: Of words that hold no comma, which OpenAI takes between them, too: `group_by=project_id,model`.
-_WORDS = {"sources", "sizes", "context_levels", "group_by"}
+_WORDS = {"sources", "sizes", "context_levels", "endpoints", "outcomes", "group_by"}
 
 
 def read(kind: type[P], query: Iterable[tuple[str, str]]) -> P:
@@ -277,6 +301,6 @@ def read(kind: type[P], query: Iterable[tuple[str, str]]) -> P:
 
 
 @cache
-def _decoder(kind: type[Parameters]) -> "msgspec.json.Decoder[Any]":
+def _decoder(kind: type[Struct]) -> "msgspec.json.Decoder[Any]":
     """Not strict: numbers and booleans are text in a query."""
     return msgspec.json.Decoder(kind, strict=False)

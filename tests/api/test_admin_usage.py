@@ -47,6 +47,7 @@ SOURCES = {
     "images.variations": "image.variation",
 }
 TEXT = ("input_tokens", "cached_tokens", "cache_write_tokens")
+MORE = ("input_audio_tokens", "input_image_tokens")
 #: Page -> what its description calls a result, and what of the rows is in it.
 RESULTS: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
     "completions": (
@@ -346,6 +347,60 @@ def test_lists_in_any_spelling(served: Served, query: str) -> None:
     status, body = served.ask(f"usage/completions?start_time={START}&end_time={END}&{query}")
     assert status == 200, body
     check("completions", body, START, END, "1d", ["model", "batch"])
+
+
+# Costs beside list prices
+
+
+def listed(rows: Sequence[UsageRow]) -> dict[str, Any]:
+    """As a result of /v1/homeport/costs says it of these rows."""
+
+    def dollars(name: str) -> Decimal:
+        return sum((Decimal(getattr(row, name) or 0) for row in rows), Decimal()).scaleb(-12)
+
+    return {
+        "amount": dollars("cost_pico"),
+        "saved": dollars("saved_pico"),
+        "listed": dollars("list_pico"),
+        "num_model_requests": len(rows),
+        "num_unpriced_requests": [row.cost_pico for row in rows].count(None),
+        "num_unlisted_requests": [row.list_pico for row in rows].count(None),
+        "input_tokens": sum(getattr(row, name) for row in rows for name in (*TEXT, *MORE)),
+        "output_tokens": sum(row.output_tokens + row.output_audio_tokens + row.output_image_tokens for row in rows),
+    }
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("group", ["project_id", "api_key_id", "model", "user_id"])
+def test_costs_beside_list_prices(served: Served, width: str, group: str) -> None:
+    """From the hours and from the rows."""
+    start, end = START + 500, START + (12 * HOUR if width == "1m" else 2 * DAY)
+    query = f"start_time={start}&end_time={end}&bucket_width={width}&limit={ {'1m': 1440, '1h': 168, '1d': 31}[width] }"
+    status, body = served.ask(f"costs?{query}&group_by={group}".replace(" ", ""), under=HOMEPORT)
+    assert status == 200, body
+    wanted = buckets_of(start, end, WIDTHS[width])
+    assert [(one["start_time"], one["end_time"]) for one in body["data"]] == wanted
+    for bucket in body["data"]:
+        groups: dict[Any, list[UsageRow]] = {}
+        for row in between(ROWS, bucket["start_time"], bucket["end_time"]):
+            groups.setdefault(GROUPS[group](row), []).append(row)
+        found = {}
+        for result in bucket["results"]:
+            assert result["object"] == "homeport.costs.result"
+            money = {name: Decimal(str(result[name]["value"])) for name in ("amount", "saved", "listed")}
+            counts = {name: result[name] for name in result if name.startswith("num_") or name.endswith("_tokens")}
+            found[result[group]] = money | counts
+        assert found == {name: listed(rows) for name, rows in groups.items()}
+
+
+def test_costs_beside_list_prices_of_some(served: Served) -> None:
+    query = f"start_time={START}&end_time={START + DAY}&project_ids=proj_blue&models=gpt-4o-2024-08-06"
+    status, body = served.ask(f"costs?{query}", under=HOMEPORT)
+    assert status == 200
+    rows = between(ROWS, START, START + DAY, project_id="proj_blue", ran="gpt-4o-2024-08-06")
+    (result,) = body["data"][0]["results"]
+    assert result["num_model_requests"] == len(rows)
+    refused(served.ask("costs?start_time=0&group_by=line_item", under=HOMEPORT), "group_by[0]", "line_item")
 
 
 # Pages

@@ -22,6 +22,7 @@ PRICES = {
     "priced": {"input": "2", "cached_input": "0.5", "output": "8"},
     "written": {"input": "2", "cached_input": "0.5", "cache_write": "2.5", "input_image": "4", "output": "8"},
     "house": {"input": "1", "output": "1"},
+    "gpt-4o-mini": {"input": "2", "cached_input": "0.5", "output": "8"},
 }
 COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
 
@@ -30,7 +31,12 @@ COST = "0.0000735"  # 8 x 2 + 3 x 0.5 + 7 x 8 millionths
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     settings = {
         "prices": PRICES,
-        "models": {"echo": {"engine": "echo"}, "house": {"engine": "echo"}, "gpt-4": {"engine": "echo"}},
+        "models": {
+            "echo": {"engine": "echo"},
+            "house": {"engine": "echo"},
+            "gpt-4": {"engine": "echo"},
+            "text-embedding-3-small": {"engine": "echo"},
+        },
         "aliases": {"nick": "priced", "gpt-3.5-turbo": "gpt-4"},
         "cache": {"enabled": True},
     }
@@ -174,6 +180,51 @@ def test_an_answer_from_the_cache_costs_nothing_and_says_what_was_saved(relay: R
         return [one["amount"]["value"] for one in raw.ask(relay.homeport, "GET", page).json["data"][-1]["results"]]
 
     assert until(lambda: saved() == [float(COST)])
+
+
+@pytest.mark.parametrize("model", ["gpt-4", "gpt-3.5-turbo", "echo", "priced"])
+def test_what_it_costs_at_list_price(relay: Relay, model: str) -> None:
+    """Under the name that was asked for, whoever answers, and though it comes from the cache."""
+    amounts = []
+    for _ in ("answered", "from the cache"):
+        answer = raw.ask(relay.homeport, body=body(model, user="l"))
+        used = json.loads(answer.body)["usage"]
+        told = receipt(relay, answer.headers["x-request-id"])
+        amounts.append(told["listed"])
+        if model in ("gpt-4", "gpt-3.5-turbo"):
+            rates = {"gpt-4": (30, 60), "gpt-3.5-turbo": (Decimal("0.5"), Decimal("1.5"))}[model]
+            wanted = used["prompt_tokens"] * rates[0] + used["completion_tokens"] * rates[1]
+            assert Decimal(told["listed"]) * 10**6 == wanted
+            assert told["total"] is None, "this machine's own cost nobody knows"
+        else:
+            assert told["listed"] is None
+    assert told["cache_hit"]
+    assert amounts[0] == amounts[1]
+
+
+def test_what_is_partly_from_the_cache_costs_all_of_it_at_list_price(relay: Relay) -> None:
+    """2 cents a million tokens, of a model of this machine that is called so."""
+    receipts = []
+    for texts in (["a text"], ["a text", "another one"], ["a text", "another one"]):
+        asked = {"model": "text-embedding-3-small", "input": texts}
+        answer = raw.ask(relay.homeport, path="/v1/embeddings", body=asked)
+        assert answer.status == 200, answer.body
+        told = receipt(relay, answer.headers["x-request-id"])
+        tokens = json.loads(answer.body)["usage"]["prompt_tokens"]
+        assert Decimal(told["listed"]) * 10**6 == tokens * Decimal("0.02")
+        receipts.append((told["cache_hit"], told["usage"]["input_tokens"] < tokens))
+    assert receipts == [(False, False), (False, True), (True, False)]
+
+
+def test_the_operators_price_is_no_list_price(relay: Relay) -> None:
+    """gpt-4o costs 2.50 and 10 dollars a million tokens in the list, cached input half."""
+    answer = raw.ask(relay.homeport, body=body("gpt-4o-2024-11-20", user="m"))
+    told = receipt(relay, answer.headers["x-request-id"])
+    assert (told["total"], told["listed"]) == ("0.00009375", "0.00009375")
+    own = raw.ask(relay.homeport, body=body("gpt-4o-mini", user="m"))
+    told = receipt(relay, own.headers["x-request-id"])
+    assert told["total"] == COST
+    assert Decimal(told["listed"]) * 10**6 == Decimal("0.15") * 8 + Decimal("0.075") * 3 + Decimal("0.6") * 7
 
 
 def test_usage_and_costs_add_up_to_the_receipts(relay: Relay) -> None:

@@ -25,8 +25,9 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Of this folder alone: while Playwright is there, its event loop runs in this thread, and nobody else's can."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         assert "CI" not in os.environ, "Chromium is missing: .ci/run installs it"

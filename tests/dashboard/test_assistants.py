@@ -3,6 +3,7 @@ real."""
 
 import base64
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +13,12 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
+from tests.dashboard.accessible import faults
 from tests.dashboard.site import Site
-from tests.fake_upstream import Visit, whole
+from tests.fake_upstream import STREAM_HEAD, Visit, chunked, whole
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
-from tests.talkers import call, outputs, says, then, turns
+from tests.talkers import answer, call, outputs, says, then, turns
 from tests.upstreams.homeports import Relay, relaying
 
 pytestmark = DEPRECATED
@@ -89,6 +91,9 @@ def test_an_assistant_is_made_talks_is_changed_and_goes(site: Site) -> None:
     editor.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Functions: this is no JSON.")).to_be_visible()
     editor.get_by_role("button", name="Insert an example").click()
+    editor.get_by_label("File search").check()
+    assert faults(page) == []
+    editor.get_by_label("File search").uncheck()
     editor.get_by_role("button", name="Save").click()
     expect(page.get_by_text("weather()")).to_be_visible()
     expect(page.get_by_text("Say it again.")).to_be_visible()
@@ -141,6 +146,7 @@ def test_what_is_cited_stands_below_with_its_words(site: Site, relay: Relay, cli
         site.page.reload()
     site.page.get_by_text("What it did").click()
     expect(said.get_by_text("Searched files: 1 passages")).to_be_visible()
+    assert faults(site.page) == []
 
 
 def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, relay: Relay) -> None:
@@ -151,6 +157,7 @@ def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, re
     field = page.get_by_label("Output of weather")
     expect(field).to_be_focused()
     expect(page.get_by_text("requires action")).to_be_visible()
+    assert faults(page) == []
     page.reload()  # the run goes on without us, and is found again
     expect(said.get_by_text('"city": "Rome"').first).to_be_visible()
     field.fill('{"sky": "clear"}')
@@ -162,10 +169,31 @@ def test_a_function_is_called_and_answered(site: Site, client: openai.OpenAI, re
 
     page.get_by_label("Message").fill("And in Paris?")
     page.get_by_role("button", name="Send").click()
+    expect(field).to_be_visible()
     page.get_by_role("button", name="Cancel run").click()
+    expect(field).to_have_count(0)
     expect(said.get_by_text("The run is cancelled")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel run")).to_be_hidden()
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+
+def test_a_run_is_cancelled_while_it_talks(site: Site, client: openai.OpenAI, relay: Relay) -> None:
+    goes_on = threading.Event()
+
+    def talks(visit: Visit) -> None:
+        visit.send(STREAM_HEAD + chunked(answer(visit, ["Half of"])[0]))
+        assert goes_on.wait(60)
+
+    relay.fake.by_model["talker"] = talks
+    assistant = client.beta.assistants.create(model="talker", name="Talker")
+    said = talk(site, assistant.id, "Talk to me")
+    try:
+        expect(said.get_by_role("article").last).to_contain_text("Half of")
+        site.page.get_by_role("button", name="Cancel run").click()
+        expect(said.get_by_text("The run is cancelled")).to_be_visible()
+    finally:
+        goes_on.set()
+    expect(said.get_by_role("article").last).to_contain_text("incomplete: run cancelled")
 
 
 @needs_bubblewrap
@@ -185,6 +213,7 @@ def test_code_runs_over_a_file_that_was_attached(site: Site, client: openai.Open
     said = page.locator("#said")
     expect(said.get_by_text("summed up", exact=True)).to_be_visible()
     expect(said.get_by_role("list", name="Attached files")).to_contain_text("numbers.csv")
+    assert faults(page) == []
     answer = said.get_by_role("article").last
     expect(answer.get_by_role("img", name="A picture of this thread")).to_be_visible()
     assert answer.get_by_role("img").evaluate("one => one.decode().then(() => one.naturalWidth)") == 1

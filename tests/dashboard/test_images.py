@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests import diffusion_models, model_files
 from tests.api.test_images_diffusion import Gate
+from tests.dashboard.accessible import faults
 from tests.dashboard.site import Site
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
@@ -69,6 +70,7 @@ def test_drawing_looking_editing_varying(images: Site) -> None:
     expect(lightbox).to_contain_text("A drawing composed of vector art: three red apples, a banana; a table.")
     expect(lightbox.get_by_text("512 × 512")).to_be_visible()
     expect(lightbox.get_by_role("link", name="$0.02")).to_have_attribute("href", re.compile("/dashboard/requests/req_"))
+    assert faults(page) == []
     before = shown(page)
 
     lightbox.get_by_role("button", name="Edit").click()
@@ -87,6 +89,7 @@ def test_drawing_looking_editing_varying(images: Site) -> None:
     for label, value in (("Left", "0"), ("Top", "0"), ("Width", "50"), ("Height", "50")):
         editor.get_by_label(f"{label}, %").fill(value)
     editor.get_by_role("button", name="Add to the mask").click()
+    assert faults(page) == []
     editor.get_by_role("button", name="Invert").click()
     editor.get_by_role("button", name="Invert").click()
     editor.get_by_label("What is to be there").fill("a big owl")
@@ -158,7 +161,11 @@ def test_a_picture_in_the_making_and_stopped(images: Site, server: Running, monk
         expect(page.get_by_text("No pictures yet.")).to_be_visible()
         gate.let(1000)
         draw(page, "a red cat")
-        expect(page.get_by_role("button", name="Show: a red cat")).to_be_visible()
+        page.get_by_role("button", name="Show: a red cat").click()
+        page.get_by_role("button", name="Edit").click()
+        page.get_by_label("What is to be there").fill("a red dog")
+        page.get_by_role("button", name="Draw it").click()
+        expect(page.get_by_role("button", name="Show: a red dog")).to_be_visible()
     finally:
         gate.let(1000)
 
@@ -168,6 +175,9 @@ def test_each_name_is_asked_what_it_takes(images: Site) -> None:
     page.get_by_text("More settings").click()
     model, size = page.get_by_label("Model").first, page.get_by_label("Size")
     expect(page.get_by_label("Seed")).to_be_visible()
+    offered = model.locator("option").all_text_contents()
+    assert (offered[:2], offered[-1]) == (["scene-1", "tiny"], "far-image")
+    assert "dall-e-3 (scene-1)" in offered
     size.select_option("own")
     page.get_by_label("Width and height").fill("320x200")
     draw(page)

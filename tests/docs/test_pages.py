@@ -34,7 +34,7 @@ def test_every_route_of_the_control_plane_is_on_the_page() -> None:
     nothing: Any = None
     told = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
     names: dict[str, Any] = {"changes": Changes(nothing), "tiers": Tiers()}
-    others = dict.fromkeys(("spent", "usage", "find", "used"), nothing)
+    others = dict.fromkeys(("spent", "usage", "find", "used", "newest", "fullness"), nothing)
     for route in control.routes(nothing, **names, **others, organization=""):
         assert isinstance(route, Route)
         for method in set(route.methods or ()) - {"HEAD"}:

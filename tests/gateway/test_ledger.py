@@ -66,6 +66,8 @@ def test_a_record_fits_its_slot(name: str) -> None:
         cost_pico=2**60,
         price_lines=lines,
         price_rule=f"{text}@2024-10-02 genai-prices 0.2.3",
+        tries=2**20,
+        list_pico=2**60,
     )
     assert len(ledger._record(row)) <= LARGEST_CLOSING
 
@@ -99,6 +101,7 @@ def test_a_killed_request_of_a_model_that_is_called_what_a_hosted_one_is(
     (row,) = Ledger(nothing, journal, Prices.load()).recover()
     journal.shut()
     assert (row.outcome, row.estimated, row.cost_pico) == ("killed", True, cost)
+    assert row.list_pico == 1000 * 30_000_000 + 10 * 60_000_000, "whoever it is that is called so"
 
 
 @pytest.mark.parametrize(

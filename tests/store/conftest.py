@@ -106,9 +106,11 @@ def check_hours(store: Store, rows: list[UsageRow]) -> None:
 
     wanted = made_usage.summed(rows, key, made_usage.COUNTS)
     money: dict[tuple[Any, ...], list[int | None]] = {}
+    listed: dict[tuple[Any, ...], list[int | None]] = {}
     saved: Counter[tuple[Any, ...]] = Counter()
     for each in rows:
         money.setdefault(key(each), []).append(each.cost_pico)
+        listed.setdefault(key(each), []).append(each.list_pico)
         saved[key(each)] += each.saved_pico or 0
     stored = {tuple(one[: 1 + len(names)]): one for one in store.stored(hours)}
     assert stored.keys() == wanted.keys()
@@ -117,6 +119,8 @@ def check_hours(store: Store, rows: list[UsageRow]) -> None:
         assert one.cost_pico == sum(pico or 0 for pico in money[group])
         assert one.saved_pico == saved[group]
         assert one.unpriced == money[group].count(None)
+        assert one.list_pico == sum(pico or 0 for pico in listed[group])
+        assert one.unlisted == listed[group].count(None)
     lines = made_usage.spending(
         rows, lambda one, item, unit: (key(one)[0], one.project_id, one.user_id, one.key_id, item, unit)
     )

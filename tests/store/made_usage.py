@@ -112,6 +112,8 @@ def _row(chance: random.Random, place: int, days: int) -> UsageRow:
         size=chance.choice(["1024x1024", "hd 1024x1024", "1024x1792"]) if ENDPOINTS[endpoint] == "images" else "",
         cost_pico=sum(pico for *_, pico in line) if priced else None,
         price_lines=line if priced else None,
+        list_pico=chance.choice([None, chance.randrange(10**12)]),
+        outcome=chance.choice(["completed", "completed", "completed", "failed", "left"]),
         **counts,
     )
     if not priced or chance.random() < 0.8:

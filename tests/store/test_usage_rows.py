@@ -36,6 +36,8 @@ def test_a_row_is_the_table_s(store: Store) -> None:
         "cost_pico",
         "saved_pico",
         "unpriced",
+        "list_pico",
+        "unlisted",
     )
     assert tuple(costs.c.keys()) == ("hour", *usage_batch.WHOSE, "line_item", "unit", "quantity", "cost_pico")
 
@@ -55,6 +57,8 @@ def test_what_is_written_is_found(store: Store) -> None:
         price_rule="gpt-4o@2024-10-01",
         first_ms=120,
         total_ms=3500,
+        tries=2,
+        list_pico=34,
         **dict.fromkeys(made_usage.COUNTS, 3),
     )
     bare = row(2, cost_pico=None, price_lines=None)

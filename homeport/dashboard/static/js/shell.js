@@ -3,6 +3,7 @@ import { enliven } from "./core/live.js";
 import { localize } from "./core/format.js";
 import { copying } from "./core/copy.js";
 import { dialogs } from "./core/dialog.js";
+import { scrolling } from "./core/scroll.js";
 
 const side = document.querySelector(".side");
 const menu = document.querySelector(".menu");
@@ -33,8 +34,9 @@ switcher?.addEventListener("click", () => {
 // What was said here is nobody else's.
 document.querySelector("form[action$='/sign-out']")?.addEventListener("submit", () => sessionStorage.clear());
 
+enliven(document); // it remembers what the server has said, which the others change
 showTheme();
 localize(document);
 copying(document);
 dialogs(document);
-enliven(document);
+scrolling(document);

@@ -18,6 +18,8 @@ export class Watched {
   #into;
   #messages = new Map();
   #steps = new Map();
+  #watching = false;
+  #answered = null;
   run = null;
 
   /** into: what shows the thread. changed(run): its state. name(): of the assistant. */
@@ -35,13 +37,26 @@ export class Watched {
 
   submit = (outputs) => this.#watch(`/v1/threads/${this.thread}/runs/${this.run.id}/submit_tool_outputs`, { body: { tool_outputs: outputs, stream: true } });
 
-  cancel = () => request(`/v1/threads/${this.thread}/runs/${this.run.id}/cancel`, { method: "POST", body: {} });
+  /** Of a run that waits for outputs nobody tells more than the answer does. */
+  async cancel() {
+    this.#answered = await request(`/v1/threads/${this.thread}/runs/${this.run.id}/cancel`, { method: "POST", body: {} });
+    if (!this.#watching) this.#settle();
+  }
+
+  #settle() {
+    const [told, answered] = [this.run, this.#answered];
+    if (answered?.id === told?.id && ACTIVE.includes(told?.status) && !ACTIVE.includes(answered.status)) this.#ran(answered);
+  }
 
   async #watch(path, options) {
+    this.#watching = true;
     try {
       for await (const { event, data } of events(path, options)) this.#heard(event, data);
     } catch (error) {
       if (this.run?.status !== "failed") throw error; // a failure is told by the run, and once more by an error
+    } finally {
+      this.#watching = false;
+      this.#settle();
     }
   }
 

@@ -40,8 +40,8 @@ const VIEWS = {
     const { input = "", outputs = [] } = call.code_interpreter ?? {};
     const code = h("code", {}, input);
     if (ended) highlight(code, "python");
-    const put = outputs.filter(Boolean).map((one) => (one.type === "image" ? picture(one.image.file_id) : h("pre", { class: "logs", "aria-label": "What it printed" }, one.logs)));
-    element.replaceChildren(h("summary", {}, ended ? "Ran code" : "Runs code …"), h("pre", {}, code), ...put);
+    const put = outputs.filter(Boolean).map((one) => (one.type === "image" ? picture(one.image.file_id) : h("pre", { tabindex: "0", role: "region", "aria-label": "What it printed" }, one.logs)));
+    element.replaceChildren(h("summary", {}, ended ? "Ran code" : "Runs code …"), h("pre", { tabindex: "0" }, code), ...put);
   },
   file_search(element, call, ended) {
     const results = call.file_search?.results ?? [];
@@ -50,7 +50,7 @@ const VIEWS = {
   },
   function(element, call) {
     const { name = "", arguments: given = "", output } = call.function ?? {};
-    element.replaceChildren(h("summary", {}, `Calls ${name}`), h("pre", {}, pretty(given)), ...(output === null || output === undefined ? [] : [h("div", { class: "small muted" }, "Your output"), h("pre", {}, output)]));
+    element.replaceChildren(h("summary", {}, `Calls ${name}`), h("pre", { tabindex: "0" }, pretty(given)), ...(output === null || output === undefined ? [] : [h("div", { class: "small muted" }, "Your output"), h("pre", { tabindex: "0" }, output)]));
   },
 };
 

@@ -19,8 +19,8 @@ export class Thread {
 
   /** Returns the last run of it, if there was one. */
   async open(id) {
-    this.id = id;
-    const [messages, runs] = await Promise.all([all(`/v1/threads/${id}/messages`, { query: { order: "asc" } }), request(`/v1/threads/${id}/runs`, { query: { limit: 1 } })]);
+    this.id = encodeURIComponent(id);
+    const [messages, runs] = await Promise.all([all(`/v1/threads/${this.id}/messages`, { query: { order: "asc" } }), request(`/v1/threads/${this.id}/runs`, { query: { limit: 1 } })]);
     const active = runs.data.find((run) => ACTIVE.includes(run.status));
     let run = null;
     for (const message of messages) {

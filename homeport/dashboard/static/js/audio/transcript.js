@@ -11,7 +11,7 @@ export function clock(seconds, digits = 1) {
 /** Text alone, or subtitles. element: in whose place; name: of files. */
 export function showText(element, text, { name, format }) {
   const subtitles = format === "srt" || format === "vtt";
-  const body = subtitles ? h("pre", {}, text) : h("p", { class: "heard-text" }, text);
+  const body = subtitles ? h("pre", { tabindex: "0" }, text) : h("p", { class: "heard-text" }, text);
   element.replaceChildren(h("div", { class: "card stack" }, body, files(name, subtitles ? { [format]: text } : { txt: text })));
 }
 

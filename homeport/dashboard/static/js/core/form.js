@@ -15,7 +15,7 @@ const READ = {
 export function valuesOf(form) {
   const found = {};
   for (const field of form.elements) {
-    if (!field.name || field.disabled) continue;
+    if (!field.name || field.matches(":disabled")) continue;
     let value;
     if (field.type === "checkbox") value = field.checked;
     else if (field.type === "radio" && !field.checked) continue;

@@ -31,6 +31,7 @@ export async function finish(element, text) {
   const languages = fences(text);
   const blocks = [...element.querySelectorAll("pre > code")];
   for (const [index, code] of blocks.entries()) {
+    code.parentElement.tabIndex = 0; // whoever has no mouse scrolls it
     code.parentElement.before(h("div", { class: "row between small muted" }, h("span", {}, languages[index] ?? ""), h("button", { class: "tiny quiet", onclick: () => copy(code.textContent) }, "Copy")));
     await highlight(code, languages[index]);
   }

@@ -3,6 +3,7 @@ import { $ } from "../core/dom.js";
 import { showCode } from "../core/code.js";
 import { valuesOf } from "../core/form.js";
 import { withBytes } from "./drawing.js";
+import { sees } from "./families.js";
 import { Mask } from "./mask.js";
 
 export class Editor {
@@ -46,6 +47,8 @@ export class Editor {
   }
 
   #body() {
-    return withBytes(valuesOf(this.#form));
+    const option = this.#form.elements.model.selectedOptions[0];
+    const shown = sees(option) ? { stream: true, partial_images: 2 } : {};
+    return withBytes({ ...valuesOf(this.#form), ...shown });
   }
 }

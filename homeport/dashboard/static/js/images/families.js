@@ -17,6 +17,10 @@ export function family(model) {
 /** Their answers are bytes always; of all others one has to ask for them. */
 export const isGPT = (model) => named(model).startsWith("gpt");
 
+/** Whether one sees its pictures come. option: of a select of models. What is composed (it has a description) is there
+ * at once, and says in words what was understood, which events do not. */
+export const sees = (option) => Boolean(option.dataset.root && !option.dataset.description && family(option.value).takes.includes("partial"));
+
 function named(model) {
   if (model.startsWith("gpt-image-2")) return "gpt-image-2";
   if (/^(chat)?gpt-image/.test(model)) return "gpt-image";

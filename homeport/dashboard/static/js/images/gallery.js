@@ -20,10 +20,10 @@ export class Gallery {
     this.#changed();
   }
 
-  /** picture: {blob, prompt, model, kind, revised?, request?}. Returns it as it is kept. */
-  add(given) {
+  /** picture: {blob, prompt, model, kind, revised?, request?}. Returns it once it is kept. */
+  async add(given) {
     const picture = { id: `${Date.now()}-${this.#ids++}`, at: Date.now() + this.#ids / 1000, ...given };
-    store.keep(picture);
+    await store.keep(picture);
     this.#put(picture);
     this.#changed();
     return picture;

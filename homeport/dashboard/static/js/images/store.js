@@ -1,4 +1,5 @@
-// Where pictures are kept: in this browser, for this tab, a day at most. Where it keeps nothing, in memory alone.
+// Where pictures are kept: in this browser, for this tab and the project whose key is used in it, a day at most. Where
+// it keeps nothing, in memory alone.
 
 const DAY = 24 * 3600 * 1000;
 const TAB = "homeport.tab";
@@ -24,7 +25,10 @@ async function use(mode, act) {
   try {
     const database = await opened();
     try {
-      return await act(database.transaction("pictures", mode).objectStore("pictures"));
+      const transaction = database.transaction("pictures", mode);
+      const ended = new Promise((resolve, reject) => ((transaction.oncomplete = resolve), (transaction.onabort = reject)));
+      const [found] = await Promise.all([act(transaction.objectStore("pictures")), ended]);
+      return found;
     } finally {
       database.close();
     }
@@ -33,17 +37,19 @@ async function use(mode, act) {
   }
 }
 
+const project = () => document.getElementById("gallery").dataset.project;
+
 export function keep(picture) {
-  const row = { ...picture, tab: tab() };
+  const row = { ...picture, tab: tab(), project: project() };
   return use("readwrite", (pictures) => done(pictures.put(row)));
 }
 
 export const forget = (id) => use("readwrite", (pictures) => done(pictures.delete(id)));
 
-/** Of this tab, the newest first. */
+/** Of this tab and project, the newest first. */
 export async function kept() {
   const all = (await use("readonly", (pictures) => done(pictures.getAll()))) ?? [];
   const old = all.filter((one) => one.at < Date.now() - DAY);
   await Promise.all(old.map((one) => forget(one.id)));
-  return all.filter((one) => one.tab === tab() && !old.includes(one)).sort((a, b) => b.at - a.at);
+  return all.filter((one) => one.tab === tab() && one.project === project() && !old.includes(one)).sort((a, b) => b.at - a.at);
 }

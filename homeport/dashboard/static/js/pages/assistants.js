@@ -43,7 +43,7 @@ async function start() {
 }
 
 async function opened(id) {
-  $("#thread-title").textContent = $(`[data-thread="${id}"] span`)?.textContent ?? id;
+  $("#thread-title").textContent = $(`[data-thread="${CSS.escape(id)}"] span`)?.textContent ?? id;
   $("#delete-thread").hidden = false;
   const run = await thread.open(id).catch(told);
   if (!run || run.assistant_id === select.value || ![...select.options].some((one) => one.value === run.assistant_id)) return;

@@ -5,7 +5,7 @@ import { valuesOf } from "../core/form.js";
 import { complain, toast } from "../core/toast.js";
 import { drawn, generation, withBytes } from "../images/drawing.js";
 import { Editor } from "../images/editor.js";
-import { family } from "../images/families.js";
+import { family, sees } from "../images/families.js";
 import { Gallery } from "../images/gallery.js";
 import { Lightbox } from "../images/lightbox.js";
 
@@ -57,7 +57,7 @@ async function draw(gallery, kind, path, { body, files, prompt }) {
     const opened = (response) => (request = response.headers.get("x-request-id"));
     for await (const { partial, picture, revised } of drawn(path, { body, files, signal: stopping.signal, opened })) {
       if (partial) place.partial(partial);
-      else gallery.add({ blob: picture, prompt, revised, model: body.model, kind, request });
+      else await gallery.add({ blob: picture, prompt, revised, model: body.model, kind, request });
       made += picture ? 1 : 0;
     }
     place.end();
@@ -105,8 +105,7 @@ function fit() {
     field.hidden = !on;
     $("input, select", field).disabled = !on;
   }
-  // A picture out of noise takes its time: one sees it come. What is composed says in words what was understood.
-  form.elements.partial_images.value = option.dataset.root && !option.dataset.description && shown.has("partial") ? "3" : "";
+  form.elements.partial_images.value = sees(option) ? "3" : "";
   ownSize();
 }
 
@@ -127,14 +126,13 @@ function ownSize() {
 /** Pictures of one's own, chosen or dropped. */
 function bringing(gallery, shows) {
   const drop = $("#drop");
-  const bring = (files) => {
+  const bring = async (files) => {
     const pictures = [...files].filter((file) => /^image\/(png|jpeg|webp)$/.test(file.type));
     if (pictures.length < files.length) toast("Pictures are PNG, JPEG or WebP.", { bad: true });
-    const added = pictures.map((file) => gallery.add({ blob: file, prompt: file.name, kind: "own" }));
-    if (added.length) shows(added.at(-1));
+    for (const file of pictures) shows(await gallery.add({ blob: file, prompt: file.name, kind: "own" }));
   };
   $("#own").addEventListener("change", (event) => {
-    bring(event.target.files);
+    bring([...event.target.files]);
     event.target.value = "";
   });
   for (const name of ["dragover", "dragleave", "drop"]) {

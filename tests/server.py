@@ -1,15 +1,11 @@
 """A real Homeport on a free loopback port, in a thread of this process, for tests that speak HTTP to it."""
 
 import asyncio
-import atexit
-import shutil
-import tempfile
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +16,7 @@ from starlette.routing import BaseRoute
 from homeport import app
 from homeport.api import server
 from homeport.settings import Settings
-from homeport.store.database import Database
-from homeport.store.migrations import migrate
+from tests.store import empty
 
 T = TypeVar("T")
 KEY = "sk-test-0123456789abcdef"
@@ -79,22 +74,6 @@ class _Told:
         await self.app.close()
 
 
-@lru_cache
-def _empty() -> Path:
-    """The databases of a Homeport that has nothing, which takes longer to make than to copy."""
-    folder = Path(tempfile.mkdtemp(prefix="homeport-empty-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    async def make() -> None:
-        for history in ("state", "usage"):
-            database = Database(f"sqlite:///{folder / history}.db")
-            await migrate(database, history)
-            await database.close()
-
-    asyncio.run(make())
-    return folder
-
-
 @contextmanager
 def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = True) -> Iterator[Running]:
     """Serve until the block ends. settings: as homeport.toml would say them; the key is KEY. Code is run where they say
@@ -107,8 +86,7 @@ def running(data: Path, settings: dict[str, Any] | None = None, *, lane: bool = 
     table["server"] = {"port": 0, "data": str(data), **table.get("server", {})}
     chosen = msgspec.convert(table, Settings)
     if chosen.database_url is None and not any(data.glob("*.db")):
-        with ThreadPoolExecutor() as pool:  # whoever calls may have a loop that runs
-            shutil.copytree(pool.submit(_empty).result(), data, dirs_exist_ok=True)
+        empty.copy(data)
     built = app.build(chosen)
     if not lane:
         built.http.routes = {}

@@ -1,5 +1,5 @@
-"""What is to be done now and then, by one process of all: a row of the queue for each chore, which is put off by its
-interval when it was done.
+"""What is to be done now and then, by one process of all: a row of the queue for each chore, which waits for its
+interval when it is new (a house that has just been built needs no sweeping), and whenever it was done.
 
     waiting --- its time has come ---> running --- done, or failed ---> waiting, for its interval
 
@@ -45,11 +45,11 @@ class Chore:
 
     async def give_up(self, connection: AsyncConnection, job: Job, error: str) -> None:
         await self._queue.finish(connection, job)
-        await self.begin(connection, run_in=self._seconds)
+        await self.begin(connection)
 
-    async def begin(self, connection: AsyncConnection, run_in: float = 0.0) -> None:
+    async def begin(self, connection: AsyncConnection) -> None:
         """There is a row for it, from now on. Whoever does this first does it for all."""
-        await self._queue.enqueue(connection, self.lane, self.kind, "", run_in=run_in, only=True)
+        await self._queue.enqueue(connection, self.lane, self.kind, "", run_in=self._seconds, only=True)
 
 
 async def begin(queue: Queue, chores: Sequence[Chore]) -> None:

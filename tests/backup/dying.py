@@ -1,7 +1,7 @@
 """`homeport` as a process that is killed just before a step: `python -m tests.backup.dying`.
 
 On stdin a line for each: `[step, [argument, ...]]`, where a step is a change of the disk; on stdout its status. The
-process forks for each, so that it need not begin anew.
+process has loaded what it needs and forks for each, so that it need not begin anew.
 """
 
 import json
@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def _dying(function: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
 
 
 def _serve() -> None:
+    for name in ("aiosqlite", "alembic.command", "asyncpg", "homeport.backup", "homeport.restore"):
+        with suppress(ImportError):
+            import_module(name)
     for line in sys.stdin:
         step, arguments = json.loads(line)
         if (child := os.fork()) == 0:

@@ -259,7 +259,7 @@ class TestCut:
         config = filled.arguments(tmp_path / "homeport.toml")
         for target in (tmp_path / "backup.tar", tmp_path / "backup"):
             endings = []
-            for step in range(0, 80, 1 if target.suffix else 7):
+            for step in range(0, 120, 1 if target.suffix else 7):
                 endings.append(dying(step, ["backup", target, *config]))
                 if target.exists():
                     break  # it has its name last, and is whole

@@ -35,33 +35,38 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes b
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("make", "message"),
     [
-        pytest.param(made.docx(b" " * (100 * MIB)), "unpacks to 100 MiB", id="zip bomb"),
-        pytest.param(made.zipped({f"{number}.xml": "" for number in range(10_001)}), "10,000 parts", id="many parts"),
+        pytest.param(lambda: made.docx(b" " * (100 * MIB)), "unpacks to 100 MiB", id="zip bomb"),
         pytest.param(
-            made.docx("<w:p><w:r><w:t>&b;</w:t></w:r></w:p>", prologue='<!DOCTYPE a [<!ENTITY b "c">]>'),
+            lambda: made.zipped({f"{number}.xml": "" for number in range(10_001)}), "10,000 parts", id="many parts"
+        ),
+        pytest.param(
+            lambda: made.docx("<w:p><w:r><w:t>&b;</w:t></w:r></w:p>", prologue='<!DOCTYPE a [<!ENTITY b "c">]>'),
             "document type",
             id="entities",
         ),
         pytest.param(
-            made.zipped({"[Content_Types].xml": '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'.encode("utf-16")}),
+            lambda: made.zipped({"[Content_Types].xml": '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'.encode("utf-16")}),
             "document type",
             id="entities in UTF-16",
         ),
         pytest.param(
-            made.pdf_objects(
+            lambda: made.pdf_objects(
                 [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Count 1000000/Kids[2 0 R 2 0 R]>>"],
             ),
             "longer than 2 seconds|None of its pages",  # as fast as the machine is
             id="PDF whose pages are themselves",
         ),
-        pytest.param(SLOW, "longer than 2 seconds", id="deep HTML"),
-        pytest.param(b"x" * (65 * MIB), "64 MiB of text", id="long text"),
-        pytest.param(made.pdf([["x" * 100]])[:-600], "None of its pages|no PDF|no text|pictures", id="half a PDF"),
+        pytest.param(lambda: SLOW, "longer than 2 seconds", id="deep HTML"),
+        pytest.param(lambda: b"x" * (65 * MIB), "64 MiB of text", id="long text"),
+        pytest.param(
+            lambda: made.pdf([["x" * 100]])[:-600], "None of its pages|no PDF|no text|pictures", id="half a PDF"
+        ),
     ],
 )
-def test_a_hostile_file_costs_one_failed_file(read: Read, content: bytes, message: str) -> None:
+def test_a_hostile_file_costs_one_failed_file(read: Read, make: Callable[[], bytes], message: str) -> None:
+    content = make()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UnreadableFile, match=message) as refused:
         read(content, "a.html" if content is SLOW else "a", seconds=20 if "MiB of text" in message else 2)
@@ -71,15 +76,15 @@ def test_a_hostile_file_costs_one_failed_file(read: Read, content: bytes, messag
 
 @linux
 @pytest.mark.parametrize(
-    "content",
+    "make",
     [
-        pytest.param(made.docx(b"<w:r/>" * 10_000_000), id="tree"),
-        pytest.param(made.pdf_of([made.deflated(b" " * MIB, 1500)], packed=True), id="PDF bomb"),
+        pytest.param(lambda: made.docx(b"<w:r/>" * 10_000_000), id="tree"),
+        pytest.param(lambda: made.pdf_of([made.deflated(b" " * MIB, 1500)], packed=True), id="PDF bomb"),
     ],
 )
-def test_a_file_that_takes_too_much_memory(read: Read, content: bytes) -> None:
+def test_a_file_that_takes_too_much_memory(read: Read, make: Callable[[], bytes]) -> None:
     with pytest.raises(UnreadableFile, match="memory") as refused:
-        read(content, memory_mb=64)
+        read(make(), memory_mb=64)
     assert refused.value.code == "invalid_file"
 
 

@@ -54,6 +54,9 @@ def test_it_waits_for_its_interval(bench: Bench) -> None:
     broom = Broom()
     chore = Chore(bench.queue, "sweep", 600.0, broom.sweep)
     bench.run(housekeeping.begin(bench.queue, [chore]))
+    bench.pass_time(590)
+    assert bench.claim(kind="sweep") == []
+    bench.pass_time(11)
 
     async def work() -> None:
         worker = Worker(bench.queue, [chore], name="me", poll_seconds=0.02)
@@ -83,7 +86,7 @@ def test_one_that_fails_has_a_next_time(bench: Bench, error: Exception, caplog: 
 def test_one_that_kills_its_workers_stays(bench: Bench) -> None:
     chore = Chore(bench.queue, "sweep", 600.0, Broom().sweep)
     bench.run(housekeeping.begin(bench.queue, [chore]))
-    bench.execute(sa.update(jobs).values(attempt=ATTEMPTS + 3))
+    bench.execute(sa.update(jobs).values(attempt=ATTEMPTS + 3, run_at=0))
 
     async def work() -> None:
         worker = Worker(bench.queue, [chore], name="me", poll_seconds=0.02)

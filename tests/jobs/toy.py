@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which tests may kill: `python -m tests.jobs.toy URL NAME GATE`.
+"""A worker in a process of its own, which tests may kill: `python -m tests.jobs.toy URL NAME GATE [LEASE SECONDS]`.
 
 Each job is STEPS steps, and each of them is a row of `steps`, which would take the same one twice. Behind its first
 step it waits until there is a file GATE.
@@ -63,9 +63,11 @@ class Steps:
         await self._queue.finish(connection, job)
 
 
-async def work(url: str, name: str, gate: Path, begun: Callable[[Worker], None]) -> None:
+async def work(
+    url: str, name: str, gate: Path, begun: Callable[[Worker], None], *, lease_seconds: float = LEASE_SECONDS
+) -> None:
     database = Database(url)
-    queue = Queue(database, lease_seconds=LEASE_SECONDS)
+    queue = Queue(database, lease_seconds=lease_seconds)
     worker = Worker(queue, [Steps(queue, name, gate)], name=name, poll_seconds=0.1)
     begun(worker)
     try:
@@ -79,4 +81,6 @@ def drain_on_sigterm(worker: Worker) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], sys.argv[2], Path(sys.argv[3]), drain_on_sigterm))
+    url, name, gate, *lease = sys.argv[1:]
+    lease_seconds = float(lease[0]) if lease else LEASE_SECONDS
+    asyncio.run(work(url, name, Path(gate), drain_on_sigterm, lease_seconds=lease_seconds))

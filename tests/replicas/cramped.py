@@ -7,10 +7,12 @@ With HOMEPORT_TEST_SLOTS_STAY it never frees a slot of the journal, as if it wer
 
 import os
 
+from homeport import books
 from homeport.cli import main
 from homeport.store import journal, spill, usage
 
 usage.MOST_WAITING, usage.BATCH_ROWS, usage.AGAIN_SECONDS = 10, 5, 0.1
+setattr(books, "BATCH_ROWS", usage.BATCH_ROWS)  # noqa: B010
 spill.SEGMENT, spill.MOST = 4_000, 40_000
 journal.STEP, journal.MOST = 64, 128
 if "HOMEPORT_TEST_SLOTS_STAY" in os.environ:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +12,9 @@ from typing import Any
 import openai
 
 from tests.api.raw import Answer
+from tests.replicas import nursery
 from tests.replicas.http import ask
+from tests.replicas.nursery import Process
 
 #: The operator's own key: for the API and the Admin API.
 KEY = "sk-preset-0123456789abcdef"
@@ -31,7 +31,7 @@ class Replica:
     program: str = "homeport"
     workers: int = 1
     url: str = ""
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Process | None = None
     _client: openai.OpenAI | None = None
 
     @property
@@ -54,13 +54,11 @@ class Replica:
 
     def launch(self) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+        environment = {**inherited, "PYTHONPATH": str(ROOT), "HOMEPORT_API_KEY": KEY, **self.environment}
+        arguments = ["serve", "--port", "0", "--data", str(self.data)]
         with (self.folder / "stdout").open("wb") as out, self.log.open("ab") as error:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.program, "serve", "--port", "0", "--data", str(self.data)],
-                stdout=out,
-                stderr=error,
-                cwd=self.folder,
-                env={**inherited, "PYTHONPATH": str(ROOT), "HOMEPORT_API_KEY": KEY, **self.environment},
+            self.process = nursery.begin(
+                self.program, arguments, cwd=self.folder, environment=environment, stdout=out, stderr=error
             )
 
     def wait(self) -> None:

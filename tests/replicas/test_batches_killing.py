@@ -5,8 +5,6 @@ import importlib
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,8 +19,10 @@ from openai.types import Batch
 
 from tests.batches import OVER, chat, content, counts, create, custom_ids, wait_for
 from tests.fake_upstream import TEXT, until
+from tests.replicas import nursery
 from tests.replicas.conftest import stores
 from tests.replicas.house import House, housed
+from tests.replicas.nursery import Process
 from tests.replicas.processes import KEY, ROOT, Replica
 from tests.replicas.turnstile import Turnstile
 from tests.store.servers import PostgresServer, RedisServer
@@ -73,19 +73,20 @@ class Worker:
     """A `homeport worker` beside a server, with the server's settings."""
 
     folder: Path
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Process | None = None
 
     def start(self) -> None:
         """And wait until it works."""
         said = self.folder / "worker.stdout"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
         with said.open("wb") as out, (self.folder / "worker.stderr").open("ab") as error:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "homeport", "worker", "--lanes", "batch", "--data", str(self.folder / "worker")],
+            self.process = nursery.begin(
+                "homeport",
+                ["worker", "--lanes", "batch", "--data", str(self.folder / "worker")],
+                cwd=self.folder,
+                environment={**inherited, "PYTHONPATH": str(ROOT)},
                 stdout=out,
                 stderr=error,
-                cwd=self.folder,
-                env={**inherited, "PYTHONPATH": str(ROOT)},
             )
         assert until(lambda: b"works on batch" in said.read_bytes(), PATIENCE)
 

@@ -12,6 +12,7 @@ from tests.fake_upstream import until
 from tests.replicas.conftest import stores
 from tests.replicas.house import Gate, housed
 from tests.replicas.http import chat, sent
+from tests.replicas.nursery import Process
 from tests.replicas.processes import PATIENCE
 from tests.replicas.test_worker_command import ECHO, command, environment
 from tests.replicas.test_workers import refused
@@ -21,14 +22,14 @@ from tests.store.servers import PostgresServer, RedisServer
 OFTEN = 0.002
 
 
-def pester(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> int:
+def pester(process: "Process | subprocess.Popen[str]") -> int:
     """Its status, once it is gone."""
     end = time.monotonic() + PATIENCE
     while process.poll() is None:
         assert time.monotonic() < end
         process.send_signal(signal.SIGTERM)
         time.sleep(OFTEN)
-    return process.returncode
+    return process.wait()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

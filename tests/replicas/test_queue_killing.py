@@ -4,8 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +19,9 @@ from homeport.store.queue import Queue
 from homeport.store.tables import jobs
 from tests.fake_upstream import until
 from tests.jobs.toy import STEPS, steps
+from tests.replicas import nursery
 from tests.replicas.house import Row, read
+from tests.replicas.nursery import Process
 from tests.replicas.processes import ROOT
 from tests.store.servers import PostgresServer
 
@@ -50,18 +50,18 @@ async def enqueue(url: str) -> None:
     await database.close()
 
 
-def started(url: str, name: str, gate: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.jobs.toy", url, name, str(gate)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def started(url: str, name: str, gate: Path, *lease: str) -> Process:
+    """lease: seconds."""
+    with gate.with_name(f"{name}.said").open("ab") as said:
+        return nursery.begin(
+            "tests.jobs.toy", [url, name, str(gate), *lease], cwd=ROOT, environment=os.environ, stdout=said, stderr=said
+        )
 
 
 @contextmanager
-def working(url: str, gate: Path) -> Iterator["list[subprocess.Popen[bytes]]"]:
+def working(url: str, gate: Path, *lease: str) -> Iterator[list[Process]]:
     """Each of them has begun, and none is done: they wait for the gate."""
-    workers = [started(url, f"worker {number}", gate) for number in range(WORKERS)]
+    workers = [started(url, f"worker {number}", gate, *lease) for number in range(WORKERS)]
     try:
         if not gate.exists():
             assert until(lambda: len({row["by"] for row in done(url)}) == WORKERS, PATIENCE)
@@ -114,7 +114,7 @@ def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(url: str, gat
 def test_workers_that_are_drained_hand_on_what_they_have(url: str, gate: Path) -> None:
     """Without waiting for a lease: the next ones go on at once, and no attempt is lost."""
     asyncio.run(enqueue(url))
-    with working(url, gate) as workers:
+    with working(url, gate, "600") as workers:
         for one in workers:
             one.send_signal(signal.SIGTERM)
         gate.touch()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from homeport.store.database import Database
 from homeport.store.migrations import migrate
 from homeport.store.queue import Job, Queue
 from homeport.store.tables import jobs
+from tests.store import empty
 
 T = TypeVar("T")
 
@@ -76,6 +78,9 @@ class Bench:
 def opened(url: str) -> Iterator[Bench]:
     """With its tables, and empty."""
     with asyncio.Runner() as runner:
+        file = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite") and not file.exists():
+            empty.copy(file.parent)
         database = Database(url)
         made = Bench(runner, database, Queue(database))
         made.run(migrate(database, "state"))

@@ -47,7 +47,7 @@ class RedisServer:
             [
                 _program("redis-server"),
                 *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)),
-                *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *("--save", "", "--appendonly", "no", "--loglevel", "warning", "--databases", "1000"),
             ],
             stdout=subprocess.DEVNULL,
         )

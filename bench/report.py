@@ -10,6 +10,7 @@ from bench import batches, embeddings, gateway, ingestion
 from bench.batches import Batches
 from bench.cache import Cache
 from bench.cells import Cells
+from bench.dashboard import First
 from bench.diffusion import Diffusion
 from bench.documents import Documents
 from bench.embeddings import Embeddings
@@ -307,6 +308,22 @@ def usage_page_goals(found: Pages) -> list[Goal]:
 def usage_page_table(found: Pages) -> str:
     heads = ["", *(f"{name}, {when}" for name in found.by for when in ("now", "before"))]
     return f"pages of the dashboard, over {found.rows:,} rows\n" + table(heads, table_rows(found))
+
+
+def dashboard_goals(found: First) -> list[Goal]:
+    return [
+        Goal("first page of the dashboard", found.bytes / 1000, 200, 150, 100, unit=" KB"),
+        Goal("first page ready, nothing cached", statistics.median(found.cold), 1.0, 0.5, 0.25, unit=" s"),
+    ]
+
+
+def dashboard_table(found: First) -> str:
+    rows = [
+        ["weighs", f"{found.bytes / 1000:.0f} KB in {found.requests} requests"],
+        ["ready, nothing cached", f"{statistics.median(found.cold) * 1e3:.0f} ms"],
+        ["ready, again", f"{statistics.median(found.warm) * 1e3:.0f} ms"],
+    ]
+    return "the dashboard's first page, in Chromium\n" + table(["", "median"], rows)
 
 
 def files_goals(found: Files) -> list[Goal]:

@@ -26,6 +26,7 @@ from bench import (  # noqa: E402
     batches,
     cache,
     cells,
+    dashboard,
     diffusion,
     documents,
     embeddings,
@@ -63,6 +64,7 @@ PARTS = (
     "startup",
     "usage",
     "usage-page",
+    "dashboard",
     "queue",
     "files",
     "batches",
@@ -137,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "startup": _startup,
         "usage": _usage,
         "usage-page": _usage_page,
+        "dashboard": _dashboard,
         "files": _files,
         "queue": _queue,
         "batches": _batches,
@@ -223,6 +226,12 @@ def _usage_page(folder: Path, options: argparse.Namespace, outcome: Outcome) -> 
     found = usage_page.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
     print(report.usage_page_table(found) + "\n")
     _keep(outcome, "usage-page", found.as_dict(), report.usage_page_goals(found))
+
+
+def _dashboard(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+    found = dashboard.run(folder, rounds=options.rounds)
+    print(report.dashboard_table(found) + "\n")
+    _keep(outcome, "dashboard", found.as_dict(), report.dashboard_goals(found))
 
 
 def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:

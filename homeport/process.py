@@ -42,6 +42,14 @@ def on_term(told: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, heard)
 
 
+def tell(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """A signal, unless it has ended. Its own `send_signal` would look first whether it has, and so take its status away
+    from whoever waits for that (asyncio then says 255)."""
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, number)
+
+
 def deaf() -> None:
     """The last act of a process that was told to end: Python takes handlers away some time before it is gone, but
     leaves this. Not sooner: whatever is started from now on would be as deaf."""

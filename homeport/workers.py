@@ -235,8 +235,7 @@ class Child:
 
     def tell(self, number: signal.Signals) -> None:
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(number)
+            process.tell(self._process, number)
 
     async def _life(self) -> int:
         """Of one process. Its status; negative: the signal that ended it."""
@@ -245,7 +244,7 @@ class Child:
         with leash:
             with its_end, self._listener() as listener:
                 passed = (its_end.fileno(), listener.fileno())
-                self._process = process = await asyncio.create_subprocess_exec(
+                self._process = child = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "homeport.child", self._name, *map(str, passed)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=passed,
@@ -255,11 +254,10 @@ class Child:
                 if self._stopping.is_set():
                     self.tell(signal.SIGTERM)
                 await self._order(leash)
-                return await process.wait()
+                return await child.wait()
             except BaseException:
-                with suppress(ProcessLookupError):
-                    process.terminate()
-                await process.wait()
+                process.tell(child, signal.SIGTERM)
+                await child.wait()
                 raise
             finally:
                 self._process = None

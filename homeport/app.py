@@ -310,7 +310,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
             voices=voices,
             descriptions=descriptions,
             capabilities=capabilities,
-            state=lambda name: held[name].state,
+            state=lambda name: (held[name].state, held[name].reason),
         ),
         ops=ops,
         control=[

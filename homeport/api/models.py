@@ -33,9 +33,10 @@ class Models:
         voices: Mapping[str, Mapping[str, str]],
         descriptions: Mapping[str, str],
         capabilities: Mapping[str, Sequence[str]],
-        state: Callable[[str], State],
+        state: Callable[[str], tuple[State, str]],
     ) -> None:
-        """voices, descriptions, capabilities: as Backing has them. state: of a model that has capabilities."""
+        """voices, descriptions, capabilities: as Backing has them. state: of a model that has capabilities, and the
+        reason for it, unless it is ready."""
         self._router = router
         self._voices = voices
         self._descriptions = descriptions
@@ -76,6 +77,7 @@ class Models:
 
     def _model(self, listed: Listed) -> Model:
         root = listed.alias_of or listed.id
+        state, reason = self._state(root) if root in self._capabilities else (UNSET, "")
         return Model(
             id=listed.id,
             created=listed.created or self._created,
@@ -84,7 +86,8 @@ class Models:
             voices=self._voices.get(root, UNSET),
             description=self._descriptions.get(root, UNSET),
             capabilities=self._capabilities.get(root, UNSET),
-            state=self._state(root) if root in self._capabilities else UNSET,
+            state=state,
+            reason=reason if reason and state != "ready" else UNSET,
         )
 
     async def _all(self, principal: Principal) -> Sequence[Listed]:

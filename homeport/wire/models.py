@@ -29,7 +29,8 @@ class Model(Struct):
     """created: unix seconds. Not in the description: root (vLLM has it, too), what really runs under this name; voices,
     of a model of this machine that speaks, which of its own is heard under each of OpenAI's names: where there is one
     only, they all sound alike; description, of one whose name alone would promise something else; capabilities, of a
-    model of this machine, what it can be asked for (the column of docs/compatibility.md), and state, whether now."""
+    model of this machine, what it can be asked for (the column of docs/compatibility.md), and state, whether
+    now, and the reason why not."""
 
     id: str
     created: int
@@ -39,6 +40,7 @@ class Model(Struct):
     description: str | UnsetType = UNSET
     capabilities: Sequence[str] | UnsetType = UNSET
     state: Literal["missing", "loading", "ready", "failed"] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
     object: Literal["model"] = "model"
 
 

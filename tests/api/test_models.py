@@ -40,7 +40,9 @@ def test_what_models_of_this_machine_can_be_asked_for(tmp_path: Path) -> None:
     assert listed["smollm2-135m-instruct"]["capabilities"] == ["chat", "complete"]
     states = {name: listed[name]["state"] for name in ("echo", "parrot", "kokoro", "smollm2-135m-instruct")}
     assert states == {"echo": "ready", "parrot": "ready", "kokoro": "missing", "smollm2-135m-instruct": "missing"}
-    assert not {"capabilities", "state"} & set(listed["far-away"])
+    assert "homeport pull kokoro" in listed["kokoro"]["reason"]
+    assert "reason" not in listed["echo"]
+    assert not {"capabilities", "state", "reason"} & set(listed["far-away"])
 
 
 def test_the_list_needs_a_key(echo_server: Running) -> None:

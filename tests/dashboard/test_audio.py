@@ -97,7 +97,7 @@ def test_a_model_that_was_not_pulled_says_how_it_is(audio: Site) -> None:
     audio.expects(503)
     page = audio.page
     page.get_by_label("Model").first.select_option("kokoro")
-    expect(page.get_by_text("Run: homeport pull kokoro")).to_be_visible()
+    expect(page.get_by_text("Run `homeport pull kokoro`.")).to_be_visible()
     page.get_by_label("Voice").select_option("nova")
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_role("button", name="Speak", exact=True).click()

@@ -96,16 +96,11 @@ export function settings(form, changed) {
 
   /** Of the chosen model: what one should know before it is asked. */
   function state() {
-    const { state: is, description } = field("model").selectedOptions[0]?.dataset ?? {};
-    const told = {
-      missing: () => ["It is not on this machine yet. On the server: ", h("code", {}, `homeport pull ${field("model").selectedOptions[0].dataset.root}`)],
-      loading: () => ["It is still being loaded."],
-      failed: () => ["It could not be loaded: the server's log says why."],
-    }[is]?.();
+    const { reason, description } = field("model").selectedOptions[0]?.dataset ?? {};
     const note = $(".state", form);
-    note.classList.toggle("muted", !told);
-    const now = told ?? (description ? [description] : []);
-    if (note.textContent !== now.map((one) => one.textContent ?? one).join("")) note.replaceChildren(...now);
+    note.classList.toggle("muted", !reason);
+    const now = reason ?? description ?? "";
+    if (note.textContent !== now) note.textContent = now;
   }
 
   /** Names of the functions. */

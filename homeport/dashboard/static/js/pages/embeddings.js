@@ -26,7 +26,7 @@ function shown() {
   $("#count").textContent = count ? `${count} ${count === 1 ? "text" : "texts"}` : "";
   const option = field("model").selectedOptions[0];
   field("other").hidden = field("model").value !== "";
-  $("#state").replaceChildren(...(option?.dataset.state === "missing" ? ["It is not on this machine yet. On the server: ", h("code", {}, `homeport pull ${option.dataset.root}`)] : []));
+  $("#state").textContent = option?.dataset.reason ?? "";
   sessionStorage.setItem(KEPT, JSON.stringify({ input: field("input").value, model: field("model").value, other: field("other").value, dimensions: field("dimensions").value }));
 }
 

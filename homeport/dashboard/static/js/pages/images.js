@@ -92,7 +92,7 @@ function fit() {
   const { sizes, most, own, quality, takes } = family(option.value);
   localStorage.setItem("homeport.images.model", option.value);
   const about = $("#about");
-  about.textContent = option.dataset.state === "missing" ? `It is not on this machine. Run: homeport pull ${option.dataset.root}` : (option.dataset.description ?? "");
+  about.textContent = option.dataset.reason ?? option.dataset.description ?? "";
   about.hidden = !about.textContent;
   options(form.elements.size, [...sizes, ...(own ? [["own", "other …"]] : [])]);
   form.elements.n.max = most;

@@ -35,6 +35,7 @@ def test_a_file_is_uploaded_read_and_deleted(site: Site, client: openai.OpenAI, 
     page.get_by_label("Choose files").set_input_files(notes)
     page.get_by_role("link", name=notes.name).click()
     expect(site.heading).to_have_text(notes.name)
+    page.wait_for_load_state()
     expect(page.locator("#preview")).to_contain_text("Quiet <script>alert(1)</script> water.")
     (file,) = [one for one in client.files.list() if one.filename == notes.name]
     assert (file.purpose, file.bytes) == ("user_data", notes.stat().st_size)

@@ -34,6 +34,7 @@ def test_documents_are_put_in_and_found(server: Running, page: Page, tmp_path_fa
     page.get_by_label("Expires when not used for").fill("30")
     page.get_by_role("dialog").get_by_role("button", name="Create").click()
     expect(site.heading).to_have_text("Town")
+    page.wait_for_load_state()  # a click before a page's modules are there is lost
     folder = tmp_path_factory.mktemp("documents")
     for name, text in DOCUMENTS.items():
         (folder / name).write_text(text)

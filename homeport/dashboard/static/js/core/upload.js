@@ -87,11 +87,13 @@ export function dropping({ chosen, done = () => {}, all = () => {} }) {
     );
     if (!left) await all();
   };
-  input.addEventListener("change", () => {
+  const chosenOnes = () => {
     const files = [...input.files];
     input.value = "";
-    take(files);
-  });
+    if (files.length) take(files);
+  };
+  input.addEventListener("change", chosenOnes);
+  chosenOnes(); // before this was here
   for (const name of ["dragenter", "dragover"]) {
     document.addEventListener(name, (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;

@@ -150,7 +150,6 @@ def shots(album: Album, ids: dict[str, str]) -> None:
     page.locator("main img").first.wait_for()
     album.keep(page, "images")
     for path, name in {
-        "/usage": "usage",
         "/limits": "limits",
         "/requests": "requests",
         "/jobs": "jobs",

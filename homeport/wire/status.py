@@ -57,8 +57,8 @@ class Upstream(Struct):
 
 
 class Model(Struct):
-    """Of this machine. engines: that run it, the preferred one first. weights_bytes: of its files, which is about what
-    it takes of the memory while it is ready; null: it has none. places: requests that it works on at once, and busy of
+    """Of this machine. engines: that run it, the preferred one first. weights_bytes: of its files; engines keep more
+    than that in memory; null: it has none. places: requests that it works on at once, and busy of
     them; null: any number. progress: of a picture that is being drawn."""
 
     id: str

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running, running
 
 #: Milliseconds that a page may take for what it is told to do: machines differ.
@@ -69,6 +69,4 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def site(shared: Running, page: Page) -> Site:
     """Signed in with the operator's key, which may do everything."""
-    opened = Site(page, shared.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, shared.url, KEY)

@@ -30,3 +30,10 @@ class Site:
     @property
     def heading(self) -> Locator:
         return self.page.get_by_role("heading", level=1)
+
+
+def signed_in(page: Page, url: str, key: str) -> Site:
+    """At the first page."""
+    opened = Site(page, url)
+    opened.sign_in(key)
+    return opened

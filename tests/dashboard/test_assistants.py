@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
 from tests.dashboard.accessible import faults
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import STREAM_HEAD, Visit, chunked, whole
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
@@ -67,9 +67,7 @@ def client(relay: Relay) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def site(relay: Relay, page: Page) -> Site:
-    opened = Site(page, relay.homeport.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, relay.homeport.url, KEY)
 
 
 def talk(site: Site, assistant: str, text: str) -> Locator:

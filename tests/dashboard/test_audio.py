@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests import model_files
 from tests.dashboard.accessible import faults
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
 
@@ -36,8 +36,7 @@ def states(server: Running) -> dict[str, str]:
 
 @pytest.fixture
 def audio(server: Running, page: Page) -> Site:
-    site = Site(page, server.url)
-    site.sign_in(KEY)
+    site = signed_in(page, server.url, KEY)
     site.open("/audio")
     return site
 

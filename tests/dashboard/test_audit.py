@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.api import raw
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running, running
 
 MONTH = {"currency": "USD", "interval": "month"}
@@ -21,9 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def site(server: Running, page: Page) -> Site:
-    opened = Site(page, server.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, server.url, KEY)
 
 
 def post(server: Running, path: str, body: Any) -> Any:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from homeport.dashboard.pages import PAGES
 from tests.dashboard.conftest import PATIENCE
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running
 
 #: Pages that need no id of something.
@@ -126,8 +126,7 @@ def test_the_keyboard_alone(site: Site) -> None:
 
 def test_the_menu_on_a_phone(browser: Browser, shared: Running) -> None:
     page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]
-    site = Site(page, shared.url)
-    site.sign_in(KEY)
+    site = signed_in(page, shared.url, KEY)
     menu: Any = page.get_by_role("button", name="Menu")
     expect(page.get_by_role("link", name="Files")).to_be_hidden()
     menu.click()

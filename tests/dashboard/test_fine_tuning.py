@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.api.owners import client_of, new_project
 from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.accessible import on_a_phone
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
 from tests.training.text import tiny
@@ -40,9 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def site(server: Running, page: Page) -> Site:
-    opened = Site(page, server.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, server.url, KEY)
 
 
 def line(question: str) -> str:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests import diffusion_models, model_files
 from tests.api.test_images_diffusion import Gate
 from tests.dashboard.accessible import faults
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
 
@@ -39,8 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def images(server: Running, page: Page) -> Site:
-    site = Site(page, server.url)
-    site.sign_in(KEY)
+    site = signed_in(page, server.url, KEY)
     site.open("/images")
     return site
 

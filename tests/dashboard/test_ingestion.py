@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.api.test_ingestion import MODEL, SETTINGS, Gate
 from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.accessible import on_a_phone
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import answer_well
 from tests.server import KEY
 from tests.stores import ended, upload
@@ -31,9 +31,7 @@ def client(relay: Relay) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def site(relay: Relay, page: Page) -> Site:
-    opened = Site(page, relay.homeport.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, relay.homeport.url, KEY)
 
 
 def test_what_has_failed_is_tried_again_and_watched(relay: Relay, client: openai.OpenAI, site: Site) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.api import raw
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running, running
 
 
@@ -21,9 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def site(server: Running, page: Page) -> Site:
-    opened = Site(page, server.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, server.url, KEY)
 
 
 def test_an_admin_key_is_made_used_and_deleted(site: Site, server: Running) -> None:

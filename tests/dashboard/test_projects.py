@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.api import raw
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running, running
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -27,9 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def site(server: Running, page: Page) -> Site:
-    opened = Site(page, server.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, server.url, KEY)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.api.assistants import DEPRECATED
 from tests.api.searched import new_store
 from tests.dashboard.accessible import faults as faults_of
 from tests.dashboard.accessible import on_a_phone
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.sandbox.conftest import needs_bubblewrap
 from tests.server import KEY
 from tests.talkers import call, outputs, says, then, turns
@@ -50,9 +50,7 @@ def client(relay: Relay) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def site(relay: Relay, page: Page) -> Site:
-    opened = Site(page, relay.homeport.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, relay.homeport.url, KEY)
 
 
 def ran(client: openai.OpenAI, model: str, **more: Any) -> Run:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import PICTURE_URL, SOUND, TEXT, FakeUpstream, fake_upstream, png
 from tests.model_files import FOLDER
 from tests.server import KEY, Running, running
@@ -77,9 +77,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, fake: FakeUpstream) -> Ite
 
 @pytest.fixture
 def site(serving: Running, page: Page) -> Site:
-    opened = Site(page, serving.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, serving.url, KEY)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.api import owners, raw
-from tests.dashboard.site import Site
+from tests.dashboard.site import signed_in
 from tests.fake_upstream import FakeUpstream, dead_port, fake_upstream
 from tests.server import KEY, Running, running
 
@@ -38,18 +38,12 @@ def server(fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield made
 
 
-def signed_in(page: Page, server: Running, key: str) -> Site:
-    site = Site(page, server.url)
-    site.sign_in(key)
-    return site
-
-
 def ask(server: Running, model: str) -> int:
     return raw.ask(server, body={**raw.HELLO, "model": model}).status
 
 
 def test_from_everything_works_to_what_does_not_without_a_reload(page: Page, server: Running) -> None:
-    site = signed_in(page, server, KEY)
+    site = signed_in(page, server.url, KEY)
     site.open("/status")
     health = page.locator("#health")
     expect(health.get_by_role("heading")).to_have_text("Everything works.")
@@ -73,7 +67,7 @@ def test_from_everything_works_to_what_does_not_without_a_reload(page: Page, ser
 
 def test_a_projects_key_sees_less_and_is_told_so(page: Page, server: Running) -> None:
     key = owners.new_key(server, owners.new_project(server, "looks"), models=["echo"])
-    site = signed_in(page, server, key)
+    site = signed_in(page, server.url, key)
     site.open("/status")
     expect(page.locator("main")).to_contain_text("An admin key adds")
     models = page.get_by_role("group", name="Models of this machine")
@@ -84,7 +78,7 @@ def test_a_projects_key_sees_less_and_is_told_so(page: Page, server: Running) ->
 
 
 def test_it_fits_a_phone(page: Page, server: Running) -> None:
-    site = signed_in(page, server, KEY)
+    site = signed_in(page, server.url, KEY)
     page.set_viewport_size({"width": 375, "height": 800})
     site.open("/status")
     assert page.evaluate("document.documentElement.scrollWidth") == 375

@@ -17,7 +17,7 @@ from homeport.gateway.training_bills import ENDPOINT as TRAINING
 from homeport.store.usage_row import UsageRow
 from tests.api import raw
 from tests.api.owners import new_key, new_project
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.fake_upstream import until
 from tests.server import KEY, Running, running
 from tests.store import made_usage
@@ -59,9 +59,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def admin(house: House, page: Page) -> Site:
-    opened = Site(page, house.server.url)
-    opened.sign_in(KEY)
-    return opened
+    return signed_in(page, house.server.url, KEY)
 
 
 def cells(page: Page, name: str) -> list[str]:

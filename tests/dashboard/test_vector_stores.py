@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests import model_files
 from tests.api.owners import client_of
-from tests.dashboard.site import Site
+from tests.dashboard.site import Site, signed_in
 from tests.server import ECHO, KEY, Running, running
 
 DOCUMENTS = {
@@ -26,8 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def test_documents_are_put_in_and_found(server: Running, page: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
-    site = Site(page, server.url)
-    site.sign_in(KEY)
+    site = signed_in(page, server.url, KEY)
     site.open("/vector-stores")
     page.get_by_role("button", name="Create").click()
     page.get_by_label("Name").fill("Town")

@@ -27,6 +27,15 @@ def seen() -> dict[str, float]:
     return told
 
 
+def resident(pid: int | None = None) -> int | None:
+    """Bytes of memory of this process or another one; None: the system does not tell, or there is no such process."""
+    try:
+        pages = (Path("/proc") / str(pid or "self") / "statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * resource.getpagesize()
+
+
 def on_term(told: Callable[[], None]) -> None:
     """`told` is called in the running loop whenever SIGTERM comes. In the main thread.
 

@@ -233,6 +233,7 @@ class Status:
             engines=engines,
             capabilities=self._capabilities.get(name, ()),
             weights_bytes=sizes.get(name),
+            memory_bytes=_sum(one.memory_bytes for one in used),
             places=sum(one.places for one in used) or None,
             busy=sum(one.busy for one in used),
             waiting=sum(one.waiting for one in used),
@@ -364,6 +365,12 @@ def _process(name: str, started_at: float, in_flight: int) -> wire.Process:
 
 def _engines(held: Mapping[str, Local]) -> dict[str, Sequence[Occupancy]]:
     return {name: found for name, one in held.items() if (found := one.occupancy())}
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """Of those that are known; None: none is."""
+    known = [one for one in numbers if one is not None]
+    return sum(known) if known else None
 
 
 def _bytes(path: Path) -> int:

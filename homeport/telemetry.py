@@ -140,6 +140,12 @@ FAMILIES = (
         "Of the picture that is being drawn, the share that is done, 0 to 1; nothing while there is none.",
         (_MODEL, "engine"),
     ),
+    Family(
+        "homeport_engine_memory_bytes",
+        "gauge",
+        "Resident memory that an engine took when it was loaded; all of it where it is a process of its own.",
+        (_MODEL, "engine"),
+    ),
     Family("homeport_ready", "gauge", "1: /readyz says 200."),
     Family("homeport_event_loop_delay_seconds", "histogram", "How late the event loop is, four times a second."),
     Family("homeport_build_info", "gauge", "1.", ("version", "python_version")),
@@ -321,6 +327,9 @@ def _of_engines(held: Mapping[str, Held | Lent]) -> dict[str, Samples]:
         "homeport_engine_places_batch": [(labels, one.lines) for labels, one in used],
         "homeport_engine_waiting": [(labels, one.waiting) for labels, one in used],
         "homeport_engine_progress": [(labels, one.progress) for labels, one in used if one.progress is not None],
+        "homeport_engine_memory_bytes": [
+            (labels, one.memory_bytes) for labels, one in used if one.memory_bytes is not None
+        ],
     }
 
 

@@ -131,7 +131,8 @@ class Occupancy(NamedTuple):
     """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
     waiting: for one; lines of batches are not counted, as some always wait while there is a batch. lines: of those
     that are busy. progress: how much of what is busy is done, 0 to 1, of an engine that knows; None: nothing is, or it
-    does not."""
+    does not. memory_bytes: resident, that the engine took when it was loaded (engines/memory.py), or has now, where it
+    is a process of its own; None: it has no weights, or the system does not tell."""
 
     engine: str
     places: int
@@ -139,6 +140,7 @@ class Occupancy(NamedTuple):
     waiting: int
     lines: int = 0
     progress: float | None = None
+    memory_bytes: int | None = None
 
 
 class Tokenizer(Protocol):

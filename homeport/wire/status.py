@@ -57,9 +57,10 @@ class Upstream(Struct):
 
 
 class Model(Struct):
-    """Of this machine. engines: that run it, the preferred one first. weights_bytes: of its files; engines keep more
-    than that in memory; null: it has none. places: requests that it works on at once, and busy of
-    them; null: any number. progress: of a picture that is being drawn."""
+    """Of this machine. engines: that run it, the preferred one first. weights_bytes: of its files; null: it
+    has none. memory_bytes: resident, that its engines took when they were loaded, and all of those that are processes
+    of their own; null: none is loaded, or the system does not tell. places: requests that it works on at once, and busy
+    of them; null: any number. progress: of a picture that is being drawn."""
 
     id: str
     state: str
@@ -67,6 +68,7 @@ class Model(Struct):
     engines: Sequence[str]
     capabilities: Sequence[str]
     weights_bytes: int | None
+    memory_bytes: int | None
     places: int | None
     busy: int
     waiting: int

@@ -81,6 +81,7 @@ def test_models_and_names(server: Running) -> None:
     narrow = named(shown["models"], "narrow", "id")
     assert (narrow["state"], narrow["engines"], narrow["most_waiting"]) == ("ready", ["echo"], 9)
     assert "chat" in narrow["capabilities"]
+    assert (narrow["weights_bytes"], narrow["memory_bytes"]) == (None, None)
     assert narrow["places"] >= 1
     unpulled = named(shown["models"], "unpulled", "id")
     assert unpulled["state"] == "missing"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import model_files
 from tests.api import owners, raw
 from tests.dashboard.site import signed_in
 from tests.fake_upstream import FakeUpstream, dead_port, fake_upstream
@@ -22,7 +23,11 @@ def fake() -> Iterator[FakeUpstream]:
 @pytest.fixture(scope="module")
 def server(fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings: dict[str, Any] = {
-        "models": {"echo": {"engine": "echo"}, "unpulled": {}},
+        "models": {
+            "echo": {"engine": "echo"},
+            "minilm": {"engine": "onnx", "path": str(model_files.minilm())},
+            "unpulled": {},
+        },
         "upstreams": {
             "far": {"base_url": fake.base_url, "models": ["there"]},
             "nobody": {
@@ -50,6 +55,8 @@ def test_from_everything_works_to_what_does_not_without_a_reload(page: Page, ser
     models = page.get_by_role("group", name="Models of this machine")
     expect(models.get_by_role("row", name="echo")).to_contain_text("ready")
     expect(models.get_by_role("row", name="unpulled")).to_contain_text("homeport pull unpulled")
+    memory = re.compile(r"onnx\s*\d+(\.\d+)? [kM]?B\s*weights 2\d\.\d MB")
+    expect(models.get_by_role("row", name="minilm")).to_contain_text(memory)
     upstreams = page.get_by_role("group", name="Upstreams")
     expect(upstreams.get_by_role("row", name=re.compile("^nobody"))).to_contain_text("Nobody has asked it")
     expect(page.locator("#incidents")).to_contain_text("Nothing failed")

@@ -2,6 +2,7 @@
 go. The model is a tiny one of 32-bit numbers, whose likeliest tokens no rounding changes."""
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from homeport import process
 from homeport.backends.engines.llama_cpp import LlamaCpp
 from homeport.backends.engines.llama_server import LlamaServer
 from homeport.backends.engines.preferred import Preferred
@@ -175,15 +177,21 @@ def test_a_change_loses_nothing_that_runs(
         complete(server, request, waiting if request["max_tokens"] == long.max_tokens else take)
 
     monkeypatch.setattr(LlamaServer, "complete", gated)
+    counted = itertools.count(100)
+    monkeypatch.setattr(process, "resident", lambda: next(counted))  # a server takes 1
+
+    def memory(engine: LlamaCpp) -> int | None:
+        return engine.occupancy()[0].memory_bytes
 
     async def test(engine: LlamaCpp) -> None:
+        assert memory(engine) == 1
         gate.set()
         whole = (await said(engine, None, long)).text
         gate.clear()
         generation = engine.generate(PROMPT, long, None)
         pieces: list[Piece] = [await anext(generation)]
         assert await text(engine, some[0]) == alone[some[0]]
-        assert servers.there == 2
+        assert servers.there == memory(engine) == 2
         third = asyncio.ensure_future(text(engine, some[1]))
         assert [await text(engine, adapter) for adapter in (None, some[0])] == [alone[None], alone[some[0]]]
         assert not third.done(), "it waits: there are never three"
@@ -191,6 +199,9 @@ def test_a_change_loses_nothing_that_runs(
         pieces += [piece async for piece in generation]
         assert "".join([piece.text for piece in pieces]) == whole
         assert await third == alone[some[1]]
+        async with asyncio.timeout(30):
+            while memory(engine) != 1:  # noqa: ASYNC110 (the last one is being closed)
+                await asyncio.sleep(0.01)
 
     run(base, test)
     assert (servers.most, servers.there) == (2, 0)

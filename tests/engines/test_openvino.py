@@ -221,7 +221,7 @@ def test_scores_and_unknown_tokens_are_refused(openvino: Started) -> None:
         openvino.say(GREEDY, [-1])
 
 
-def test_a_dead_process_is_replaced(openvino: Started) -> None:
+def test_a_dead_process_is_replaced(openvino: Started, smollm2_file: Path) -> None:
     prompt = openvino.prompt()
 
     async def die() -> str:
@@ -234,7 +234,13 @@ def test_a_dead_process_is_replaced(openvino: Started) -> None:
                     pass
         return text_of(await pieces_of(openvino.engine, prompt, GREEDY))
 
+    def memory() -> int:
+        return openvino.engine.occupancy()[0].memory_bytes or 0
+
+    before = memory()
+    assert before > smollm2_file.stat().st_size
     assert openvino.run(die()) == "The capital of France is Paris."
+    assert memory() > before / 2, "of the process that is there now"
 
 
 def test_files_that_it_cannot_run(tmp_path: Path) -> None:

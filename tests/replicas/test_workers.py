@@ -368,6 +368,12 @@ def test_a_model_is_loaded_once_for_all_workers(
         assert text
         (holder,) = (pid for pid in pids(house.first) if smollm2_file.name in Path(f"/proc/{pid}/maps").read_text())
         assert len(pids(house.first)) == WORKERS + 1
+        shown = house.first.ask("GET", "/v1/homeport/status").json
+        (model,) = (one for one in shown["models"] if one["id"] == "smollm2")
+        assert model["weights_bytes"] == smollm2_file.stat().st_size
+        assert model["weights_bytes"] < model["memory_bytes"], "of the process that holds it"
+        engines = next(one for one in shown["server"]["processes"] if one["name"] == "engines")
+        assert model["memory_bytes"] < engines["memory_bytes"]
 
         async def kill_while_it_speaks() -> tuple[bytes, str]:
             long = chat("gpt-4o", stream=True, max_tokens=900, logit_bias={"2": -100})  # no end of the text

@@ -53,7 +53,7 @@ class Diffusion:
 
     async def start(self) -> None:
         """Raises ValueError: what is wrong with the folder; OSError."""
-        await self._turns.take(self._load)
+        await self._turns.load(self._load)
 
     async def close(self) -> None:
         if self._picture is not None:

@@ -43,7 +43,7 @@ class Hibari:
 
     async def start(self) -> None:
         """Raises OSError, RuntimeError: the files are not those of such a model."""
-        await self._turns.take(self._load)
+        await self._turns.load(self._load)
 
     async def close(self) -> None:
         await self._turns.close()

@@ -65,7 +65,7 @@ class Kokoro:
 
     async def start(self) -> None:
         """Raises ValueError: the files are not those of such a model; OSError."""
-        await self._turns.take(self._load)
+        await self._turns.load(self._load)
 
     async def close(self) -> None:
         await self._turns.close()

@@ -26,6 +26,7 @@ from typing import Any
 from homeport import clock
 from homeport.backends.engines import gguf_header
 from homeport.backends.engines.llama_server import LlamaServer
+from homeport.backends.engines.memory import Memory
 from homeport.errors import HomeportError, ModelNotReady, SettingsError, Unavailable
 
 log = logging.getLogger("homeport.llama_cpp")
@@ -62,9 +63,11 @@ class Lease:
 class _Serving:
     """idle: nobody has had a lease of it for a moment at least since this was cleared."""
 
-    def __init__(self, server: LlamaServer, adapters: Sequence[Path]) -> None:
-        self.server = server
+    def __init__(self, make: Callable[[Sequence[Path]], LlamaServer], adapters: Sequence[Path]) -> None:
+        """Blocks. Raises as `make`."""
         self.adapters = tuple(adapters)
+        self.memory = Memory()
+        self.server = self.memory.taken_by(lambda: make(self.adapters))
         self.leases = 0
         self.idle = asyncio.Event()
 
@@ -85,6 +88,7 @@ class Adapters:
         self._architecture = architecture
         self._most = most
         self._current: _Serving | None = None
+        self._leaving: _Serving | None = None
         self._used: dict[Path, None] = {}
         self._wanted: dict[Path, list[asyncio.Future[Lease]]] = {}
         self._unusable: dict[Path, float] = {}
@@ -93,7 +97,7 @@ class Adapters:
 
     def open(self) -> None:
         """The first server, without adapters. Blocks. Raises ModelNotReady."""
-        self._current = _Serving(self._make(()), ())
+        self._current = _Serving(self._make, ())
 
     @property
     def server(self) -> LlamaServer:
@@ -104,6 +108,12 @@ class Adapters:
     @property
     def loaded(self) -> Sequence[Path]:
         return self._current.adapters if self._current is not None else ()
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Of the server, and of the one that leaves."""
+        known = [one.memory.bytes for one in (self._current, self._leaving) if one is not None]
+        return sum(one or 0 for one in known) if any(one is not None for one in known) else None
 
     def lease_base(self) -> Lease:
         assert self._current is not None, "start() has not been awaited"
@@ -183,12 +193,14 @@ class Adapters:
                     self._used = {one: None for one in self._used if one in made.adapters}
                 self._answer(wanted, _unusable)
                 if made is not None and before is not None:
+                    self._leaving = before
                     await before.unused()
                     await loop.run_in_executor(None, before.server.close)
         except Exception as error:
             log.error("adapters could not be loaded: %s", type(error).__name__)
             self._answer(list(self._wanted), _failed)
         finally:
+            self._leaving = None
             self._changing = None
 
     def _chosen(self) -> tuple[list[Path], list[Path]]:
@@ -224,7 +236,7 @@ class Adapters:
         adapters = (*kept, *usable)
         began = clock.monotonic()
         try:
-            serving = _Serving(self._make(adapters), adapters)
+            serving = _Serving(self._make, adapters)
         except HomeportError:
             return None
         log.info("a server with %d adapters was made in %.2f s", len(adapters), clock.monotonic() - began)

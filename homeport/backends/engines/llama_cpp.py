@@ -131,7 +131,7 @@ class LlamaCpp:
         return Adapted(self, adapter)
 
     def occupancy(self) -> Sequence[Occupancy]:
-        return (self._admission.occupancy(self.name),)
+        return (self._admission.occupancy(self.name)._replace(memory_bytes=self._servers.memory_bytes),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         return None

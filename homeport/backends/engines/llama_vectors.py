@@ -78,7 +78,7 @@ class LlamaVectors:
     async def start(self) -> None:
         """Raises SettingsError: the file is no GGUF, or its model makes no vectors; ModelNotReady: llama.cpp cannot
         load it."""
-        await asyncio.get_running_loop().run_in_executor(self._batches.thread, self._load)
+        await self._batches.load(self._load)
 
     async def close(self) -> None:
         await self._batches.close()

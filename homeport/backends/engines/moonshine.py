@@ -45,7 +45,7 @@ class Moonshine:
 
     async def start(self) -> None:
         """Raises ValueError: the files are not those of such a model; OSError."""
-        await self._turns.take(self._load)
+        await self._turns.load(self._load)
 
     async def close(self) -> None:
         await self._turns.close()

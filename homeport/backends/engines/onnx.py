@@ -65,7 +65,7 @@ class Onnx:
 
     async def start(self) -> None:
         """Raises ValueError: the files are not those of such a model; OSError."""
-        await asyncio.get_running_loop().run_in_executor(self._batches.thread, self._load)
+        await self._batches.load(self._load)
 
     async def close(self) -> None:
         await self._batches.close()

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from homeport.backends.engines import gguf_header
 from homeport.backends.engines.admission import Admission
+from homeport.backends.engines.memory import Memory
 from homeport.backends.engines.openvino_process import Process
 from homeport.backends.engines.openvino_text import TOKEN_TYPES, GrowingText, Vocabulary
 from homeport.backends.engines.openvino_worker import BLOCK
@@ -91,6 +92,7 @@ class OpenVINO:
         self._numbers = itertools.count(1)
         self._listeners: dict[int, _Listener] = {}
         self._lookups = ThreadPoolExecutor(max_workers=1, thread_name_prefix="openvino-tokens")
+        self._memory = Memory()  # the vocabulary's
         self._process: Process | None = None
         self._vocabulary: Vocabulary
         self._admission: Admission
@@ -112,7 +114,9 @@ class OpenVINO:
         self._lookups.shutdown(wait=False)
 
     def occupancy(self) -> Sequence[Occupancy]:
-        return (self._admission.occupancy(self.name),)
+        there = self._process.resident() if self._process is not None else None
+        memory = there + (self._memory.bytes or 0) if there is not None else None
+        return (self._admission.occupancy(self.name)._replace(memory_bytes=memory),)
 
     def refuses(self, sampling: Sampling, constraint: Constraint | None) -> str | None:
         if constraint is not None:
@@ -197,7 +201,7 @@ class OpenVINO:
         header: Mapping[str, Any] = gguf_header.read(self._path, arrays=(TOKEN_TYPES,))
         if why := _unread(header):
             raise ModelNotReady(f"OpenVINO cannot run {self._path.name}: {why}.")
-        self._vocabulary = Vocabulary(self._path, header)
+        self._vocabulary = self._memory.taken_by(lambda: Vocabulary(self._path, header))
         trained = int(header.get(f"{header['general.architecture']}.context_length") or 0)
         context = self._context_length or LONGEST_DEFAULT_CONTEXT
         context = min(context, trained or context)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from homeport import process
 from homeport.errors import HomeportError, ModelNotReady
 
 log = logging.getLogger("homeport.openvino")
@@ -48,6 +49,10 @@ class Process:
         version = self._greeting()
         self._spawn("openvino-read", self._read)
         return version
+
+    def resident(self) -> int | None:
+        """Bytes of memory; None: it has just died, or the system does not tell."""
+        return process.resident(self._child.pid) if self._child is not None else None
 
     def tell(self, message: Mapping[str, object]) -> None:
         """Never blocks. Raises HomeportError when the model died and could not be loaded again."""

@@ -93,7 +93,7 @@ class Scene:
 
     async def start(self) -> None:
         """Raises ValueError: the file is no such art; OSError."""
-        await self._turns.take(self._load)
+        await self._turns.load(self._load)
 
     async def close(self) -> None:
         await self._turns.close()

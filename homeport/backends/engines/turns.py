@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from homeport.backends.engines.admission import Admission
+from homeport.backends.engines.memory import Memory
 from homeport.backends.text import Occupancy
 
 P = ParamSpec("P")
@@ -22,9 +23,10 @@ class Turns:
         self._name = name
         self._admission = Admission(places=places, tokens=places, queue=queue)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._memory = Memory()
 
     def occupancy(self) -> Occupancy:
-        return self._admission.occupancy(self._name)
+        return self._admission.occupancy(self._name)._replace(memory_bytes=self._memory.bytes)
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
@@ -38,6 +40,10 @@ class Turns:
     async def take(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """One turn. Cancelling it takes it back, unless it has begun."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*arguments, **named))
+
+    async def load(self, load: Callable[[], None]) -> None:
+        """A turn in which the engine is loaded. Raises as it does."""
+        await self.take(self._memory.taken_by, load)
 
     async def close(self) -> None:
         """Once the turn that has begun is over."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
+from homeport.backends.engines.memory import Memory
 from homeport.backends.lines import BESIDE
 from homeport.backends.text import Occupancy
 from homeport.backends.vectors import Vector
@@ -57,7 +58,12 @@ class VectorBatches:
         self._lines_waiting: deque[_Waiting] = deque()
         self._running = 0  # inputs of the batch that is
         self._lines_running = False  # they are of lines of batches
+        self._memory = Memory()
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def load(self, load: Callable[[], None]) -> None:
+        """The engine, in the thread. Raises as it does."""
+        await asyncio.get_running_loop().run_in_executor(self.thread, self._memory.taken_by, load)
 
     async def close(self) -> None:
         """Takes back what waits, and awaits what runs."""
@@ -70,7 +76,8 @@ class VectorBatches:
 
     def occupancy(self) -> Occupancy:
         lines = self._running if self._lines_running else 0
-        return Occupancy(self._name, self._most, self._running, len(self._waiting), lines)
+        waiting = len(self._waiting)
+        return Occupancy(self._name, self._most, self._running, waiting, lines, memory_bytes=self._memory.bytes)
 
     async def embed(self, inputs: Sequence[Sequence[int]], *, batch: bool) -> list[Vector]:
         """inputs: tokens, those around an input included. Otherwise as VectorEngine.embed."""

@@ -39,7 +39,7 @@ CLIENTS = (16, 8, 32, 64)
 TOKENS = 32
 BATCH = "batch"
 #: Each look is a request that the server answers beside the batch.
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.2
 _BOUNDARY = "bench-4d0b7a"
 
 

@@ -24,8 +24,8 @@ MOST_ERRORS = 100
 #: several times as many, up to the most, so that what a job takes by itself is shared by more lines.
 CHUNK_LINES, MOST_CHUNK_LINES = 100, 500
 CHUNK_BYTES = 2**20
-#: Chunks that a batch has at least, where it has the lines: several processes share them.
-LEAST_CHUNKS = 30
+#: Chunks that a batch has at least, where it has the lines: several processes share them, and have some in hand each.
+LEAST_CHUNKS = 16
 EMBEDDINGS = "/v1/embeddings"
 #: Models of requests that name none, where that is no mistake.
 _DEFAULT_MODELS = {

@@ -54,8 +54,10 @@ class Tally(NamedTuple):
     output: int = 0
     reasoning: int = 0
 
-    def plus(self, other: "Tally") -> "Tally":
-        return Tally(*map(sum, zip(self, other, strict=True)))
+    @classmethod
+    def of(cls, tallies: Sequence["Tally"]) -> "Tally":
+        """All of them together."""
+        return cls(*map(sum, zip(*tallies, strict=True)))
 
 
 class Ended(NamedTuple):
@@ -179,7 +181,9 @@ async def took(
     if batch is None:
         return None
     if ended:
-        rows = [{"batch_id": batch_id, **one._asdict()} for one in ended]
+        rows = [
+            {"batch_id": batch_id, "line": one.line, "succeeded": one.succeeded, "output": one.output} for one in ended
+        ]
         await connection.execute(batch_lines.insert(), rows)
     if whole and batch.status == "in_progress" and batch.chunks == 0:
         await _finalize(connection, queue, batch_id, ("in_progress",), "finalizing", "completed")

@@ -11,7 +11,7 @@ hand while a process dies is no fault of a chunk, however often.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from math import inf
@@ -33,10 +33,13 @@ from homeport.store.blobs import Blobs
 from homeport.store.queue import Job, LeaseLost, Queue
 from homeport.store.tables import batch_lines
 
-#: What has come out is committed this often.
+#: What has come out is committed this often; less often where committing is slow, so that it takes no more than its
+#: share of the time, but no later than the last.
 GROUP_SECONDS = 0.1
+COMMITTING_SHARE = 10
+LATEST_SECONDS = 0.5
 #: How often it is looked whether the batch goes on, while nothing comes out.
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 #: Until it is tried again to commit, while the database is away.
 AGAIN_SECONDS = 0.5
 #: Times that a chunk is begun with nothing coming out of it, before its first lines run one by one.
@@ -178,14 +181,19 @@ class Lines(BatchHandler):
         async with self.database.read() as connection:
             return {*(await connection.execute(ended)).scalars()}
 
-    async def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Answered | None:
+    def _ask(self, job: Job, chunk: "_Running", line: Line, *, watched: bool) -> Awaitable[Answered | None]:
+        if watched or line.number <= chunk.suspects:
+            return self._ask_watched(job, chunk, line)
+        return self._answering.answer(chunk.batch, chunk.endpoint, line, chunk.handed_back)
+
+    async def _ask_watched(self, job: Job, chunk: "_Running", line: Line) -> Answered | None:
+        """Of a chunk that was begun before."""
         try:
             if line.number <= chunk.suspects:
                 return await self._ask_alone(job, chunk, line)
-            if watched:
-                async with chunk.beginning:
-                    if not chunk.begun:
-                        await self._write_down(job, chunk, **chunk.begins())
+            async with chunk.beginning:
+                if not chunk.begun:
+                    await self._write_down(job, chunk, **chunk.begins())
         except (LeaseLost, Unavailable):
             chunk.handed_back.set()  # whoever commits next is told the same
             return None
@@ -212,9 +220,10 @@ class Lines(BatchHandler):
     async def _keep(self, task: Task, chunk: "_Running") -> None:
         """Commit what comes out, until all has come, or it is to end. Raises LeaseLost, Unavailable."""
         looked = clock.monotonic()
+        pause = GROUP_SECONDS
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(GROUP_SECONDS):
+                async with asyncio.timeout(pause):
                     await chunk.over.wait()
             if task.stopping.is_set():
                 chunk.handed_back.set()
@@ -231,6 +240,7 @@ class Lines(BatchHandler):
                     raise
                 await clock.sleep(AGAIN_SECONDS)
                 continue
+            pause = min(LATEST_SECONDS, max(GROUP_SECONDS, COMMITTING_SHARE * (clock.monotonic() - now)))
             if over:
                 task.over.set()
                 return
@@ -243,9 +253,7 @@ class Lines(BatchHandler):
         if not answered and not over:
             batch = await self.batches.find(job.subject)
             return batch is not None and batch["status"] == RUNNING
-        tally = Tally()
-        for one in answered:
-            tally = tally.plus(one.tally)
+        tally = Tally.of([one.tally for one in answered])
         checkpoint = chunk.further(len(answered))
         whole = over and chunk.committed + len(answered) == chunk.total
         async with self.database.write() as connection:
@@ -264,6 +272,8 @@ class Lines(BatchHandler):
         return status == RUNNING
 
 
+#: Lines one after the other, until there is none left for it.
+Work = Callable[[], Coroutine[Any, Any, None]]
 #: Has a line of a chunk answered. None: it has no answer yet.
 Ask = Callable[["_Running", Line], Awaitable[Answered | None]]
 
@@ -319,18 +329,17 @@ class _Running:
         ended = {**self.place, "ended": self.place.get("ended", 0) + count}
         return {**ended, "times": 0, "begun": 0} if count else ended
 
-    def _spawn(self, group: asyncio.TaskGroup, work: Callable[[], Awaitable[None]], width: Callable[[], int]) -> None:
-        count = min(len(self._todo), width())
-        self._at_it += count
-        self._runners += [group.create_task(self._counted(work)) for _ in range(count)]
+    def _spawn(self, group: asyncio.TaskGroup, work: Work, width: Callable[[], int]) -> None:
+        for _ in range(min(len(self._todo), width())):
+            runner = group.create_task(work())
+            runner.add_done_callback(self._ended)
+            self._runners.append(runner)
+            self._at_it += 1
 
-    async def _counted(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        finally:
-            self._at_it -= 1
-            if not self._at_it:
-                self.over.set()
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._at_it -= 1
+        if not self._at_it:
+            self.over.set()
 
     async def _work(self, places: Places, width: Callable[[], int], ask: Ask, last: float = inf) -> None:
         """One line after the other, in one place. last: not beyond this one."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -101,12 +101,17 @@ class Answering:
         Cancelling it cancels the work.
         """
         request = request_of(line.raw)
+        output = output_id(batch["id"], line.number)
         request_id = ids.request_id()
         error: HomeportError
         tried = 0
         while True:
             try:
-                frame = await self._ask(batch, endpoint, line.number, request, request_id)
+                principal = await self._callers.of(batch["key_id"])
+                if endpoint.form is None:
+                    frame = await self._ask(endpoint, principal, bytes(request.body), request_id, output)
+                else:
+                    frame = await self._with_pictures(endpoint, principal, bytes(request.body), request_id, output)
             except HomeportError as refused:
                 error = refused
             except Exception as bug:
@@ -115,11 +120,11 @@ class Answering:
                     f"The server had an error while processing this request. Look for {request_id} in its log."
                 )
             else:
-                return _success(batch, line.number, request, request_id, frame)
+                return _success(line.number, request, request_id, output, frame)
             tried += 1
             seconds = wait(error, tried)
             if seconds is None:
-                return _failure(batch, line.number, request, request_id, error)
+                return _failure(line.number, request, request_id, output, error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await handed_back.wait()
@@ -127,28 +132,24 @@ class Answering:
                 return None
             request_id = ids.request_id()
 
-    async def _ask(
-        self, batch: Batch, endpoint: Endpoint, number: int, request: BatchRequestInput, request_id: str
+    async def _with_pictures(
+        self, endpoint: Endpoint, principal: Principal, body: bytes, request_id: str, output: str
     ) -> Frame:
-        principal = await self._callers.of(batch["key_id"])
-        body = bytes(request.body)
-        if endpoint.form is None:
-            return await self._call(batch, endpoint, number, principal, body, request_id)
+        """Of a request that names them."""
         owner = Owner(principal.project, principal.key_id)
         coming = self._references.brought(owner, body, model=None, may=principal.may, request_id=request_id)
         async with coming as brought:
-            return await self._call(batch, endpoint, number, principal, brought.body, request_id, brought.attached)
+            return await self._ask(endpoint, principal, brought.body, request_id, output, brought.attached)
 
-    async def _call(
+    def _ask(
         self,
-        batch: Batch,
         endpoint: Endpoint,
-        number: int,
         principal: Principal,
         body: bytes,
         request_id: str,
+        output: str,
         attached: tuple[Attached, ...] = (),
-    ) -> Frame:
+    ) -> Awaitable[Frame]:
         seen = open_envelope(body, default=endpoint.default_model)
         call = Call(
             endpoint.name,
@@ -159,11 +160,11 @@ class Answering:
             choices=seen.choices,
             background=True,
             batch=True,
-            idempotency_key=output_id(batch["id"], number).encode(),
+            idempotency_key=output.encode(),
             attached=attached,
         )
         answerer: Answerer = self._responses if endpoint is RESPONSES else self._line
-        return await answerer.plain(endpoint, principal, call)
+        return answerer.plain(endpoint, principal, call)
 
 
 def wait(error: HomeportError, tried: int) -> float | None:
@@ -215,22 +216,22 @@ def deadly(batch: Batch, line: Line) -> Answered:
     return Answered(Ended(line.number, False, output), Tally(failed=1))
 
 
-def _success(batch: Batch, number: int, request: BatchRequestInput, request_id: str, frame: Frame) -> Answered:
+def _success(number: int, request: BatchRequestInput, request_id: str, output: str, frame: Frame) -> Answered:
     usage = frame.usage
     tally = Tally(completed=1)
     if usage is not None:
         reasoning = reasoning_tokens(frame.data)
         tally = Tally(1, 0, usage.prompt, usage.cached, usage.completion, reasoning)
-    return Answered(Ended(number, True, _output(batch, number, request, 200, request_id, frame.data)), tally)
+    return Answered(Ended(number, True, _output(request, 200, request_id, output, frame.data)), tally)
 
 
-def _failure(batch: Batch, number: int, request: BatchRequestInput, request_id: str, error: HomeportError) -> Answered:
-    output = _output(batch, number, request, status_of(error), request_id, error_body(error))
-    return Answered(Ended(number, False, output), Tally(failed=1))
+def _failure(number: int, request: BatchRequestInput, request_id: str, output: str, error: HomeportError) -> Answered:
+    written = _output(request, status_of(error), request_id, output, error_body(error))
+    return Answered(Ended(number, False, written), Tally(failed=1))
 
 
-def _output(batch: Batch, number: int, request: BatchRequestInput, status: int, request_id: str, body: bytes) -> bytes:
+def _output(request: BatchRequestInput, status: int, request_id: str, output: str, body: bytes) -> bytes:
     if b"\n" in body or b"\r" in body:
         body = msgspec.json.format(body, indent=-1)  # an upstream's: here a line is a line
     response = BatchResponse(status, request_id, msgspec.Raw(body))
-    return encode_line(BatchRequestOutput(output_id(batch["id"], number), request.custom_id, response, None))
+    return encode_line(BatchRequestOutput(output, request.custom_id, response, None))

@@ -85,25 +85,30 @@ class Echo:
     def generate(
         self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
-        generate = partial(self._generate, prompt, sampling, constraint)
+        generate = partial(self._generate, prompt, sampling, constraint, batch)
         return once_whole(generate) if batch and self._admission is not None else generate(None)
 
     async def _generate(
-        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, line: Line | None
+        self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, batch: bool, line: Line | None
     ) -> AsyncGenerator[Piece, None]:
+        """batch: all in one piece, as nobody sees how it comes; line: where places are given out."""
         full = _formed(await self.detokenize(prompt), constraint)
         text = full[: sampling.max_tokens]
         stops = [at for stop in sampling.stop if stop and (at := text.find(stop)) >= 0]
         text = text[: min(stops)] if stops else text
         cut = not stops and len(text) < len(full)
         words = _WORD.findall(text) or [""]
+        delay = self._delay
+        if batch:
+            words, delay = [text], delay * len(words)
         if self._admission is not None:
             await self._admission.enter(1, line)
         try:
             for number, word in enumerate(words, 1):
-                await clock.sleep(self._delay)
-                certain = tuple([_certain(char, sampling.top_logprobs) for char in word])
-                logprobs = certain if sampling.top_logprobs is not None else ()
+                await clock.sleep(delay)
+                logprobs: tuple[TokenLogprob, ...] = ()
+                if sampling.top_logprobs is not None:
+                    logprobs = tuple([_certain(char, sampling.top_logprobs) for char in word])
                 if number < len(words):
                     yield Piece(word, logprobs)
                 else:

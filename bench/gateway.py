@@ -1,7 +1,8 @@
-"""The gateway's cost: Homeport before a fast upstream, beside nginx, LiteLLM and the upstream alone, in one run.
+"""The gateway's cost: Homeport before a fast upstream, beside nginx, the least that Python can do, LiteLLM and the
+upstream alone, in one run.
 
-Each round measures direct, nginx, litellm, homeport, one after the other; a figure is the median of its rounds. Every
-step of the straight line is on: key, limits, ledger with its usage log, routing.
+Each round measures direct, nginx, bare, litellm, homeport, one after the other; a figure is the median of its rounds.
+Every step of the straight line is on: key, limits, ledger with its usage log, routing.
 """
 
 import json
@@ -97,6 +98,7 @@ def contenders(folder: Path, *, litellm: str | None = None) -> Iterator[Contende
         why: dict[str, str] = {}
         peers = {
             "nginx": processes.nginx(folder, upstream.port),
+            "bare": processes.bare(folder, upstream.port),
             "litellm": processes.litellm(folder, upstream.port, litellm),
         }
         for name, peer in peers.items():

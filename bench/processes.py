@@ -184,6 +184,16 @@ def wait_for(process: subprocess.Popen[bytes], port: int, path: str, log: Path, 
     raise NotStarted(f"{process.args!r} does not answer {path} with 200 on port {port}:\n{last_words}")
 
 
+def wait_to_listen(process: subprocess.Popen[bytes], port: int) -> None:
+    """Raises NotStarted."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.01)
+    raise NotStarted(f"{process.args!r} does not listen on port {port}")
+
+
 def answers(port: int, path: str) -> bool:
     """GET `path` gives 200."""
     try:
@@ -222,6 +232,16 @@ def nginx(folder: Path, upstream_port: int) -> Iterator[Served]:
 
 
 @contextmanager
+def bare(folder: Path, upstream_port: int) -> Iterator[Served]:
+    """The least that a gateway in Python can be. Raises NotStarted."""
+    port, log = free_port(), folder / "bare.log"
+    command = [sys.executable, str(Path(__file__).with_name("bare.py")), str(port), str(upstream_port), KEY]
+    with running(command, log, core=cores()[0]) as process:
+        wait_to_listen(process, port)
+        yield Served(process.pid, port, port)
+
+
+@contextmanager
 def litellm(folder: Path, upstream_port: int, executable: str | None) -> Iterator[Served]:
     """LiteLLM's proxy as it comes: one worker, a master key, no database. Raises NotStarted."""
     if executable is None:
@@ -255,11 +275,7 @@ def redis(folder: Path) -> Iterator[str]:
     port, log = free_port(), folder / "redis.log"
     command = [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with running(command, log, core=cores()[1]) as process:
-        until = time.monotonic() + 30
-        while time.monotonic() < until and process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.01)
+        wait_to_listen(process, port)
         yield f"redis://127.0.0.1:{port}/0"
 
 

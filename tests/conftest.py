@@ -1,9 +1,12 @@
 """What every folder of tests may use."""
 
 import asyncio
+import functools
+import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -19,6 +22,23 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def trust_once() -> None:
+    """Each client that a test makes of the SDK would read the system's authorities, 30 to 50 ms, for a server that
+    speaks plain HTTP: one context is enough for all of them. Of both HTTP libraries."""
+    with suppress(ImportError):
+        library: Any = importlib.import_module("httpcore2")
+        library.default_ssl_context = functools.cache(library.default_ssl_context)
+    with suppress(ImportError):
+        transports: Any = importlib.import_module("httpx._transports.default")
+        make, kept = transports.create_ssl_context, functools.cache(transports.create_ssl_context)
+        transports.create_ssl_context = lambda verify=True, cert=None, trust_env=True: (
+            kept() if verify is True and cert is None and trust_env else make(verify, cert, trust_env)
+        )
+
+
+trust_once()
 
 #: Folders whose files take longest: they go first, so that at the end no process waits for another's.
 SLOW = ("replicas", "training", "backup", "engines", "store")

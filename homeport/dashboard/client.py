@@ -9,6 +9,9 @@ from starlette.types import ASGIApp, Message
 
 from homeport.dashboard.credentials import Credentials, Who
 
+#: Of a list, in one answer, where all of it is wanted.
+_PAGE = 100
+
 
 class Refused(Exception):
     """The API has said no: with the status and the error object that a client gets."""
@@ -43,6 +46,17 @@ class Client:
         if answer.status >= 400:
             raise Refused(answer.status, decoded.get("error") or {})
         return decoded
+
+    async def every(self, path: str, **query: Any) -> list[Any]:
+        """All that a list has, page after page. Raises Refused."""
+        found: list[Any] = []
+        after = None
+        while True:
+            page = await self.get(path, limit=_PAGE, after=after, **query)
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            after = page["data"][-1]["id"]
 
     async def _ask(self, path: str, query: str) -> Answer:
         scope = {

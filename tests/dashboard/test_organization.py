@@ -6,6 +6,7 @@ import openai
 import pytest
 from playwright.sync_api import Page, expect
 
+from homeport.dashboard import client
 from tests.api import raw
 from tests.dashboard.site import Site, signed_in
 from tests.server import KEY, Running, running
@@ -76,6 +77,20 @@ def test_people_come_and_go(site: Site) -> None:
     page.get_by_role("button", name="Remove Ann").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(page.get_by_text("No users")).to_be_visible()
+
+
+def test_everybody_is_shown_however_many_there_are(
+    site: Site, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_PAGE", 2)
+    many = [f"{number}@example.com" for number in range(5)]
+    invites = "/v1/organization/invites"
+    made = [raw.ask(server, "POST", invites, {"email": address, "role": "reader"}).json["id"] for address in many]
+    page = site.open("/organization")
+    shown = page.locator("[data-invite]").evaluate_all("rows => rows.map(row => row.dataset.email)")
+    assert sorted(shown) == many
+    for one in made:
+        assert raw.ask(server, "DELETE", f"{invites}/{one}").status == 200
 
 
 def test_what_all_projects_may_spend(site: Site, server: Running) -> None:

@@ -23,17 +23,17 @@ async def _audit(client: Client, request: Request) -> Mapping[str, Any]:
     after, before = request.query_params.get("after"), request.query_params.get("before")
     log, projects, users = await asyncio.gather(
         client.get("/v1/organization/audit_logs", limit=_AT_ONCE, after=after, before=before, **_query(chosen)),
-        client.get("/v1/organization/projects", limit=_MOST, include_archived="true"),
-        client.get("/v1/organization/users", limit=_MOST),
+        client.every("/v1/organization/projects", include_archived="true"),
+        client.every("/v1/organization/users"),
     )
-    names = {one["id"]: one["name"] or one["email"] for one in users["data"]}
+    names = {one["id"]: one["name"] or one["email"] for one in users}
     names |= await _names(client, log["data"])
     asked = {one: value for one, value in chosen.items() if value}
     older, newer = _places(log, after=after, before=before)
     return {
         "entries": [entry(one, names) for one in log["data"]],
         "kinds": KINDS,
-        "projects": projects["data"],
+        "projects": projects,
         "chosen": chosen,
         "filtered": bool(asked),
         "older": urlencode({**asked, "after": older}) if older else None,

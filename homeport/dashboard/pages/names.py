@@ -30,11 +30,4 @@ async def _of_project(client: Client, project: str) -> dict[str, str]:
 
 
 async def _names(client: Client, path: str, **query: str) -> dict[str, str]:
-    names: dict[str, str] = {}
-    after = None
-    while True:
-        page = await client.get(path, limit=100, after=after, **query)
-        names |= {one["id"]: one["name"] for one in page["data"]}
-        if not page["has_more"]:
-            return names
-        after = page["last_id"]
+    return {one["id"]: one["name"] for one in await client.every(path, **query)}

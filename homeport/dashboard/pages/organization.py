@@ -10,29 +10,28 @@ from homeport.dashboard.client import Client, Refused
 from homeport.dashboard.page import Page
 from homeport.dashboard.pages.spending import Budget, budget, this_month
 
-_MOST = 100
 _NOT_FOUND = 404
 
 
 async def _organization(client: Client, request: Request) -> Mapping[str, Any]:
     keys, users, invites, alerts, spent, projects = await asyncio.gather(
-        client.get("/v1/organization/admin_api_keys", limit=_MOST),
-        client.get("/v1/organization/users", limit=_MOST),
-        client.get("/v1/organization/invites", limit=_MOST),
-        client.get("/v1/organization/spend_alerts", limit=_MOST),
+        client.every("/v1/organization/admin_api_keys"),
+        client.every("/v1/organization/users"),
+        client.every("/v1/organization/invites"),
+        client.every("/v1/organization/spend_alerts"),
         this_month(client, "project_id"),
-        client.get("/v1/organization/projects", limit=_MOST),
+        client.every("/v1/organization/projects"),
     )
     total = sum(spent.values())
     return {
-        "keys": keys["data"],
-        "users": users["data"],
-        "invites": [one for one in invites["data"] if one["status"] != "accepted"],
-        "alerts": alerts["data"],
+        "keys": keys,
+        "users": users,
+        "invites": [one for one in invites if one["status"] != "accepted"],
+        "alerts": alerts,
         "alerts_path": "/v1/organization/spend_alerts",
         "spent": total,
         "budgets": await _budgets(client, total),
-        "projects": projects["data"],
+        "projects": projects,
         "own": {one.key_id for one in (client.who.project, client.who.admin) if one is not None},
     }
 

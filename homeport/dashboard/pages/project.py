@@ -11,7 +11,6 @@ from homeport.dashboard.client import Client
 from homeport.dashboard.page import Data, Page
 from homeport.dashboard.pages.spending import budgets, this_month
 
-_MOST = 100
 #: A page of keys: the budget of each is asked for by itself.
 _MOST_KEYS = 50
 
@@ -47,8 +46,8 @@ async def _keys(client: Client, request: Request, project_id: str) -> Mapping[st
     listed, spent, people, accounts, scopes = await asyncio.gather(
         client.get(f"/v1/organization/projects/{project_id}/api_keys", limit=_MOST_KEYS, after=after),
         this_month(client, "api_key_id", project_ids=[project_id]),
-        client.get(f"/v1/organization/projects/{project_id}/users", limit=_MOST),
-        client.get(f"/v1/organization/projects/{project_id}/service_accounts", limit=_MOST),
+        client.every(f"/v1/organization/projects/{project_id}/users"),
+        client.every(f"/v1/organization/projects/{project_id}/service_accounts"),
         client.get("/v1/homeport/scopes"),
     )
     limits = await asyncio.gather(
@@ -61,8 +60,8 @@ async def _keys(client: Client, request: Request, project_id: str) -> Mapping[st
         ],
         "first": after is None,
         "more_after": listed["last_id"] if listed["has_more"] else None,
-        "people": people["data"],
-        "accounts": accounts["data"],
+        "people": people,
+        "accounts": accounts,
         "scopes": [one["id"] for one in scopes["data"]],
         "own": {one.key_id for one in (client.who.project, client.who.admin) if one is not None},
     }
@@ -70,17 +69,17 @@ async def _keys(client: Client, request: Request, project_id: str) -> Mapping[st
 
 async def _members(client: Client, request: Request, project_id: str) -> Mapping[str, Any]:
     people, accounts, keys, users = await asyncio.gather(
-        client.get(f"/v1/organization/projects/{project_id}/users", limit=_MOST),
-        client.get(f"/v1/organization/projects/{project_id}/service_accounts", limit=_MOST),
-        client.get(f"/v1/organization/projects/{project_id}/api_keys", limit=_MOST),
-        client.get("/v1/organization/users", limit=_MOST),
+        client.every(f"/v1/organization/projects/{project_id}/users"),
+        client.every(f"/v1/organization/projects/{project_id}/service_accounts"),
+        client.every(f"/v1/organization/projects/{project_id}/api_keys"),
+        client.every("/v1/organization/users"),
     )
-    inside = {one["id"] for one in people["data"]}
-    owners = Counter(key["owner"].get("service_account", {}).get("id") for key in keys["data"])
+    inside = {one["id"] for one in people}
+    owners = Counter(key["owner"].get("service_account", {}).get("id") for key in keys)
     return {
-        "people": people["data"],
-        "accounts": [{**one, "keys": owners[one["id"]]} for one in accounts["data"]],
-        "others": [one for one in users["data"] if one["id"] not in inside],
+        "people": people,
+        "accounts": [{**one, "keys": owners[one["id"]]} for one in accounts],
+        "others": [one for one in users if one["id"] not in inside],
     }
 
 
@@ -95,12 +94,12 @@ async def _budget(client: Client, request: Request, project_id: str) -> Mapping[
     limits, spent, alerts = await asyncio.gather(
         client.get(f"/v1/homeport/projects/{project_id}/spend_limit"),
         this_month(client, "project_id", project_ids=[project_id]),
-        client.get(f"/v1/organization/projects/{project_id}/spend_alerts", limit=_MOST),
+        client.every(f"/v1/organization/projects/{project_id}/spend_alerts"),
     )
     return {
         "budgets": budgets(limits["data"]),
         "spent": spent.get(project_id, 0),
-        "alerts": alerts["data"],
+        "alerts": alerts,
         "alerts_path": f"/v1/organization/projects/{project_id}/spend_alerts",
     }
 

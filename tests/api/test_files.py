@@ -16,7 +16,7 @@ import pytest
 
 from homeport import clock, durable
 from homeport.store.staged import Staged
-from tests import openapi
+from tests import clocks, openapi
 from tests.api import raw
 from tests.api.forms import BOUNDARY, FILE, LINE, PURPOSE, body, part, post, refused
 from tests.api.owners import client_of, new_key, new_project
@@ -120,7 +120,7 @@ def test_what_has_expired_is_gone_at_once(
     stays = upload(mine, b"stays", purpose="vision")
     assert mine.files.retrieve(made.id) == made
     now = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: now + 3601)
+    clocks.own(monkeypatch, "control.files", now=lambda: now + 3601)
     for call in (mine.files.retrieve, mine.files.content, mine.files.delete):
         with pytest.raises(openai.NotFoundError):
             call(made.id)

@@ -15,7 +15,7 @@ import pytest
 from homeport import clock
 from homeport.control.uploads import Uploads
 from homeport.store.staged import Staged
-from tests import openapi
+from tests import clocks, openapi
 from tests.api import raw
 from tests.api.forms import LINE, part, post, refused
 from tests.api.owners import client_of, new_key, new_project
@@ -320,7 +320,7 @@ def test_an_hour_and_it_has_expired(mine: openai.OpenAI, monkeypatch: pytest.Mon
     upload = begin(mine, 1)
     ids = add(mine, upload, b"x")
     now = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: now + 3601)
+    clocks.own(monkeypatch, "control.uploads", now=lambda: now + 3601)
     for call in (
         lambda: add(mine, upload, b"y"),
         lambda: mine.uploads.complete(upload.id, part_ids=ids),

@@ -55,7 +55,7 @@ class Batches:
 
 
 def run(folder: Path, model: Path | None, *, lines: int, model_lines: int, rounds: int) -> Batches:
-    """model: the default model's GGUF, None where it is not here. Raises NotStarted, NotBuilt."""
+    """model: the default model's GGUF; None: of echo alone. Raises NotStarted, NotBuilt."""
     found = Batches()
     request = {"model": "echo", "messages": [{"role": "user", "content": "Say hello to the harbour."}]}
     with processes.homeport(folder / "echo", ECHO, core=processes.cores()[0]) as server:

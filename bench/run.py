@@ -106,6 +106,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each measurement (default 5, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one gateway measurement (default 3, quick 1)")
     parser.add_argument("--model", type=Path, metavar="GGUF", help="the default model's file (default: pulled, once)")
+    parser.add_argument("--echo", action="store_true", help="batches: those of echo alone, in all rounds")
     parser.add_argument(
         "--litellm", metavar="FILE", help="LiteLLM's executable, to compare with (default: on the PATH)"
     )
@@ -252,7 +253,8 @@ def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
 
 def _batches(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
     sizes = {"lines": 2_000, "model_lines": 64} if options.quick else {"lines": 10_000, "model_lines": 256}
-    found = batches.run(folder, _model(options), **sizes, rounds=min(options.rounds, 3))
+    model, rounds = (None, options.rounds) if options.echo else (_model(options), min(options.rounds, 3))
+    found = batches.run(folder, model, **sizes, rounds=rounds)
     print(report.batches_table(found) + "\n")
     _keep(outcome, "batches", found.as_dict(), report.batches_goals(found))
 

@@ -20,20 +20,24 @@ def seen() -> dict[str, float]:
     }
     with suppress(OSError):
         told["process_open_fds"] = float(len(os.listdir(_PROC / "fd")) - 1)  # less the one that looks
-        virtual, resident, *_ = (_PROC / "statm").read_text().split()
-        page = resource.getpagesize()
-        told["process_virtual_memory_bytes"] = float(int(virtual) * page)
-        told["process_resident_memory_bytes"] = float(int(resident) * page)
+        virtual, resident = _memory(_PROC)
+        told["process_virtual_memory_bytes"] = float(virtual)
+        told["process_resident_memory_bytes"] = float(resident)
     return told
 
 
 def resident(pid: int | None = None) -> int | None:
     """Bytes of memory of this process or another one; None: the system does not tell, or there is no such process."""
     try:
-        pages = (Path("/proc") / str(pid or "self") / "statm").read_text().split()[1]
-    except (OSError, IndexError):
+        return _memory(_PROC if pid is None else _PROC.with_name(str(pid)))[1]
+    except (OSError, ValueError):
         return None
-    return int(pages) * resource.getpagesize()
+
+
+def _memory(folder: Path) -> tuple[int, int]:
+    """Of a process: virtual and resident bytes. Raises OSError, ValueError: it has just ended."""
+    virtual, resident, *_ = map(int, (folder / "statm").read_text().split())
+    return virtual * resource.getpagesize(), resident * resource.getpagesize()
 
 
 def on_term(told: Callable[[], None]) -> None:

@@ -1,8 +1,12 @@
-"""Batches: lines a second, beside the same requests sent by hand, on `echo` and on the default model.
+"""Batches: lines a second, beside the same requests sent by hand, on `echo` and on the default model as it is served
+where nothing else is chosen.
 
 A batch is timed from its creation until its output file is there: validating, running, committing and writing are all
 in it. By hand is the load generator with so many connections, each of which sends its next request when the last was
 answered; the best of them is what a batch is held against. A round measures all, one after the other.
+
+An engine keeps most of its places for who asks for an answer now, half a minute beyond the last of them
+(backends/engines/admission.py): a batch of a model's begins when that is over, or it would be measured beside them.
 
 What each side pays, of `echo`: the server has one core for all of it. By hand it reads and answers HTTP and checks the
 key, and the client has the other core to itself. A batch has no client; in its place the server reads the file twice
@@ -10,7 +14,6 @@ key, and the client has the other core to itself. A batch has no client; in its 
 answers whoever looks how far it is.
 """
 
-import asyncio
 import http.client
 import json
 import time
@@ -20,11 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import engine, processes
+from bench import processes
 from bench.loading import PATH, measure, request_file
 from bench.processes import KEY, Served
-from bench.startup import with_model
-from homeport.backends.engines.llama_cpp import LlamaCpp
+from homeport.backends.engines.admission import LINGER
+from homeport.settings import DEFAULT_MODEL
 
 ECHO = """\
 [models.echo]
@@ -36,7 +39,10 @@ max_tokens_per_1_minute = 1_000_000_000_000
 """
 #: Connections by hand. The first is what a program with a few clients has.
 CLIENTS = (16, 8, 32, 64)
+#: Of each answer of the model: it is far from its end by then.
 TOKENS = 32
+#: Becomes the number of the request, by hand (load.c) and in a batch.
+_NUMBER = "########"
 BATCH = "batch"
 #: Each look is a request that the server answers beside the batch.
 _LOOK_SECONDS = 0.2
@@ -45,10 +51,12 @@ _BOUNDARY = "bench-4d0b7a"
 
 @dataclass
 class Batches:
-    """lines: model -> of a batch. rates: model -> `batch`, or clients -> lines a second, of each round."""
+    """lines: model -> of a batch. rates: model -> `batch`, or clients -> lines a second, of each round. engine: that
+    the model has run on."""
 
     lines: dict[str, int] = field(default_factory=dict)
     rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    engine: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,38 +65,44 @@ class Batches:
 def run(folder: Path, model: Path | None, *, lines: int, model_lines: int, rounds: int) -> Batches:
     """model: the default model's GGUF; None: of echo alone. Raises NotStarted, NotBuilt."""
     found = Batches()
-    request = {"model": "echo", "messages": [{"role": "user", "content": "Say hello to the harbour."}]}
     with processes.homeport(folder / "echo", ECHO, core=processes.cores()[0]) as server:
-        _measure(found, "echo", folder, server, request, lines, rounds)
+        _measure(found, "echo", folder, server, lines, rounds)
     if model is not None:
-        with processes.homeport(folder / "model", with_model(model)) as server:
-            _measure(found, "model", folder, server, asyncio.run(_request(model)), model_lines, rounds)
+        with processes.homeport(folder / "model", f'[models.{DEFAULT_MODEL}]\npath = "{model}"\n') as server:
+            found.engine = _engine(server)
+            _measure(found, "model", folder, server, model_lines, rounds)
     return found
 
 
-async def _request(model: Path) -> dict[str, Any]:
-    """A request whose answer always has the same length."""
-    one = LlamaCpp(model)
-    await one.start()
-    try:
-        asked = await engine.asked(one, TOKENS)
-    finally:
-        await one.close()
-    return {name: value for name, value in asked.items() if not name.startswith("stream")}
+def _engine(server: Served) -> str:
+    """The one that answers. Raises NotStarted where an answer is shorter than it should be."""
+    answer = _asked(server, "POST", PATH, json.dumps(_request("model", "a look")).encode())
+    if answer["usage"]["completion_tokens"] != TOKENS:
+        raise processes.NotStarted(f"the model answers with {answer['usage']}, not with {TOKENS} tokens")
+    (model,) = _asked(server, "GET", "/v1/homeport/status")["models"]
+    return str(model["engines"][0])
 
 
-def _measure(
-    found: Batches, name: str, folder: Path, server: Served, request: Mapping[str, Any], lines: int, rounds: int
-) -> None:
+def _request(name: str, run: str) -> dict[str, Any]:
+    """The model is asked nothing twice: it remembers what it has read."""
+    if name == "echo":
+        return {"model": name, "messages": [{"role": "user", "content": "Say hello to the harbour."}]}
+    content = f"{_NUMBER}, {run}: tell a long story about a harbour, and about all the ships in it."
+    messages = [{"role": "user", "content": content}]
+    return {"model": DEFAULT_MODEL, "messages": messages, "max_tokens": TOKENS, "temperature": 0}
+
+
+def _measure(found: Batches, name: str, folder: Path, server: Served, lines: int, rounds: int) -> None:
     found.lines[name] = lines
     rates = found.rates.setdefault(name, {})
-    by_hand = request_file(folder, request)
-    file = _upload(server, request, lines)
-    _batch(server, _upload(server, request, 20))
-    for _ in range(rounds):
+    _batch(server, _upload(server, _request(name, "first"), 20))
+    for number in range(rounds):
+        file = _upload(server, _request(name, f"round {number}, batch"), lines)
+        time.sleep(LINGER if name == "model" else 0)
         rates.setdefault(BATCH, []).append(lines / _batch(server, file))
         for clients in CLIENTS:
-            sample = measure(server, by_hand, clients, most=lines, pinned=name == "echo")
+            request = request_file(folder, _request(name, f"round {number}, {clients} clients"))
+            sample = measure(server, request, clients, most=lines, pinned=name == "echo")
             if sample.errors:
                 raise processes.NotStarted(f"{sample.errors} of {lines} answers were wrong")
             rates.setdefault(str(clients), []).append(sample.rate)
@@ -96,10 +110,8 @@ def _measure(
 
 def _upload(server: Served, request: Mapping[str, Any], lines: int) -> str:
     """The id of the input."""
-    made = [
-        json.dumps({"custom_id": str(number), "method": "POST", "url": PATH, "body": request})
-        for number in range(lines)
-    ]
+    line = json.dumps({"custom_id": f"line-{_NUMBER}", "method": "POST", "url": PATH, "body": request})
+    made = [line.replace(_NUMBER, f"{number:08}") for number in range(lines)]
     parts = [
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n',
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n',

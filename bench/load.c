@@ -3,7 +3,8 @@
    usage: load PORT REQUEST_FILE CONNECTIONS SECONDS MOST_REQUESTS
 
    Sends the bytes of REQUEST_FILE (a whole HTTP/1.1 request) to 127.0.0.1:PORT over and over, until SECONDS have passed
-   or MOST_REQUESTS were sent (0: no such end); what is in flight may then end within 60 s. An answer counts only when
+   or MOST_REQUESTS were sent (0: no such end); what is in flight may then end within 60 s. Where the file has ########,
+   each request has its number there, so that no two are alike. An answer counts only when
    its status is 200 and it is whole: as long as content-length says, or up to the last chunk; a stream of events must
    end with [DONE] as well. Everything else is an error and counts nowhere else.
 
@@ -42,6 +43,7 @@ typedef struct {
     size_t event_match, token_match;
     bool counting;
     long events, tokens, number;
+    char *own; /* the request with its number, if it has one */
 } Connection;
 
 typedef struct {
@@ -50,9 +52,10 @@ typedef struct {
 } Times;
 
 static const char event_mark[] = "data: {", token_mark[] = "\"completion_tokens\":", done[] = "data: [DONE]\n\n";
+static const char number_mark[] = "########";
 static int poller, port;
 static char *request;
-static size_t request_size;
+static size_t request_size, number_at;
 static long deadline, most, issued, in_flight, good, events_seen, tokens_seen;
 static long bad_status, incomplete, unconnected, unfinished;
 static Times whole_times, first_times;
@@ -94,7 +97,7 @@ static bool dial(Connection *c) {
 
 static bool push(Connection *c) {
     while (c->sent < request_size) {
-        ssize_t sent = send(c->fd, request + c->sent, request_size - c->sent, MSG_NOSIGNAL);
+        ssize_t sent = send(c->fd, (c->own ? c->own : request) + c->sent, request_size - c->sent, MSG_NOSIGNAL);
         if (sent < 0 && errno == EAGAIN) break;
         if (sent < 0) return false;
         c->sent += (size_t)sent;
@@ -106,6 +109,16 @@ static bool push(Connection *c) {
     return true;
 }
 
+static void put_number(Connection *c) {
+    char digits[sizeof number_mark];
+    if (!c->own) {
+        c->own = malloc(request_size);
+        memcpy(c->own, request, request_size);
+    }
+    snprintf(digits, sizeof digits, "%08ld", issued % 100000000);
+    memcpy(c->own + number_at, digits, sizeof digits - 1);
+}
+
 static void ask(Connection *c) {
     c->state = HEAD;
     c->busy = true;
@@ -115,6 +128,7 @@ static void ask(Connection *c) {
     memset(c->tail, 0, sizeof c->tail);
     issued++;
     in_flight++;
+    if (number_at) put_number(c);
     c->began = now();
     if (!push(c)) c->state = BROKEN;
 }
@@ -286,6 +300,8 @@ static void read_request(const char *path) {
     request = malloc(request_size);
     if (fread(request, 1, request_size, file) != request_size) perror(path), exit(1);
     fclose(file);
+    const char *mark = memmem(request, request_size, number_mark, sizeof number_mark - 1);
+    number_at = mark ? (size_t)(mark - request) : 0;
 }
 
 int main(int count, char **arguments) {

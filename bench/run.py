@@ -252,7 +252,7 @@ def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def _batches(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    sizes = {"lines": 2_000, "model_lines": 64} if options.quick else {"lines": 10_000, "model_lines": 256}
+    sizes = {"lines": 2_000, "model_lines": 128} if options.quick else {"lines": 10_000, "model_lines": 256}
     model, rounds = (None, options.rounds) if options.echo else (_model(options), min(options.rounds, 3))
     found = batches.run(folder, model, **sizes, rounds=rounds)
     print(report.batches_table(found) + "\n")

@@ -1,9 +1,13 @@
 """The bench is honest: it counts what fails, compares only what is right, and its ratios follow from the figures."""
 
+import json
 import math
 import shutil
+import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -89,6 +93,35 @@ def test_a_server_that_is_not_there_counts_as_errors(compared: Contenders, tmp_p
 def test_the_number_of_requests_is_kept(compared: Contenders, tmp_path: Path) -> None:
     request = loading.request_file(tmp_path, PLAIN.body())
     assert loading.measure(compared.upstream, request, 3, seconds=5, most=17).count == 17
+
+
+@needs_gcc
+def test_a_request_has_its_number_where_the_file_says_so(tmp_path: Path) -> None:
+    bodies: list[str] = []
+
+    class Recording(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["said"])
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    request = loading.request_file(tmp_path, {"said": "number ########."})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Recording) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            command = loading.command(server.server_port, request, 3, seconds=30, most=7)
+            said = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        finally:
+            server.shutdown()
+    assert said["count"] == 7
+    assert sorted(bodies) == [f"number {number:08}." for number in range(1, 8)]
 
 
 @needs_gcc

@@ -16,6 +16,7 @@ answers whoever looks how far it is.
 
 import http.client
 import json
+import statistics
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,6 +27,7 @@ from typing import Any
 from bench import processes
 from bench.loading import PATH, measure, request_file
 from bench.processes import KEY, Served
+from bench.report import Goal, paired, table
 from homeport.backends.engines.admission import LINGER
 from homeport.settings import DEFAULT_MODEL
 
@@ -60,6 +62,29 @@ class Batches:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """Medians of the rounds."""
+        rows: list[list[str]] = []
+        for name, lines in self.lines.items():
+            shown = f"{name} on {self.engine}" if name == "model" else name
+            taken = {source: f"{statistics.median(rates):,.1f}" for source, rates in self.rates[name].items()}
+            rows.append([f"{shown}, a batch of {lines:,}", taken[BATCH]])
+            rows += [[f"{shown}, by hand, {clients} clients", taken[str(clients)]] for clients in sorted(CLIENTS)]
+        return "batches\n" + table(["", "lines a second"], rows)
+
+    def goals(self) -> list[Goal]:
+        """Round by round. The best by hand is who leaves the least to a batch."""
+        goals: list[Goal] = []
+        for name, rates in self.rates.items():
+            of = {clients: paired(rates[BATCH], rates[str(clients)]) for clients in CLIENTS}
+            best = min((one for one in of.values() if one is not None), default=None)
+            few = CLIENTS[0]
+            goals += [
+                Goal(f"batch on {name}, of the best by hand", best, 0.8, 0.9, 1.0, rising=True, unit="x"),
+                Goal(f"batch on {name}, of {few} clients", of[few], 0.9, 1.0, rising=True, unit="x"),
+            ]
+        return goals
 
 
 def run(folder: Path, model: Path | None, *, lines: int, model_lines: int, rounds: int) -> Batches:

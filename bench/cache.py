@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
-from bench.gateway import MANY
+from bench.gateway import MANY, figures
 from bench.loading import PATH, Sample, measure, request_file
 from bench.processes import Served
+from bench.report import Goal, per_core, table
 
 CACHE = """
 [cache]
@@ -36,6 +37,39 @@ class Cache:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            [
+                name,
+                f"{one['rate']:,.0f}",
+                f"{one['cpu_us']:.1f}",
+                f"{per_core(one['cpu_us']):,.0f}",
+                f"{one['whole_p50']:,.0f}",
+            ]
+            for name, one in figures(self.rounds).items()
+        ]
+        told = [f"{name} was not measured: {why}" for name, why in self.missing.items()]
+        return "\n".join(
+            ["cache hits, 64 connections", table(["", "hits/s", "CPU us/hit", "per core", "p50 us"], rows), *told]
+        )
+
+    def goals(self) -> list[Goal]:
+        rates = {name: per_core(one["cpu_us"]) for name, one in figures(self.rounds).items()}
+        wrong = sum(one.errors for samples in self.rounds.values() for one in samples)
+        return [
+            Goal(
+                "hits per core, kept in the process",
+                rates.get("process"),
+                30_000,
+                50_000,
+                75_000,
+                rising=True,
+                unit="/s",
+            ),
+            Goal("hits per core, kept in Redis", rates.get("redis"), 10_000, 20_000, 30_000, rising=True, unit="/s"),
+            Goal("hits that were wrong or not whole", wrong, 0),
+        ]
 
 
 def run(folder: Path, *, rounds: int, seconds: float) -> Cache:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import NotStarted
+from bench.report import Goal, table
 from homeport.sandbox.cell import Executed
 from homeport.sandbox.warm import WarmCells
 from homeport.settings import CodeInterpreter
@@ -36,6 +37,19 @@ class Cells:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            ["a Python without walls, begun and ended", f"{self.bare_ms:.0f}"],
+            ["the first execution of a new cell", f"{self.cold_ms:.0f}"],
+            ["the first one after a cell's end", f"{self.again_ms:.0f}"],
+            [f"each of {self.together} new cells at once", f"{self.together_ms:.0f}"],
+            ["an execution of a warm one", f"{self.warm_ms:.2f}"],
+        ]
+        return f"cells\n{table(['', 'ms'], rows)}"
+
+    def goals(self) -> list[Goal]:
+        return []
 
 
 def run(folder: Path, *, rounds: int = 5, together: int = 8) -> Cells:

@@ -5,12 +5,14 @@ what it has kept. Until the cursor is in the message's field: the page's modules
 """
 
 import shutil
+import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from bench.report import Goal, table
 from tests.server import KEY, running
 
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -31,6 +33,20 @@ class First:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            ["weighs", f"{self.bytes / 1000:.0f} KB in {self.requests} requests"],
+            ["ready, nothing cached", f"{statistics.median(self.cold) * 1e3:.0f} ms"],
+            ["ready, again", f"{statistics.median(self.warm) * 1e3:.0f} ms"],
+        ]
+        return "the dashboard's first page, in Chromium\n" + table(["", "median"], rows)
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal("first page of the dashboard", self.bytes / 1000, 200, 150, 100, unit=" KB"),
+            Goal("first page ready, nothing cached", statistics.median(self.cold), 1.0, 0.5, 0.25, unit=" s"),
+        ]
 
 
 def run(folder: Path, *, rounds: int) -> First:

@@ -7,6 +7,7 @@ network is built by the bench (bench/unet.py): no weights are needed. A round do
 """
 
 import json
+import statistics
 import time
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
@@ -17,6 +18,7 @@ import numpy
 
 from bench import processes, unet
 from bench.processes import KEY, NotStarted, Served
+from bench.report import Goal, table
 from tests import diffusion_models
 
 #: Of a picture's latents, and the tokens of a prompt.
@@ -37,6 +39,21 @@ class Diffusion:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            ["seconds of a step", *(f"{statistics.median(self.wall[name]):.3f}" for name in ("http", "direct"))],
+            ["CPU seconds of a step", *(f"{statistics.median(self.cpu[name]):.3f}" for name in ("http", "direct"))],
+            ["peak beyond rest", f"{self.peak / 1e6:.0f} MB", ""],
+            ["of it kept after a picture", f"{self.kept / 1e6:.0f} MB", ""],
+        ]
+        head = [f"{self.network / 1e6:.0f} MB of weights, 512x512, {self.steps} steps", "http", "ONNX Runtime alone"]
+        return "diffusion\n" + table(head, rows)
+
+    def goals(self) -> list[Goal]:
+        """All that a picture takes, its prompt read and its file written, is laid on its steps."""
+        ratio = statistics.median(self.cpu["http"]) / statistics.median(self.cpu["direct"])
+        return [Goal("CPU of a diffusion step, of ONNX Runtime's alone", ratio, 1.25, 1.05, unit="x")]
 
 
 def run(folder: Path, *, rounds: int, steps: int) -> Diffusion:

@@ -20,6 +20,7 @@ import openpyxl
 import pptx
 from docx.document import Document as WordDocument
 
+from bench.report import Goal, table
 from homeport.documents.chunking import chunks
 from homeport.documents.document import Document, Page
 from homeport.documents.reader import Reader
@@ -62,6 +63,20 @@ class Documents:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """Of a second of a core."""
+        rows = [
+            [one.kind, f"{one.pages_a_second:,.0f}", f"{one.megabytes_a_second:.1f}", f"{one.start_ms:.0f}"]
+            for one in self.reading
+        ]
+        read = table(["", "pages/s", "MB/s of text", "ms for a file of a page"], rows)
+        rows = [[one.text, f"{one.tokens:,}", f"{one.tokens_a_second:,.0f}"] for one in self.cutting]
+        cut = table(["into chunks", "tokens", "tokens/s"], rows)
+        return f"documents: files of {self.pages:,} pages, of a core\n{read}\n\n{cut}"
+
+    def goals(self) -> list[Goal]:
+        return []
 
 
 def run(folder: Path, *, rounds: int = 3, pages: int = PAGES, share: float = 1.0) -> Documents:

@@ -11,6 +11,7 @@ The sentences are real: this package's own comments and docstrings. All requests
 
 import ast
 import asyncio
+import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ import homeport
 from bench import processes
 from bench.loading import measure, request_file
 from bench.processes import Served
+from bench.report import Goal, paired, table
 from homeport.backends.engines.llama_vectors import LlamaVectors
 from homeport.backends.engines.onnx import Onnx
 
@@ -80,6 +82,36 @@ class Embeddings:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """Medians of the rounds."""
+        rows = []
+        for engine, shapes in self.rounds.items():
+            for shape, sources in shapes.items():
+                bare = [one.sentences for one in sources[BARE]]
+                for name, rounds in sources.items():
+                    each = [one.sentences for one in rounds]
+                    share = paired(each, bare)
+                    row = [f"{engine}, {name}", shape, f"{statistics.median(each):,.0f}"]
+                    row += ["" if share is None else f"{share:.1%}", f"{min(each):,.0f} to {max(each):,.0f}"]
+                    rows.append([*row, f"{statistics.median(one.cpu_ms for one in rounds):.2f}"])
+        head = ["", "at once x sentences", "sentences/s", "of bare", "lowest to highest round", "CPU ms/sentence"]
+        tokens = ", ".join(f"{average:.1f} on {engine}" for engine, average in self.tokens.items())
+        return f"embeddings; tokens of a sentence: {tokens}\n" + table(head, rows)
+
+    def goals(self) -> list[Goal]:
+        goals: list[Goal] = []
+        for engine, shapes in self.rounds.items():
+            for shape, sources in shapes.items():
+                rates = {source: [one.sentences for one in rounds] for source, rounds in sources.items()}
+                ours = rates[HTTP]
+                bare = paired(ours, rates[BARE])
+                name = f"embeddings on {engine}, {shape}: sentences/s, of"
+                goals.append(Goal(f"{name} the bare engine's", bare and bare * 100, 90, 95, rising=True, unit="%"))
+                if PEER in rates:
+                    peer = paired(ours, rates[PEER])
+                    goals.append(Goal(f"{name} {PEER}'s", peer, 0.9, 1.0, rising=True, unit="x"))
+        return goals
 
 
 Engine = Onnx | LlamaVectors

@@ -19,6 +19,7 @@ from typing import Any
 
 from bench import processes
 from bench.loading import measure, request_file
+from bench.report import Goal, paired, table
 from bench.startup import with_model
 from homeport.backends.engines import llama_cpp
 from homeport.backends.local import chat_plan
@@ -54,6 +55,34 @@ class Engine:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        head = ["", "streams", "tokens/s", "of direct", "lowest to highest round", "first text ms", "CPU ms/token"]
+        rows = []
+        for streams, sources in self.rounds.items():
+            for name, speeds in sources.items():
+                each = [one.tokens_per_second for one in speeds]
+                share = _paired_tokens(speeds, sources["direct"])
+                row = [name, str(streams), f"{statistics.median(each):.1f}", "" if share is None else f"{share:.1%}"]
+                row += [
+                    f"{min(each):.1f} to {max(each):.1f}",
+                    f"{statistics.median(one.first for one in speeds) * 1e3:.0f}",
+                ]
+                rows.append([*row, f"{statistics.median(one.cpu_ms for one in speeds):.2f}"])
+        return f"local engine, a prompt of {self.prompt_tokens} tokens\n{table(head, rows)}"
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal(
+                f"local engine, {streams} at once: tokens/s, of the engine's",
+                value and value * 100,
+                97,
+                rising=True,
+                unit="%",
+            )
+            for streams, sources in self.rounds.items()
+            for value in [_paired_tokens(sources["http"], sources["direct"])]
+        ]
 
 
 class WrongLength(Exception):
@@ -182,3 +211,8 @@ async def _alternated(sources: dict[str, Source], streams: int, rounds: int) -> 
                 found[name].append(speed)
         order.append(order.pop(0))
     return found
+
+
+def _paired_tokens(ours: Sequence[Speed], theirs: Sequence[Speed]) -> float | None:
+    """Of tokens a second."""
+    return paired([one.tokens_per_second for one in ours], [one.tokens_per_second for one in theirs])

@@ -19,6 +19,7 @@ from typing import Any
 
 from bench import processes
 from bench.processes import KEY, Served
+from bench.report import Goal, ratio, table
 
 MB = 2**20
 #: Of parts of an upload, and how many are sent side by side.
@@ -50,6 +51,36 @@ class Files:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        sizes = {**self.megabytes, "content": 0}
+        rows = [
+            [
+                f"{name}, {sizes[name]} MiB" if sizes[name] else f"{name}, of both",
+                f"{statistics.median(rates):.0f} MiB/s",
+            ]
+            for name, rates in self.rates.items()
+        ]
+        rows += [
+            ["the server's memory, at most beyond what it held before", f"{self.peak / 1e6:.0f} MB"],
+            [f"a page of {PAGE}, the first ones", f"{self.first:.2f} ms"],
+            [f"a page of {PAGE}, the last ones", f"{self.last:.2f} ms"],
+            ["a page of 10,000", f"{self.whole:.0f} ms"],
+        ]
+        return f"files; a list of {self.listed:,}\n" + table(["", "median"], rows)
+
+    def goals(self) -> list[Goal]:
+        """Megabytes a second are of the machine's disk; memory and the list are ours."""
+        return [
+            Goal("memory that files of any size take", self.peak / 1e6, 50, 30, unit=" MB"),
+            Goal(
+                "a page at the end of a long list, of one at its beginning",
+                ratio(self.last, self.first),
+                1.5,
+                1.1,
+                unit="x",
+            ),
+        ]
 
 
 def run(folder: Path, *, megabytes: int, upload_megabytes: int, listed: int, rounds: int) -> Files:

@@ -11,7 +11,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +20,13 @@ from typing import Any
 from bench import processes
 from bench.loading import Sample, command, measure, request_file
 from bench.processes import Served
+from bench.report import Goal, per_core, ratio, table
 
 CHUNKS = 100
+
+
+#: Contender -> figure -> its value.
+Figures = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,37 @@ class Gateway:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        parts = [_scenario_table(name, figures(rounds)) for name, rounds in self.rounds.items()]
+        memory = [
+            [name, f"{taken / 1000:.1f}", f"{self.rss[name] / 1e6:.0f}"]
+            for name, taken in self.memory.items()
+            if name != "direct"
+        ]
+        parts.append("memory\n" + table(["", "kB per open stream", "MB after the run"], memory))
+        parts += [f"{name} was not compared: {why}" for name, why in self.missing.items()]
+        return "\n\n".join(parts)
+
+    def goals(self) -> list[Goal]:
+        scenarios = {name: figures(rounds) for name, rounds in self.rounds.items()}
+        alone, many, large, streams, crowded = (scenarios[one.name] for one in (ALONE, MANY, LARGE, STREAMS, CROWDED))
+        goals = [
+            Goal("plain: requests per core, of nginx's", _per_core_of(many), 0.30, 0.45, 0.60, rising=True, unit="x"),
+            Goal(
+                "200 kB prompt: requests per core, of nginx's", _per_core_of(large), 0.25, 0.40, rising=True, unit="x"
+            ),
+            Goal("256 streams: CPU per chunk, of nginx's", _cpu_of(crowded), 1.6, 1.3, 1.1, unit="x"),
+            Goal("added latency, 1 connection, p50, of nginx's", _added_of(alone), 2.0, 1.3, 1.0, unit="x"),
+            Goal("plain: requests per core, of LiteLLM's", _per_core_of(many, "litellm"), 100, 200, 300, True, "x"),
+            Goal("streams: chunks per core, of LiteLLM's", _per_core_of(streams, "litellm"), 30, 45, 55, True, "x"),
+            Goal(
+                "200 kB prompt: requests per core, of LiteLLM's", _per_core_of(large, "litellm"), 30, 50, 80, True, "x"
+            ),
+            Goal("memory per open stream", self.memory["homeport"] / 1000, 20, 12, 6, unit=" kB"),
+        ]
+        wrong = sum(contenders["homeport"]["errors"] for contenders in scenarios.values())
+        return [*goals, Goal("answers that were wrong or not whole", wrong, 0)]
 
 
 @contextmanager
@@ -179,3 +215,56 @@ def medians(samples: list[Sample]) -> dict[str, float]:
     found = {name: float(statistics.median(getattr(one, name) for one in samples)) for name in names}
     found["errors"] = float(sum(one.errors for one in samples))
     return found
+
+
+def figures(rounds: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, float]]:
+    """Contender -> medians of its rounds."""
+    return {name: medians(list(samples)) for name, samples in rounds.items()}
+
+
+def comparable(contenders: Figures, peer: str = "nginx") -> bool:
+    """The peer was there, and neither it nor we gave a wrong answer: a ratio to something broken means nothing."""
+    return peer in contenders and not any(contenders[name]["errors"] for name in ("direct", peer, "homeport"))
+
+
+def _per_core_of(contenders: Figures, peer: str = "nginx") -> float | None:
+    if not comparable(contenders, peer):
+        return None
+    return ratio(per_core(contenders["homeport"]["cpu_us"]), per_core(contenders[peer]["cpu_us"]))
+
+
+def _cpu_of(contenders: Figures) -> float | None:
+    return ratio(contenders["homeport"]["cpu_us"], contenders["nginx"]["cpu_us"]) if comparable(contenders) else None
+
+
+def _added_of(contenders: Figures) -> float | None:
+    if not comparable(contenders):
+        return None
+    direct = contenders["direct"]["whole_p50"]
+    return ratio(added(contenders["homeport"]["whole_p50"], direct), added(contenders["nginx"]["whole_p50"], direct))
+
+
+def added(through: float, direct: float) -> float:
+    """Latency that a proxy adds; at least the clock's microsecond, so that a ratio of two of them is defined."""
+    return max(through - direct, 1.0)
+
+
+def _scenario_table(name: str, contenders: Figures) -> str:
+    """Of a stream every request is CHUNKS chunks; latency is to the first byte there."""
+    stream = name.startswith("stream")
+    direct = contenders["direct"]
+    direct50, direct99 = (
+        (direct["first_p50"], direct["first_p99"]) if stream else (direct["whole_p50"], direct["whole_p99"])
+    )
+    head = ["", "streams/s" if stream else "requests/s", "CPU us/chunk" if stream else "CPU us/request", "per core"]
+    head += ["p50 us", "p99 us", "added p50 us", "added p99 us", "measuring core busy", "errors"]
+    rows = []
+    for contender, one in contenders.items():
+        cpu = one["cpu_us"] / (CHUNKS if stream else 1)
+        p50, p99 = (one["first_p50"], one["first_p99"]) if stream else (one["whole_p50"], one["whole_p99"])
+        own = contender == "direct"
+        row = [contender, f"{one['rate']:,.0f}", "" if own else f"{cpu:.1f}", "" if own else f"{per_core(cpu):,.0f}"]
+        row += [f"{p50:,.0f}", f"{p99:,.0f}"]
+        row += ["", ""] if own else [f"{p50 - direct50:,.0f}", f"{p99 - direct99:,.0f}"]
+        rows.append([*row, "" if own else f"{one['busy']:.0%}", f"{one['errors']:.0f}"])
+    return f"{name}{' (latency: to the first byte)' if stream else ''}\n{table(head, rows)}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import processes
 from bench.processes import KEY
+from bench.report import Goal, table
 from bench.soak import growth
 from tests.replicas.hanging_up import SETTINGS, Endless, wave
 
@@ -37,6 +38,20 @@ class HangingUp:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"slope": self.slope}
+
+    def table(self) -> str:
+        rows = [
+            [str(number), f"{seconds:.2f}", f"{resident / 1e6:.1f}"]
+            for number, (seconds, resident) in enumerate(zip(self.seconds, self.resident, strict=True), 1)
+        ]
+        head = ["wave", "seconds until the upstream is left alone", "MB resident"]
+        return f"{CLIENTS:,} clients hang up in the middle of their streams\n{table(head, rows)}"
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal("slowest wave: until the upstream is left alone", max(self.seconds), 1.0, unit=" s"),
+            Goal(f"memory that {CLIENTS:,} clients leave behind", self.slope / 1e6, 1.0, 0.1, unit=" MB"),
+        ]
 
 
 def run(folder: Path, *, waves: int) -> HangingUp:

@@ -21,6 +21,7 @@ from typing import Any
 from bench import processes, recordings
 from bench.processes import KEY, NotStarted, Served
 from bench.recordings import Recording
+from bench.report import Goal, ratio, table
 from homeport.backends.models import PullError
 from tests import model_files
 
@@ -58,6 +59,59 @@ class Hearing:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        wrong = [
+            [
+                f"{one.language}, {one.model}",
+                str(one.recordings),
+                str(one.words),
+                f"{100 * one.wrong / one.words:.1f} %",
+            ]
+            for one in self.errors
+        ]
+        speeds = [
+            [
+                f"{name}, {self.seconds:.0f} s",
+                f"{statistics.median(cpu):.2f}",
+                f"{statistics.median(cpu) / self.seconds:.3f}",
+            ]
+            for name, cpu in self.cpu.items()
+        ]
+        (at_once, one_by_one), (alone, beside) = self.together, self.chat
+        rows = [
+            [f"{TOGETHER} at once", f"{at_once:.1f} s"],
+            [f"{TOGETHER} one by one", f"{one_by_one:.1f} s"],
+            ["an answer of echo, alone", f"{alone:.1f} ms"],
+            ["an answer of echo, beside them", f"{beside:.1f} ms"],
+            [f"{LONG} minutes, the server's memory beyond what it held before", f"{self.peak / 1e6:.0f} MB"],
+        ]
+        return "\n\n".join(
+            [
+                "hearing\n" + table(["language", "recordings", "words", "wrong"], wrong),
+                table(["", "CPU seconds", "of real time"], speeds),
+                table(["", "median"], rows),
+            ]
+        )
+
+    def goals(self) -> list[Goal]:
+        """The language that is not told Homeport finds out by the way, faster-whisper by listening twice."""
+        return [
+            Goal(f"CPU of a transcription, of faster-whisper's{what}", self._beside(what), 1.05, 1.0, unit="x")
+            for what in ("", ", told")
+        ] + [
+            Goal("words of English that are wrong", self._english(), 5, 2, unit=" %"),
+            Goal(f"memory that {LONG} minutes take", self.peak / 1e6, 100, 50, unit=" MB"),
+        ]
+
+    def _beside(self, what: str) -> float | None:
+        pairs = zip(self.cpu[f"http{what}"], self.cpu[f"direct{what}"], strict=True)
+        ratios = [one for one in (ratio(ours, theirs) for ours, theirs in pairs) if one is not None]
+        return statistics.median(ratios) if ratios else None
+
+    def _english(self) -> float | None:
+        first = next(iter(self.errors), None)
+        return None if first is None else 100 * first.wrong / first.words
 
 
 def run(folder: Path, *, rounds: int, each: int, minutes: int = LONG) -> Hearing:

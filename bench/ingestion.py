@@ -7,6 +7,7 @@ The server does these beside each other where it can, so their shares may add up
 """
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import openai
 
 from bench import documents, processes
 from bench.processes import KEY, Served
+from bench.report import Goal, paired, table
 from homeport.backends.capabilities import Call, Frame
 from homeport.backends.engines.onnx import Onnx
 from homeport.backends.local.embeddings import LocalEmbeddings
@@ -88,6 +90,30 @@ class Ingestion:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """Medians of the rounds."""
+        rows = []
+        for name, rounds in self.rounds.items():
+            seconds = statistics.median(one.seconds for one in rounds)
+            cpu = statistics.median(one.cpu for one in rounds)
+            share = self._share(name)
+            row = [name, f"{self.pages / seconds:,.1f}", f"{seconds:.2f}", "" if share is None else f"{share:.0%}"]
+            rows.append([*row, f"{cpu / self.pages * 1e3:.1f}"])
+        title = f"ingestion: {self.files} files, {self.pages} pages, {self.chunks:,} chunks, {self.windows:,} windows"
+        head = ["", "pages/s", "seconds", "of the whole", "CPU ms/page"]
+        return f"{title}, {self.tokens:,} tokens\n{table(head, rows)}"
+
+    def goals(self) -> list[Goal]:
+        """What goes beyond the vectors is ours; where the model is fast enough, it is what there is."""
+        value = self._share(VECTORS)
+        name = "ingestion: pages/s, of what the bare engine's vectors would allow"
+        return [Goal(name, value and value * 100, 80, 90, rising=True, unit="%")]
+
+    def _share(self, name: str) -> float | None:
+        """Of the seconds of the whole, what this alone takes."""
+        whole = [one.seconds for one in self.rounds[INGESTION]]
+        return paired([one.seconds for one in self.rounds[name]], whole)
 
 
 def run(folder: Path, model: Path, *, files: int, pages: int, rounds: int) -> Ingestion:

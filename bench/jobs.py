@@ -18,6 +18,7 @@ import pytest
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bench.report import Goal, table
 from homeport.jobs.worker import Task, Worker
 from homeport.store.database import Database
 from homeport.store.migrations import migrate
@@ -50,6 +51,28 @@ class Queues:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """Medians of the rounds."""
+
+        def cells(name: str, form: str, factor: float = 1.0) -> list[str]:
+            return [
+                format(statistics.median(getattr(one, name) for one in rounds) * factor, form)
+                for rounds in self.by.values()
+            ]
+
+        rows = [
+            ["enqueued a second, a transaction each", *cells("enqueued", ",.0f")],
+            [f"enqueued a second, {IN_ONE} in a transaction", *cells("enqueued_together", ",.0f")],
+            ["claimed and ended a second, one after the other", *cells("ended", ",.0f")],
+            [f"claimed and ended a second, {AT_ONCE} at once by a worker", *cells("ended_at_once", ",.0f")],
+            ["from commit to the handler's beginning, ms", *cells("begun_ms", ".1f")],
+            ["of a core, with nothing to do", *cells("idle", ".2%")],
+        ]
+        return "queue\n" + table(["", *self.by], rows)
+
+    def goals(self) -> list[Goal]:
+        return []
 
 
 class _Nothing:

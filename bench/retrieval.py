@@ -21,6 +21,7 @@ from random import Random
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from bench.report import Goal, table
 from bench.stores import Chunks, filled
 from homeport.backends.engines.onnx import Onnx
 from homeport.control.owners import Owner
@@ -58,6 +59,18 @@ class Retrieval:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            [f"{name}, {way}", f"{one.recall:.3f}", f"{one.mrr:.3f}"]
+            for name, ways in self.by.items()
+            for way, one in ways.items()
+        ]
+        title = f"retrieval: {self.queries:,} queries, {self.documents:,} documents\n"
+        return title + table(["", "recall@10", "MRR@10"], rows)
+
+    def goals(self) -> list[Goal]:
+        return []
 
 
 def collection(most: int) -> list[Known]:

@@ -13,7 +13,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,50 +37,20 @@ from bench import (  # noqa: E402
     hearing,
     ingestion,
     jobs,
-    report,
     retrieval,
     runs,
-    runs_report,
     scene,
     search,
     soak,
     speaking,
     startup,
     tuning,
-    tuning_report,
     usage,
     usage_page,
 )
 from bench.build import NotBuilt  # noqa: E402
 from bench.processes import NotStarted, cores  # noqa: E402
-from bench.report import Goal  # noqa: E402
-
-PARTS = (
-    "gateway",
-    "cache",
-    "soak",
-    "hanging-up",
-    "engine",
-    "startup",
-    "usage",
-    "usage-page",
-    "dashboard",
-    "queue",
-    "files",
-    "batches",
-    "embeddings",
-    "documents",
-    "ingestion",
-    "search",
-    "retrieval",
-    "hearing",
-    "speaking",
-    "images",
-    "diffusion",
-    "tuning",
-    "cells",
-    "runs",
-)
+from bench.report import Finding, Goal, goals_table  # noqa: E402
 
 
 @dataclass
@@ -131,41 +101,19 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = options_of(arguments)
     outcome = Outcome({"machine": machine(), "quick": options.quick, "rounds": options.rounds})
-    measured = {
-        "gateway": _gateway,
-        "cache": _cache,
-        "soak": _soak,
-        "hanging-up": _hanging_up,
-        "engine": _engine,
-        "startup": _startup,
-        "usage": _usage,
-        "usage-page": _usage_page,
-        "dashboard": _dashboard,
-        "files": _files,
-        "queue": _queue,
-        "batches": _batches,
-        "embeddings": _embeddings,
-        "documents": _documents,
-        "ingestion": _ingestion,
-        "search": _search,
-        "retrieval": _retrieval,
-        "hearing": _hearing,
-        "speaking": _speaking,
-        "images": _images,
-        "diffusion": _diffusion,
-        "tuning": _tuning,
-        "cells": _cells,
-        "runs": _runs,
-    }
     print(f"{outcome.figures['machine']}; {options.rounds} rounds; measured on core {cores()[0]}, from {cores()[1]}\n")
     for part in options.parts:
         with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
             try:
-                measured[part](Path(folder), options, outcome)
+                found = PARTS[part](Path(folder), options)
             except (NotBuilt, NotStarted, engine.WrongLength) as error:
                 outcome.failed[part] = str(error)
                 print(f"{part} was not measured: {error}\n", file=sys.stderr)
-    print(report.goals_table(outcome.goals))
+                continue
+        print(found.table() + "\n")
+        outcome.figures[part] = found.as_dict()
+        outcome.goals += found.goals()
+    print(goals_table(outcome.goals))
     _write(options.json, outcome)
     missed = [goal for goal in outcome.goals if goal.verdict == "MISSED"]
     return 1 if options.check and (missed or outcome.failed) else 0
@@ -178,174 +126,119 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def _gateway(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _gateway(folder: Path, options: argparse.Namespace) -> Finding:
     streams = 200 if options.quick else 1000
-    found = gateway.run(
-        folder, rounds=options.rounds, seconds=options.seconds, streams=streams, litellm=options.litellm
-    )
-    print(report.gateway_tables(found) + "\n")
-    _keep(outcome, "gateway", found.as_dict(), report.gateway_goals(found))
+    return gateway.run(folder, rounds=options.rounds, seconds=options.seconds, streams=streams, litellm=options.litellm)
 
 
-def _cache(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = cache.run(folder, rounds=options.rounds, seconds=options.seconds)
-    print(report.cache_table(found) + "\n")
-    _keep(outcome, "cache", found.as_dict(), report.cache_goals(found))
+def _cache(folder: Path, options: argparse.Namespace) -> Finding:
+    return cache.run(folder, rounds=options.rounds, seconds=options.seconds)
 
 
-def _soak(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = soak.run(folder, steps=4 if options.quick else 10)
-    print(report.soak_table(found) + "\n")
-    _keep(outcome, "soak", found.as_dict(), report.soak_goals(found))
+def _soak(folder: Path, options: argparse.Namespace) -> Finding:
+    return soak.run(folder, steps=4 if options.quick else 10)
 
 
-def _hanging_up(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = hanging_up.run(folder, waves=5 if options.quick else 10)
-    print(report.hanging_up_table(found) + "\n")
-    _keep(outcome, "hanging-up", found.as_dict(), report.hanging_up_goals(found))
+def _hanging_up(folder: Path, options: argparse.Namespace) -> Finding:
+    return hanging_up.run(folder, waves=5 if options.quick else 10)
 
 
-def _engine(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = engine.run(folder, _model(options), rounds=options.rounds)
-    print(report.engine_table(found) + "\n")
-    _keep(outcome, "engine", found.as_dict(), report.engine_goals(found))
+def _engine(folder: Path, options: argparse.Namespace) -> Finding:
+    return engine.run(folder, _model(options), rounds=options.rounds)
 
 
-def _startup(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = startup.run(folder, rounds=options.rounds, model=_model(options))
-    print(report.startup_table(found) + "\n")
-    _keep(outcome, "startup", found.as_dict(), report.startup_goals(found))
+def _startup(folder: Path, options: argparse.Namespace) -> Finding:
+    return startup.run(folder, rounds=options.rounds, model=_model(options))
 
 
-def _usage(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
-    print(report.usage_table(found) + "\n")
-    _keep(outcome, "usage", found.as_dict(), report.usage_goals(found))
+def _usage(folder: Path, options: argparse.Namespace) -> Finding:
+    return usage.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
 
 
-def _usage_page(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = usage_page.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
-    print(report.usage_page_table(found) + "\n")
-    _keep(outcome, "usage-page", found.as_dict(), report.usage_page_goals(found))
+def _usage_page(folder: Path, options: argparse.Namespace) -> Finding:
+    return usage_page.run(folder, rows=50_000 if options.quick else 1_000_000, rounds=options.rounds)
 
 
-def _dashboard(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = dashboard.run(folder, rounds=options.rounds)
-    print(report.dashboard_table(found) + "\n")
-    _keep(outcome, "dashboard", found.as_dict(), report.dashboard_goals(found))
+def _dashboard(folder: Path, options: argparse.Namespace) -> Finding:
+    return dashboard.run(folder, rounds=options.rounds)
 
 
-def _files(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _files(folder: Path, options: argparse.Namespace) -> Finding:
     sizes = (
         {"megabytes": 64, "upload_megabytes": 128} if options.quick else {"megabytes": 512, "upload_megabytes": 1024}
     )
-    found = files.run(folder, **sizes, listed=20_000 if options.quick else 100_000, rounds=min(options.rounds, 3))
-    print(report.files_table(found) + "\n")
-    _keep(outcome, "files", found.as_dict(), report.files_goals(found))
+    return files.run(folder, **sizes, listed=20_000 if options.quick else 100_000, rounds=min(options.rounds, 3))
 
 
-def _queue(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _queue(folder: Path, options: argparse.Namespace) -> Finding:
     count, seconds = (200, 3.0) if options.quick else (1000, 10.0)
-    found = jobs.run(folder, rounds=options.rounds, count=count, seconds=seconds)
-    print(report.queue_table(found) + "\n")
-    _keep(outcome, "queue", found.as_dict(), [])
+    return jobs.run(folder, rounds=options.rounds, count=count, seconds=seconds)
 
 
-def _batches(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _batches(folder: Path, options: argparse.Namespace) -> Finding:
     sizes = {"lines": 2_000, "model_lines": 128} if options.quick else {"lines": 10_000, "model_lines": 256}
     model, rounds = (None, options.rounds) if options.echo else (_model(options), min(options.rounds, 3))
-    found = batches.run(folder, model, **sizes, rounds=rounds)
-    print(report.batches_table(found) + "\n")
-    _keep(outcome, "batches", found.as_dict(), report.batches_goals(found))
+    return batches.run(folder, model, **sizes, rounds=rounds)
 
 
-def _embeddings(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = embeddings.run(
+def _embeddings(folder: Path, options: argparse.Namespace) -> Finding:
+    return embeddings.run(
         folder, _embedding_models(), sentences=128 if options.quick else 2048, rounds=min(options.rounds, 3)
     )
-    print(report.embeddings_table(found) + "\n")
-    _keep(outcome, "embeddings", found.as_dict(), report.embeddings_goals(found))
 
 
-def _documents(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _documents(folder: Path, options: argparse.Namespace) -> Finding:
     pages, share = (100, 0.1) if options.quick else (documents.PAGES, 1.0)
-    found = documents.run(folder, rounds=min(options.rounds, 3), pages=pages, share=share)
-    print(report.documents_table(found) + "\n")
-    _keep(outcome, "documents", found.as_dict(), [])
+    return documents.run(folder, rounds=min(options.rounds, 3), pages=pages, share=share)
 
 
-def _ingestion(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _ingestion(folder: Path, options: argparse.Namespace) -> Finding:
     pages = 3 if options.quick else 25
     model = _embedding_models()["onnx"]
-    found = ingestion.run(folder, model, files=2, pages=pages, rounds=min(options.rounds, 3))
-    print(report.ingestion_table(found) + "\n")
-    _keep(outcome, "ingestion", found.as_dict(), report.ingestion_goals(found))
+    return ingestion.run(folder, model, files=2, pages=pages, rounds=min(options.rounds, 3))
 
 
-def _search(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _search(folder: Path, options: argparse.Namespace) -> Finding:
     sizes = search.SIZES[:2] if options.quick else search.SIZES
-    found = search.run(folder, sizes=sizes, count=50 if options.quick else 200)
-    print(report.search_table(found) + "\n")
-    _keep(outcome, "search", found.as_dict(), [])
+    return search.run(folder, sizes=sizes, count=50 if options.quick else 200)
 
 
-def _retrieval(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _retrieval(folder: Path, options: argparse.Namespace) -> Finding:
     from tests.model_files import minilm
 
     most = 300 if options.quick else 2000
-    found = retrieval.run(folder, minilm(), most=most, queries=min(most, 500))
-    print(report.retrieval_table(found) + "\n")
-    _keep(outcome, "retrieval", found.as_dict(), [])
+    return retrieval.run(folder, minilm(), most=most, queries=min(most, 500))
 
 
-def _hearing(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _hearing(folder: Path, options: argparse.Namespace) -> Finding:
     each, rounds = (4, 1) if options.quick else (16, min(options.rounds, 3))
-    found = hearing.run(folder, rounds=rounds, each=each)
-    print(report.hearing_table(found) + "\n")
-    _keep(outcome, "hearing", found.as_dict(), report.hearing_goals(found))
+    return hearing.run(folder, rounds=rounds, each=each)
 
 
-def _diffusion(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = diffusion.run(folder, rounds=min(options.rounds, 3), steps=5 if options.quick else 20)
-    print(report.diffusion_table(found) + "\n")
-    _keep(outcome, "diffusion", found.as_dict(), report.diffusion_goals(found))
+def _diffusion(folder: Path, options: argparse.Namespace) -> Finding:
+    return diffusion.run(folder, rounds=min(options.rounds, 3), steps=5 if options.quick else 20)
 
 
-def _speaking(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _speaking(folder: Path, options: argparse.Namespace) -> Finding:
     rounds, characters = (1, 1000) if options.quick else (min(options.rounds, 3), 4096)
-    found = speaking.run(folder, rounds=rounds, characters=characters)
-    print(report.speaking_table(found) + "\n")
-    _keep(outcome, "speaking", found.as_dict(), report.speaking_goals(found))
+    return speaking.run(folder, rounds=rounds, characters=characters)
 
 
-def _images(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = scene.run(folder, rounds=1 if options.quick else min(options.rounds, 3))
-    print(report.images_table(found) + "\n")
-    _keep(outcome, "images", found.as_dict(), report.images_goals(found))
+def _images(folder: Path, options: argparse.Namespace) -> Finding:
+    return scene.run(folder, rounds=1 if options.quick else min(options.rounds, 3))
 
 
-def _runs(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
+def _runs(folder: Path, options: argparse.Namespace) -> Finding:
     each, at_once = (20, 50) if options.quick else (100, 200)
-    found = runs.run(folder, rounds=options.rounds, each=each, at_once=at_once)
-    print(runs_report.runs_table(found) + "\n")
-    _keep(outcome, "runs", found.as_dict(), runs_report.runs_goals(found))
+    return runs.run(folder, rounds=options.rounds, each=each, at_once=at_once)
 
 
-def _tuning(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = tuning.run(folder, _model(options), rounds=1 if options.quick else min(options.rounds, 3), trl=options.trl)
-    print(tuning_report.tuning_table(found) + "\n")
-    _keep(outcome, "tuning", found.as_dict(), tuning_report.tuning_goals(found))
+def _tuning(folder: Path, options: argparse.Namespace) -> Finding:
+    return tuning.run(folder, _model(options), rounds=1 if options.quick else min(options.rounds, 3), trl=options.trl)
 
 
-def _cells(folder: Path, options: argparse.Namespace, outcome: Outcome) -> None:
-    found = cells.run(folder, rounds=options.rounds)
-    print(report.cells_table(found) + "\n")
-    _keep(outcome, "cells", found.as_dict(), [])
-
-
-def _keep(outcome: Outcome, part: str, figures: dict[str, Any], goals: list[Goal]) -> None:
-    outcome.figures[part] = figures
-    outcome.goals += goals
+def _cells(folder: Path, options: argparse.Namespace) -> Finding:
+    return cells.run(folder, rounds=options.rounds)
 
 
 def _model(options: argparse.Namespace) -> Path:
@@ -384,6 +277,35 @@ def _write(file: Path | None, outcome: Outcome) -> None:
     figures = outcome.figures | {"goals": goals, "failed": outcome.failed}
     path.write_text(json.dumps(figures, indent=1) + "\n")
     print(f"\nfigures: {path}")
+
+
+#: What is measured, in the order in which it is.
+PARTS: Mapping[str, Callable[[Path, argparse.Namespace], Finding]] = {
+    "gateway": _gateway,
+    "cache": _cache,
+    "soak": _soak,
+    "hanging-up": _hanging_up,
+    "engine": _engine,
+    "startup": _startup,
+    "usage": _usage,
+    "usage-page": _usage_page,
+    "dashboard": _dashboard,
+    "queue": _queue,
+    "files": _files,
+    "batches": _batches,
+    "embeddings": _embeddings,
+    "documents": _documents,
+    "ingestion": _ingestion,
+    "search": _search,
+    "retrieval": _retrieval,
+    "hearing": _hearing,
+    "speaking": _speaking,
+    "images": _images,
+    "diffusion": _diffusion,
+    "tuning": _tuning,
+    "cells": _cells,
+    "runs": _runs,
+}
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import processes
 from bench.processes import KEY, NotStarted, Served
+from bench.report import Goal, table
 
 SETTINGS = """\
 [models.echo]
@@ -50,6 +52,33 @@ class Runs:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [[way, f"{1000 * median(self.seconds[way]):.1f}", f"{1000 * median(self.cpu[way]):.2f}"] for way in WAYS]
+        together = [
+            [
+                f"{self.at_once:,}",
+                f"{median(self.together):.2f}",
+                f"{median(self.slowest):.2f}",
+                f"{self.at_once / median(self.together):,.0f}",
+                f"{self.memory / 1e6:,.0f}",
+            ]
+        ]
+        return "\n\n".join(
+            [
+                "runs\n" + table(["one after the other, on echo", "wall ms", "CPU ms"], rows),
+                table(["at once, streamed", "seconds", "the slowest", "runs/s", "MB beyond before"], together),
+            ]
+        )
+
+    def goals(self) -> list[Goal]:
+        """Of what is added by a run; a second of the old service's polling is what people are used to."""
+        added = {way: median(self.seconds[way]) - median(self.seconds["chat"]) for way in WAYS}
+        return [
+            Goal("added by a streamed run to its chat call", 1000 * added["streamed"], 100, 30, 10, unit=" ms"),
+            Goal("added by a polled run to its chat call", 1000 * added["polled"], 250, 150, unit=" ms"),
+            Goal(f"{self.at_once} runs at once, the slowest", median(self.slowest), 10, 5, 2, unit=" s"),
+        ]
 
 
 def run(folder: Path, *, rounds: int, each: int, at_once: int) -> Runs:

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import processes
 from bench.processes import KEY, NotStarted, Served
+from bench.report import Goal, table
 from homeport.backends.drawing import Wish
 from homeport.backends.engines.scene import Scene
 from homeport.backends.local import pictures
@@ -56,6 +57,36 @@ class Scenes:
 
     def per_second(self, side: int) -> float:
         return len(PROMPTS) / statistics.median(self.cpu[side]["http"])
+
+    def table(self) -> str:
+        rows = [
+            [
+                f"{side} x {side}",
+                f"{self.per_second(side):.1f}",
+                f"{statistics.median(self.wall[side]):.2f} s",
+                f"{self.ratio(side):.2f}",
+                f"{statistics.median(self.waits[side]):.0f} ms",
+            ]
+            for side in self.cpu
+        ]
+        head = [
+            "scene-1",
+            "pictures a CPU second",
+            "one, of the wall",
+            "CPU, of the engine alone",
+            "longest that others waited",
+        ]
+        peak = f"{LARGEST} x {LARGEST}: {self.peak / 1e6:.0f} MB beyond what was held before"
+        return f"images\n{table(head, rows)}\n\n{peak}"
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal(f"CPU of a drawing of {side} pixels, of the engine's", self.ratio(side), 2.0, 1.4, unit="x")
+            for side in self.cpu
+        ] + [
+            Goal(f"CPU seconds of a drawing of {side} pixels", 1 / self.per_second(side), 0.15, 0.1, unit=" s")
+            for side in self.cpu
+        ]
 
 
 def run(folder: Path, *, rounds: int) -> Scenes:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator, default_rng
 
+from bench.report import Goal, table
 from bench.stores import NAMES, Chunks, filled
 from homeport.control.owners import Owner
 from homeport.control.vector_search import Embedded, VectorSearch, Weights
@@ -57,6 +58,25 @@ class Found:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        """A row for each size of each database."""
+        rows = [
+            [
+                f"{name}, {one.chunks:,} chunks",
+                *(f"{one.by[way].p50_ms:.1f} / {one.by[way].p99_ms:.1f}" for way in one.by),
+                f"{one.first_ms:,.0f}",
+                f"{one.memory / 1e6:,.0f}",
+                f"{one.chunks / one.filling:,.0f}",
+            ]
+            for name, sizes in self.by.items()
+            for one in sizes
+        ]
+        ways = [f"{way}, p50 / p99 ms" for sizes in self.by.values() for way in sizes[0].by][: len(rows[0]) - 4]
+        return "search\n" + table(["", *ways, "first ms", "memory MB", "chunks put in a second"], rows)
+
+    def goals(self) -> list[Goal]:
+        return []
 
 
 class _Near:

@@ -9,6 +9,7 @@ from typing import Any
 from bench import processes
 from bench.gateway import MANY, STREAMS, Scenario
 from bench.loading import measure, request_file
+from bench.report import Goal, table
 
 STEP = 10_000
 #: Caches, pools and the log's queue have their size after so many steps.
@@ -34,6 +35,16 @@ class Soak:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"slope": self.slope}
+
+    def table(self) -> str:
+        rows = [[f"{step * STEP:,}", f"{resident / 1e6:.1f}"] for step, resident in enumerate(self.resident)]
+        return "soak\n" + table(["requests", "MB resident"], rows)
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal("memory that 10,000 requests leave behind", self.slope / 1e6, 1.0, 0.1, unit=" MB"),
+            Goal("answers that were wrong or not whole", self.errors, 0),
+        ]
 
 
 def run(folder: Path, *, steps: int) -> Soak:

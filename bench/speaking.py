@@ -18,6 +18,7 @@ from typing import Any
 
 from bench import hearing, processes, recordings
 from bench.processes import KEY, NotStarted, Served
+from bench.report import Goal, table
 from homeport.backends.engines.hibari import Hibari
 from homeport.backends.engines.kokoro import Kokoro
 from homeport.backends.local.sentences import sentences
@@ -54,6 +55,33 @@ class Speaking:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            [
+                name,
+                f"{1000 * statistics.median(self.first[name]):.0f} ms",
+                f"{statistics.median(cpu['http']) / self.seconds[name]:.3f}",
+                f"{statistics.median(cpu['direct']) / self.seconds[name]:.3f}",
+                f"{self.wrong[name]} of {self.words}",
+                f"{self.together[name][0]:.2f} / {self.together[name][1]:.2f} s",
+                f"{self.peak[name] / 1e6:.0f} MB",
+            ]
+            for name, cpu in self.cpu.items()
+        ]
+        head = ["", "first byte", "CPU, of real time", "the engine alone", "words wrong"]
+        return "speaking\n" + table(
+            [*head, f"{TOGETHER} at once / one by one", f"peak of {self.characters} characters"], rows
+        )
+
+    def goals(self) -> list[Goal]:
+        goals: list[Goal] = []
+        for name in self.cpu:
+            goals += [
+                Goal(f"CPU of speech by {name}, of the engine's", median_ratio(self.cpu[name]), 1.25, 1.05, unit="x"),
+                Goal(f"words of {name} that are heard wrong", 100 * self.wrong[name] / self.words, 5, 2, unit=" %"),
+            ]
+        return goals
 
 
 def run(folder: Path, *, rounds: int, characters: int) -> Speaking:

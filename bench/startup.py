@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
+from bench.report import Goal, table
 from homeport.settings import DEFAULT_MODEL
 
 IDLE = """\
@@ -40,6 +41,30 @@ class Startup:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            ["python alone", f"{self.python:.3f} s"],
+            ["homeport --version", f"{self.version:.3f} s"],
+            ["import homeport.app", f"{self.core:.3f} s"],
+            ["serve to port answering, no model", f"{self.idle.port:.3f} s"],
+            ["serve to /readyz, no model", f"{self.idle.ready:.3f} s"],
+            ["resident, idle, no model", f"{self.idle.rss / 1e6:.0f} MB"],
+        ]
+        if self.model is not None:
+            rows += [
+                ["serve to port answering, default model", f"{self.model.port:.3f} s"],
+                ["serve to /readyz, default model", f"{self.model.ready:.3f} s"],
+                ["resident, idle, default model loaded", f"{self.model.rss / 1e6:.0f} MB"],
+            ]
+        return "start-up and rest\n" + table(["", "median"], rows)
+
+    def goals(self) -> list[Goal]:
+        return [
+            Goal("homeport --version", self.version, 0.5, unit=" s"),
+            Goal("import homeport.app", self.core, 0.5, unit=" s"),
+            Goal("idle server without a model", self.idle.rss / 1e6, 120, 60, 45, unit=" MB"),
+        ]
 
 
 def run(folder: Path, *, rounds: int, model: Path | None) -> Startup:

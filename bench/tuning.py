@@ -23,6 +23,7 @@ import msgspec
 
 from bench import processes
 from bench.processes import KEY, NotStarted, Served
+from bench.report import Goal, table
 from bench.startup import with_model
 from homeport.backends.tuning import preparation
 from homeport.training.text import job as contract
@@ -55,6 +56,61 @@ class Tuning:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            [
+                who,
+                f"{self.tokens / statistics.median(self.of_steps[who]):,.0f}",
+                f"{statistics.median(self.of_steps[who]):.1f}",
+                f"{statistics.median(self.seconds[who]):.1f}",
+                f"{self.peak[who] / 1e6:,.0f}",
+            ]
+            for who in self.seconds
+        ]
+        head = [
+            f"{self.tokens:,} tokens, {self.precision}",
+            "tokens/s",
+            "seconds of steps",
+            "from start to adapter",
+            "peak MB",
+        ]
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        serving = [
+            [name, f"{statistics.median(self.latency[name]):.2f}", f"{max(self.latency[name]):.2f}"]
+            for name in ("alone", "training")
+        ]
+        rest = [
+            ["held-out answers that are right: base", f"{self.held_out['base']:.0%}"],
+            ["of the tuned model", f"{self.held_out['tuned']:.0%}"],
+            ["seconds from `succeeded` to its first answer", f"{self.answers:.2f}"],
+        ]
+        return "\n\n".join(
+            [
+                "tuning\n" + table(head, rows) + (f"\n{versions}" if versions else ""),
+                table(["a request, seconds", "median", "longest"], serving),
+                table(["", ""], rest),
+            ]
+        )
+
+    def goals(self) -> list[Goal]:
+        faster = None
+        if "trl" in self.of_steps:
+            pairs = zip(self.of_steps["trl"], self.of_steps["homeport"], strict=True)
+            faster = statistics.median([theirs / ours for theirs, ours in pairs])
+        return [
+            Goal("tokens a second in training, of TRL's", faster, 1.0, 1.4, rising=True, unit="x"),
+            Goal("a request while a model is trained, of one alone", slowdown(self.latency), 1.5, 1.15, unit="x"),
+            Goal(
+                "held-out answers of the tuned model that are right",
+                100 * self.held_out["tuned"],
+                60,
+                90,
+                rising=True,
+                unit="%",
+            ),
+            Goal("from `succeeded` to the first answer", self.answers, 3.0, 1.0, unit="s"),
+        ]
 
 
 def run(folder: Path, model: Path, *, rounds: int, trl: str | None) -> Tuning:

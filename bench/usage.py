@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from bench.report import Goal, table
 from homeport import ids
 from homeport.control.usage import Usage as Pages
 from homeport.control.usage_pages import PAGES
@@ -57,6 +58,27 @@ class Usage:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        rows = [
+            ["rows written a second", f"{self.rate:,.0f}"],
+            ["CPU of a row", f"{self.cpu_us:.1f} us"],
+            ["bytes of a row in the file", f"{self.bytes / self.rows:.0f}"],
+            *([f"a timer is late while rows are {name}, p99", f"{late:.2f} ms"] for name, late in self.delays.items()),
+            *([name, f"{statistics.median(taken) * 1e3:.1f} ms"] for name, taken in self.queries.items()),
+        ]
+        return f"usage, on top of {self.rows:,} rows\n" + table(["", "median"], rows)
+
+    def goals(self) -> list[Goal]:
+        """What is said of a million rows is not said of fewer."""
+        slowest = max(statistics.median(taken) for taken in self.queries.values())
+        late = self.delays["written"] - self.delays["passed on"]
+        whole = self.rows >= 1_000_000
+        return [
+            Goal("usage rows a second, on top of a million", self.rate if whole else None, RATE, rising=True),
+            Goal(f"delay of the event loop that {RATE:,} rows/s add, p99", late, 2.0, unit=" ms"),
+            Goal("slowest question to a million rows", slowest if whole else None, 1.0, 0.5, 0.1, unit=" s"),
+        ]
 
 
 def run(folder: Path, *, rows: int, rounds: int, seconds: float = SECONDS) -> Usage:

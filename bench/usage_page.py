@@ -21,6 +21,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from bench.report import Goal, table
 from bench.usage import DAY, DAYS, START, made
 from homeport.control.usage import Usage
 from homeport.store.database import Database
@@ -53,6 +54,16 @@ class Pages:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def table(self) -> str:
+        heads = ["", *(f"{name}, {when}" for name in self.by for when in ("now", "before"))]
+        return f"pages of the dashboard, over {self.rows:,} rows\n" + table(heads, table_rows(self))
+
+    def goals(self) -> list[Goal]:
+        """Of a page's data, on the slower database."""
+        slowest = max(statistics.median(taken["now"]) for asked in self.by.values() for taken in asked.values())
+        whole = self.rows >= 1_000_000
+        return [Goal("slowest page of a million rows", slowest if whole else None, 0.6, 0.3, 0.1, unit=" s")]
 
 
 def run(folder: Path, *, rows: int, rounds: int, names: Sequence[str] = NAMES) -> Pages:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import batches, report
+from bench import batches
 from bench.batches import Batches
 from bench.build import NotBuilt
 
@@ -16,7 +16,7 @@ def test_everything_is_measured(tmp_path: Path) -> None:
         pytest.skip(str(error))
     assert found.rates["echo"].keys() == {batches.BATCH, *map(str, batches.CLIENTS)}
     assert all(rate > 0 for (rate,) in found.rates["echo"].values())
-    assert "echo, a batch of 50" in report.batches_table(found)
+    assert "echo, a batch of 50" in found.table()
 
 
 def test_a_batch_is_held_against_the_best_by_hand_of_its_round() -> None:
@@ -26,5 +26,5 @@ def test_a_batch_is_held_against_the_best_by_hand_of_its_round() -> None:
         "32": [90.0, 100.0, 400.0],
         "64": [70.0, 99.0, 400.0],
     }
-    goals = report.batches_goals(Batches({"echo": 3}, {"echo": {"batch": [90.0, 95.0, 200.0], **by_hand}}))
+    goals = Batches({"echo": 3}, {"echo": {"batch": [90.0, 95.0, 200.0], **by_hand}}).goals()
     assert [(goal.value, goal.verdict) for goal in goals] == [(0.95, "target"), (95 / 80, "target")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench import build, gateway, loading, processes, report
+from bench import build, gateway, loading, processes
 from bench.gateway import Contenders, Gateway, Scenario
 from bench.loading import Sample
 from bench.report import Goal
@@ -156,7 +156,7 @@ def compared_figures(nginx: Sample | None, homeport: Sample) -> Gateway:
 
 
 def test_ratios_follow_from_the_figures() -> None:
-    goals = report.gateway_goals(compared_figures(sample(cpu_us=20, whole_p50=90), sample(cpu_us=40, whole_p50=210)))
+    goals = compared_figures(sample(cpu_us=20, whole_p50=90), sample(cpu_us=40, whole_p50=210)).goals()
     assert [(goal.value, goal.verdict) for goal in goals] == [
         (0.5, "target"),  # per core: 25,000 of 50,000
         (0.5, "target"),
@@ -174,7 +174,7 @@ def test_litellm_is_compared_where_it_was_measured() -> None:
     found = compared_figures(sample(), sample(cpu_us=50))
     for rounds in found.rounds.values():
         rounds["litellm"] = [sample(cpu_us=10_000)]
-    assert [goal.value for goal in report.gateway_goals(found) if "LiteLLM" in goal.name] == [200, 200, 200]
+    assert [goal.value for goal in found.goals() if "LiteLLM" in goal.name] == [200, 200, 200]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_litellm_is_compared_where_it_was_measured() -> None:
     ],
 )
 def test_nothing_is_compared_with_what_is_missing_or_wrong(nginx: Sample | None, homeport: Sample) -> None:
-    goals = report.gateway_goals(compared_figures(nginx, homeport))
+    goals = compared_figures(nginx, homeport).goals()
     assert {goal.verdict for goal in goals[:4]} == {"not compared"}
     assert goals[-1].verdict == ("MISSED" if homeport.errors else "floor")
 
@@ -210,7 +210,7 @@ def test_a_goal_names_the_best_mark_that_is_reached(value: float | None, rising:
 
 
 def test_the_tables_show_what_was_not_compared() -> None:
-    shown = report.gateway_tables(Gateway(missing={"nginx": "nginx is not installed: do this"}))
+    shown = Gateway(missing={"nginx": "nginx is not installed: do this"}).table()
     assert "nginx was not compared: nginx is not installed: do this" in shown
 
 

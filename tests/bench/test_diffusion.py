@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy
 
-from bench import report, unet
+from bench import unet
 from bench.diffusion import Diffusion
 from homeport.backends.diffusion.painter import Painter, Picture
 from homeport.backends.drawing import Wish
@@ -20,9 +20,9 @@ def test_goals() -> None:
         peak=300_000_000,
         kept=1_000_000,
     )
-    (added,) = report.diffusion_goals(found)
+    (added,) = found.goals()
     assert (added.value, added.verdict) == (1.02, "target"), "the median of the rounds"
-    lines = report.diffusion_table(found).splitlines()
+    lines = found.table().splitlines()
     assert "84 MB of weights, 512x512, 20 steps" in lines[1]
     assert [cell.strip() for cell in lines[3].split("|")[1:-1]] == ["seconds of a step", "1.100", "1.000"]
 

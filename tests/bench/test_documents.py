@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import documents, ingestion, report
+from bench import documents, ingestion
 from bench.ingestion import Ingestion, Taken
 from tests import model_files
 
@@ -12,7 +12,7 @@ def test_reading_and_cutting_are_measured(tmp_path: Path) -> None:
     assert [one.kind for one in found.reading] == [*documents.KINDS]
     assert all(one.pages_a_second > 0 for one in found.reading)
     assert all(one.tokens > 0 for one in found.cutting)
-    told = report.documents_table(found)
+    told = found.table()
     assert "docx" in told
     assert "Chinese" in told
 
@@ -23,8 +23,8 @@ def test_the_way_into_a_store_is_measured(tmp_path: Path) -> None:
     assert found.windows > found.chunks > 4
     assert found.rounds.keys() == {ingestion.INGESTION, ingestion.READING, ingestion.CUTTING, ingestion.VECTORS}
     assert all(one.seconds > 0 for (one,) in found.rounds.values())
-    assert "upload to completed" in report.ingestion_table(found)
-    (goal,) = report.ingestion_goals(found)
+    assert "upload to completed" in found.table()
+    (goal,) = found.goals()
     assert goal.value is not None
 
 
@@ -34,6 +34,6 @@ def test_a_round_is_held_against_itself() -> None:
         ingestion.INGESTION: [Taken(10.0, 1.0), Taken(30.0, 1.0)],
         ingestion.VECTORS: [Taken(8.5, 1.0), Taken(25.5, 1.0)],
     }
-    (goal,) = report.ingestion_goals(Ingestion(1, 1, rounds=rounds))
+    (goal,) = Ingestion(1, 1, rounds=rounds).goals()
     assert goal.value == 85
     assert goal.verdict == "floor"

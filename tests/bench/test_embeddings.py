@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import embeddings, report
+from bench import embeddings
 from bench.build import NotBuilt
 from bench.embeddings import Embeddings, Rate
 from tests import model_files
@@ -24,8 +24,8 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     assert found.rounds["llama_cpp"]["2 x 2"].keys() == {*ours, embeddings.PEER}
     for shapes in found.rounds.values():
         assert all(one.sentences > 0 for rounds in shapes["2 x 2"].values() for one in rounds)
-    assert "llama_cpp, llama-server" in report.embeddings_table(found)
-    assert len(report.embeddings_goals(found)) == 3
+    assert "llama_cpp, llama-server" in found.table()
+    assert len(found.goals()) == 3
 
 
 def test_a_round_is_held_against_itself() -> None:
@@ -34,6 +34,6 @@ def test_a_round_is_held_against_itself() -> None:
         embeddings.HTTP: [Rate(96.0, 1.0), Rate(48.0, 1.0), Rate(97.0, 1.0)],
         embeddings.BARE: [Rate(100.0, 1.0), Rate(50.0, 1.0), Rate(100.0, 1.0)],
     }
-    (goal,) = report.embeddings_goals(Embeddings({}, {"onnx": {"4 x 32": sources}}))
+    (goal,) = Embeddings({}, {"onnx": {"4 x 32": sources}}).goals()
     assert goal.value == pytest.approx(96.0)
     assert goal.verdict == "target"

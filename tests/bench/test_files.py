@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import files, report
+from bench import files
 
 
 def test_files(tmp_path: Path) -> None:
@@ -11,5 +11,5 @@ def test_files(tmp_path: Path) -> None:
     assert all(rate > 0 for rates in found.rates.values() for rate in rates)
     assert found.first > 0
     assert found.last > 0
-    assert "a page of 100, the last ones" in report.files_table(found)
-    assert [goal.name for goal in report.files_goals(found) if goal.value is None] == []
+    assert "a page of 100, the last ones" in found.table()
+    assert [goal.name for goal in found.goals() if goal.value is None] == []

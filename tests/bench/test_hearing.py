@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import recordings, report
+from bench import recordings
 from bench.hearing import Errors, Hearing
 
 
@@ -24,9 +24,9 @@ def test_wrong_words(said: str, heard: str, wrong: int) -> None:
 def test_goals() -> None:
     cpu = {"http": [2.0, 4.0], "direct": [2.0, 5.0], "http, told": [3.0], "direct, told": [2.0]}
     found = Hearing([Errors("English", "whisper-base", 2, 50, 1)], 10.0, cpu, peak=20_000_000)
-    goals = {goal.name: goal for goal in report.hearing_goals(found)}
+    goals = {goal.name: goal for goal in found.goals()}
     assert [goal.value for goal in goals.values()] == [0.9, 1.5, 2.0, 20.0]
     assert [goal.verdict for goal in goals.values()] == ["target", "MISSED", "target", "target"]
-    table = report.hearing_table(found)
+    table = found.table()
     assert "| English, whisper-base |          2 |    50 | 2.0 % |" in table
     assert "0.300" in table

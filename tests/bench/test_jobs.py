@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import jobs, report
+from bench import jobs
 
 
 def test_everything_is_measured(tmp_path: Path) -> None:
@@ -11,5 +11,5 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     for rounds in found.by.values():
         (speed,) = rounds
         assert min(speed.enqueued, speed.enqueued_together, speed.ended, speed.ended_at_once, speed.begun_ms) > 0
-    told = report.queue_table(found)
+    told = found.table()
     assert all(name in told for name in found.by)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import report, retrieval, search
+from bench import retrieval, search
 from bench.stores import SQLITE
 from tests import model_files
 
@@ -12,7 +12,7 @@ def test_searches_are_measured(tmp_path: Path) -> None:
     (measured,) = found.by[SQLITE]
     assert measured.chunks == 120
     assert {*measured.by} == {*search.WAYS, search.FILTERED}
-    assert "120 chunks" in report.search_table(found)
+    assert "120 chunks" in found.table()
 
 
 def test_quality_is_measured(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_quality_is_measured(tmp_path: Path) -> None:
     assert (found.documents, found.queries) == (40, 10)
     for ways in found.by.values():
         assert ways["both"].recall > 0.5
-    assert "recall@10" in report.retrieval_table(found)
+    assert "recall@10" in found.table()
 
 
 def test_a_document_does_not_say_its_name_or_its_query() -> None:

@@ -1,6 +1,5 @@
 """The goals of the bench of speech follow from its figures."""
 
-from bench import report
 from bench.speaking import Speaking
 
 
@@ -15,10 +14,10 @@ def test_goals() -> None:
         peak={"hibari": 3_000_000},
         characters=1000,
     )
-    added, wrong = report.speaking_goals(found)
+    added, wrong = found.goals()
     assert (added.value, added.verdict) == (1.1, "floor"), "the median of the rounds"
     assert (wrong.value, wrong.verdict) == (6.0, "MISSED")
-    row = report.speaking_table(found).splitlines()[-1]
+    row = found.table().splitlines()[-1]
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
         *("hibari", "200 ms", "0.110", "0.100"),
         *("3 of 50", "1.00 / 2.00 s", "3 MB"),

@@ -1,6 +1,5 @@
 """The goals of the bench of fine-tuning follow from its figures, and what it trains on is what it says."""
 
-from bench import tuning_report
 from bench.tuning import Tuning
 from tests import support_messages
 
@@ -16,12 +15,12 @@ def test_goals() -> None:
         latency={"alone": [0.2, 0.2, 0.3], "training": [0.25, 0.22, 1.0]},
         answers=0.5,
     )
-    faster, slower, right, soon = tuning_report.tuning_goals(found)
+    faster, slower, right, soon = found.goals()
     assert (faster.value, faster.verdict) == (1.5, "target"), "the median of what rounds say"
     assert (slower.value, slower.verdict) == (1.25, "floor")
     assert (right.value, right.verdict) == (95.0, "target")
     assert soon.verdict == "target"
-    assert "| homeport" in tuning_report.tuning_table(found)
+    assert "| homeport" in found.table()
 
 
 def test_without_anybody_to_compare_with() -> None:
@@ -32,7 +31,7 @@ def test_without_anybody_to_compare_with() -> None:
         held_out={"base": 0.0, "tuned": 0.5},
         latency={"alone": [1.0], "training": [2.0]},
     )
-    faster, slower, right, _ = tuning_report.tuning_goals(found)
+    faster, slower, right, _ = found.goals()
     assert faster.value is None
     assert (slower.verdict, right.verdict) == ("MISSED", "MISSED")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import report, usage
+from bench import usage
 from bench.usage import Usage
 from homeport.store.usage import BATCH_ROWS
 
@@ -13,7 +13,7 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     assert found.delays.keys() == {"passed on", "written"}
     assert len(found.queries) == 8
     assert all(len(taken) == 1 for taken in found.queries.values())
-    assert "30 days, by model and project" in report.usage_table(found)
+    assert "30 days, by model and project" in found.table()
 
 
 def test_rows_come_in_batches_of_the_log() -> None:
@@ -24,7 +24,7 @@ def test_rows_come_in_batches_of_the_log() -> None:
 
 def test_a_million_rows_are_said_of_no_fewer() -> None:
     figures = {"delays": {"passed on": 0.5, "written": 2.0}, "queries": {"a": [0.2, 0.9, 0.3], "b": [0.1, 0.1, 0.1]}}
-    whole = report.usage_goals(Usage(1_000_000, rate=25_000, **figures))  # type: ignore[arg-type]
+    whole = Usage(1_000_000, rate=25_000, **figures).goals()  # type: ignore[arg-type]
     assert [(goal.value, goal.verdict) for goal in whole] == [(25_000, "floor"), (1.5, "floor"), (0.3, "target")]
-    fewer = report.usage_goals(Usage(50_000, rate=25_000, **figures))  # type: ignore[arg-type]
+    fewer = Usage(50_000, rate=25_000, **figures).goals()  # type: ignore[arg-type]
     assert [goal.verdict for goal in fewer] == ["not compared", "floor", "not compared"]

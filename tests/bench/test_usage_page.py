@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench import report, usage_page
+from bench import usage_page
 
 
 def test_everything_is_measured(tmp_path: Path) -> None:
@@ -10,5 +10,5 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     for asked in found.by.values():
         assert len(asked) == 8
         assert all(len(taken["now"]) == len(taken["before"]) == 1 for taken in asked.values())
-    assert "the newest requests that failed" in report.usage_page_table(found)
-    assert [goal.verdict for goal in report.usage_page_goals(found)] == ["not compared"]
+    assert "the newest requests that failed" in found.table()
+    assert [goal.verdict for goal in found.goals()] == ["not compared"]

@@ -14,7 +14,11 @@ from bench import processes
 from bench.report import Goal, table
 from homeport.settings import DEFAULT_MODEL
 
+#: A gateway alone. Without a model in the settings there would be the default ones, of which a voice is here with its library.
 IDLE = """\
+[models.echo]
+engine = "echo"
+
 [upstreams.somewhere]
 base_url = "http://127.0.0.1:9/v1"
 """

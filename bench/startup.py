@@ -14,7 +14,7 @@ from bench import processes
 from bench.report import Goal, table
 from homeport.settings import DEFAULT_MODEL
 
-#: A gateway alone. Without a model in the settings there would be the default ones, of which a voice is here with its library.
+#: A gateway alone. Without a model here there would be the default ones, of which a voice comes with its library.
 IDLE = """\
 [models.echo]
 engine = "echo"

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from homeport import clock
+from tests import clocks
 from tests.api import raw
 from tests.fake_upstream import Visit, answer_well, until, whole
 from tests.server import KEY
@@ -139,8 +140,7 @@ def test_a_key_that_is_none(relay: Relay, key: str) -> None:
 
 def test_after_a_day_it_is_forgotten(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask(relay, "old", model="old")
-    now = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: now + 86_401)
+    clocks.own(monkeypatch, "control.idempotency", now=lambda: clock.now() + 86_401)
     again = ask(relay, "old", model="old", content="something else")
     assert (first.status, again.status) == (200, 200)
     assert "idempotent-replayed" not in again.headers

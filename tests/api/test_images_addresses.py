@@ -17,7 +17,7 @@ from homeport.errors import SettingsError, StorageFull
 from homeport.gateway.image_addresses import Beginnings
 from homeport.settings import Server, Settings
 from homeport.store import tables
-from tests import batches, openapi
+from tests import batches, clocks, openapi
 from tests.api import raw
 from tests.api.brush import Brush, taught
 from tests.fake_upstream import png, until
@@ -70,6 +70,10 @@ def rows(server: Running) -> int:
 
 def do(server: Running, what: Any) -> None:
     server.begin(what).result(10)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    clocks.own(monkeypatch, "store.images", now=lambda: clock.now() + seconds)
 
 
 def test_a_picture_has_an_address_and_is_there(server: Running, brush: Brush, client: openai.OpenAI) -> None:
@@ -131,8 +135,7 @@ def test_unknown_and_expired_are_the_same(server: Running, brush: Brush, monkeyp
     name = url.rpartition("/")[2]
     others = ("x" * 43 + ".png", name.replace(".png", ".jpg"), name[:-4], "...png", "%00.png")
     unknown = [seen(server, f"{base}/{other}") for other in others]
-    now = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: now + 3601)
+    later(monkeypatch, 3601)
     expired = seen(server, url)
     for one in unknown:
         assert (one.status, one.json) == (404, expired.json)
@@ -151,8 +154,7 @@ def test_bytes_go_with_the_last_address(server: Running, brush: Brush, monkeypat
 
     assert first != second
     assert kept() == 1  # by their content
-    now = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: now + 3601)
+    later(monkeypatch, 3601)
     do(server, server.app.durable.images.expire())
     assert (rows(server), kept()) == (0, 0)
 
@@ -244,8 +246,7 @@ def test_a_line_of_a_batch_has_an_address_that_outlives_the_batch(
         assert batch.output_file_id is not None
         line = json.loads(client.files.content(batch.output_file_id).text)
         (picture,) = line["response"]["body"]["data"]
-        now = clock.now()
-        monkeypatch.setattr(clock, "now", lambda: now + 86_400)
+        later(monkeypatch, 86_400)
         assert seen(server, picture["url"]).body == png(colour=0)
 
 

@@ -10,7 +10,7 @@ from openai.types.beta.threads import Message
 
 from homeport import clock
 from homeport.store import tables
-from tests import openapi
+from tests import clocks, openapi
 from tests.api import raw
 from tests.api.assistants import DEPRECATED, V2, ask, code_files, hold, let_go, refused, stores
 from tests.fake_upstream import until
@@ -257,9 +257,8 @@ def test_nothing_is_attached_to_a_store_that_is_gone_or_has_expired(
     mine.vector_stores.delete(gone)
     assert gone in refused(owning, f"threads/{thread}/messages", body)["message"]
     mine.beta.threads.update(thread, tool_resources={"file_search": {"vector_store_ids": [expiring]}})
-    now = clock.now
     with monkeypatch.context() as later:
-        later.setattr(clock, "now", lambda: now() + 2 * DAY)
+        clocks.own(later, "control.vector_store_states", now=lambda: clock.now() + 2 * DAY)
         error = refused(owning, f"threads/{thread}/messages", body)
     assert (error["param"], expiring in error["message"]) == ("attachments", True)
     assert mine.beta.threads.messages.list(thread).data == []

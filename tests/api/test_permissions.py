@@ -8,7 +8,9 @@ import openai
 import pytest
 from starlette.routing import Route
 
+from homeport import clock
 from homeport.gateway.endpoints import ENDPOINTS
+from tests import clocks
 from tests.api import forms, raw
 from tests.fake_upstream import until
 from tests.server import ECHO, KEY, Running, running
@@ -97,12 +99,9 @@ def test_the_gpt_4_family_is_for_tier_1_and_above(server: Running, admin: openai
 
 
 def test_a_key_ends_when_it_should(server: Running, admin: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    from homeport import clock
-
     key = new_key(server, admin, expires_in_seconds=3600)
     assert chat(server, key).status == 200
-    later = clock.now() + 3601
-    monkeypatch.setattr(clock, "now", lambda: later)
+    clocks.own(monkeypatch, "gateway.keyring", now=lambda: clock.now() + 3601)
     refused = chat(server, key)
     assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
     assert "has expired" in refused.error["message"]

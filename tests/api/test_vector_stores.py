@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from homeport import clock, durable
 from homeport.control import vector_store_states
 from homeport.store.tables import jobs, vector_store_chunks, vector_store_files, vector_stores
-from tests import openapi
+from tests import clocks, openapi
 from tests.api import raw
 from tests.api.owners import client_of, new_key, new_project
 from tests.fake_upstream import until
@@ -20,6 +20,8 @@ from tests.server import KEY, Running, running
 from tests.stores import PROGRAM, ended, ids, prose, put, rows, text, upload
 
 DAY = 86_400
+#: Where stores are made, used and looked at.
+STORES = ("control.vector_stores", "control.vector_store_states")
 STATIC: Any = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 20}}
 AUTO: Any = {"type": "auto"}
 NEW_STORES = "/v1/vector_stores"
@@ -45,9 +47,8 @@ def url(server: Running) -> str:
     return database.render_as_string(hide_password=False)
 
 
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: now() + seconds)
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float, *modules: str) -> None:
+    clocks.own(monkeypatch, *(modules or STORES), now=lambda: clock.now() + seconds)
 
 
 # Stores
@@ -187,15 +188,14 @@ def test_a_store_that_is_used_lives_longer_and_one_that_is_not_expires(
 ) -> None:
     store = mine.vector_stores.create(expires_after={"anchor": "last_active_at", "days": 1})
     file = put(mine, store.id, "hello")
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: now() + DAY - 100)
+    later(monkeypatch, DAY - 100)
     assert mine.vector_stores.retrieve(store.id).status == "completed"
     more = mine.vector_stores.files.create(store.id, file_id=upload(mine)).id
     used = mine.vector_stores.retrieve(store.id)
     assert (used.last_active_at or 0) >= store.created_at + DAY - 101
     assert used.expires_at == (used.last_active_at or 0) + DAY
     ended(mine, store.id, more)
-    monkeypatch.setattr(clock, "now", lambda: now() + 2 * DAY)
+    later(monkeypatch, 2 * DAY)
     over = mine.vector_stores.retrieve(store.id)
     assert (over.status, over.expires_at, over.last_active_at) == ("expired", used.expires_at, used.last_active_at)
     assert store.id in ids(mine.vector_stores.list(limit=100).data)
@@ -361,7 +361,7 @@ def test_an_expired_file_is_in_no_store_any_more(
         client.vector_stores.files.create(store, file_id=file)
         assert ended(client, store, file).status == "completed"
         before = generation(server, store)
-        later(monkeypatch, 3601)
+        later(monkeypatch, 3601, "control.files")
         assert until(lambda: client.vector_stores.retrieve(store).file_counts.total == 0)
         assert generation(server, store) > before
 

@@ -28,6 +28,7 @@ from bench import processes
 from bench.loading import PATH, measure, request_file
 from bench.processes import KEY, Served
 from bench.report import Goal, paired, table
+from bench.startup import with_model
 from homeport.backends.engines.admission import LINGER
 from homeport.settings import DEFAULT_MODEL
 
@@ -93,7 +94,7 @@ def run(folder: Path, model: Path | None, *, lines: int, model_lines: int, round
     with processes.homeport(folder / "echo", ECHO, core=processes.cores()[0]) as server:
         _measure(found, "echo", folder, server, lines, rounds)
     if model is not None:
-        with processes.homeport(folder / "model", f'[models.{DEFAULT_MODEL}]\npath = "{model}"\n') as server:
+        with processes.homeport(folder / "model", with_model(model, "auto")) as server:
             found.engine = _engine(server)
             _measure(found, "model", folder, server, model_lines, rounds)
     return found

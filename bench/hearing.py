@@ -21,7 +21,7 @@ from typing import Any
 from bench import processes, recordings
 from bench.processes import KEY, NotStarted, Served
 from bench.recordings import Recording
-from bench.report import Goal, ratio, table
+from bench.report import Goal, paired, table
 from homeport.backends.models import PullError
 from tests import model_files
 
@@ -96,18 +96,15 @@ class Hearing:
 
     def goals(self) -> list[Goal]:
         """The language that is not told Homeport finds out by the way, faster-whisper by listening twice."""
+        goals: list[Goal] = []
+        for what in ("", ", told"):
+            beside = paired(self.cpu[f"http{what}"], self.cpu[f"direct{what}"])
+            goals.append(Goal(f"CPU of a transcription, of faster-whisper's{what}", beside, 1.05, 1.0, unit="x"))
         return [
-            Goal(f"CPU of a transcription, of faster-whisper's{what}", self._beside(what), 1.05, 1.0, unit="x")
-            for what in ("", ", told")
-        ] + [
+            *goals,
             Goal("words of English that are wrong", self._english(), 5, 2, unit=" %"),
             Goal(f"memory that {LONG} minutes take", self.peak / 1e6, 100, 50, unit=" MB"),
         ]
-
-    def _beside(self, what: str) -> float | None:
-        pairs = zip(self.cpu[f"http{what}"], self.cpu[f"direct{what}"], strict=True)
-        ratios = [one for one in (ratio(ours, theirs) for ours, theirs in pairs) if one is not None]
-        return statistics.median(ratios) if ratios else None
 
     def _english(self) -> float | None:
         first = next(iter(self.errors), None)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import hearing, processes, recordings
 from bench.processes import KEY, NotStarted, Served
-from bench.report import Goal, table
+from bench.report import Goal, paired, table
 from homeport.backends.engines.hibari import Hibari
 from homeport.backends.engines.kokoro import Kokoro
 from homeport.backends.local.sentences import sentences
@@ -76,9 +76,10 @@ class Speaking:
 
     def goals(self) -> list[Goal]:
         goals: list[Goal] = []
-        for name in self.cpu:
+        for name, cpu in self.cpu.items():
+            beside = paired(cpu["http"], cpu["direct"])
             goals += [
-                Goal(f"CPU of speech by {name}, of the engine's", median_ratio(self.cpu[name]), 1.25, 1.05, unit="x"),
+                Goal(f"CPU of speech by {name}, of the engine's", beside, 1.25, 1.05, unit="x"),
                 Goal(f"words of {name} that are heard wrong", 100 * self.wrong[name] / self.words, 5, 2, unit=" %"),
             ]
         return goals
@@ -172,7 +173,3 @@ def _asked(server: Served, model: str, text: str, response_format: str = "pcm") 
         return took, content
     finally:
         connection.close()
-
-
-def median_ratio(cpu: Mapping[str, Sequence[float]]) -> float:
-    return statistics.median([ours / theirs for ours, theirs in zip(cpu["http"], cpu["direct"], strict=True)])

@@ -94,9 +94,10 @@ def seconds_of(command: Sequence[str], rounds: int) -> float:
     return statistics.median(taken[1:])
 
 
-def with_model(file: Path) -> str:
-    """Settings that serve the default model from this file, on llama.cpp whatever else is installed."""
-    return f'[models.{DEFAULT_MODEL}]\nengine = "llama_cpp"\npath = "{file}"\n'
+def with_model(file: Path, engine: str = "llama_cpp") -> str:
+    """Settings that serve the default model from this file, on llama.cpp whatever else is installed. engine: `auto` is
+    the one that is used where nothing is chosen."""
+    return f'[models.{DEFAULT_MODEL}]\nengine = "{engine}"\npath = "{file}"\n'
 
 
 def life(folder: Path, settings: str) -> Life:

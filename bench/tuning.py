@@ -23,7 +23,7 @@ import msgspec
 
 from bench import processes
 from bench.processes import KEY, NotStarted, Served
-from bench.report import Goal, table
+from bench.report import Goal, paired, table
 from bench.startup import with_model
 from homeport.backends.tuning import preparation
 from homeport.training.text import job as contract
@@ -96,8 +96,7 @@ class Tuning:
     def goals(self) -> list[Goal]:
         faster = None
         if "trl" in self.of_steps:
-            pairs = zip(self.of_steps["trl"], self.of_steps["homeport"], strict=True)
-            faster = statistics.median([theirs / ours for theirs, ours in pairs])
+            faster = paired(self.of_steps["trl"], self.of_steps["homeport"])
         return [
             Goal("tokens a second in training, of TRL's", faster, 1.0, 1.4, rising=True, unit="x"),
             Goal("a request while a model is trained, of one alone", slowdown(self.latency), 1.5, 1.15, unit="x"),

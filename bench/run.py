@@ -176,9 +176,8 @@ def _queue(folder: Path, options: argparse.Namespace) -> Finding:
 
 
 def _batches(folder: Path, options: argparse.Namespace) -> Finding:
-    sizes = {"lines": 2_000, "model_lines": 128} if options.quick else {"lines": 10_000, "model_lines": 256}
     model, rounds = (None, options.rounds) if options.echo else (_model(options), min(options.rounds, 3))
-    return batches.run(folder, model, **sizes, rounds=rounds)
+    return batches.run(folder, model, lines=10_000, model_lines=128 if options.quick else 256, rounds=rounds)
 
 
 def _embeddings(folder: Path, options: argparse.Namespace) -> Finding:

@@ -419,7 +419,10 @@ class Batches(_Section, frozen=True):
 
     lines_at_once: Annotated[
         Positive | None,
-        _doc("In a process, of one model. By default as many as the model has places, and 32 of an upstream."),
+        _doc(
+            "In a process, of one model. By default as many as the model takes while nobody else asks (`parallel`, on "
+            "OpenVINO four times that), and 32 of an upstream."
+        ),
     ] = None
     count_against_rate_limits: Annotated[
         bool, _doc("Lines take of the limits a minute and a day, and wait for them. OpenAI counts batches apart.")

@@ -126,7 +126,7 @@ FAMILIES = (
     Family(
         "homeport_engine_places",
         "gauge",
-        "Requests (of embeddings: inputs) that an engine takes at once.",
+        "Requests (of embeddings: inputs) that an engine takes at once; lines of batches, while these are more.",
         (_MODEL, "engine"),
     ),
     Family("homeport_engine_places_busy", "gauge", "Of them, those that it works on now.", (_MODEL, "engine")),

@@ -46,8 +46,8 @@ class LocalText:
         return self._engine.occupancy()
 
     def lines_at_once(self, capability: str) -> int | None:
-        """As many as it has places, which are all theirs while nobody else asks."""
-        return max((one.places for one in self._engine.occupancy()), default=None)
+        """As many as run at once while nobody else asks."""
+        return max((max(one.places, one.most_lines) for one in self._engine.occupancy()), default=None)
 
     async def chat(self, call: Call) -> Answer:
         """As capabilities.Chat. A stream's last frame carries the usage, whether or not the client asked to see it."""

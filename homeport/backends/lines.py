@@ -4,7 +4,8 @@ A line waits behind whoever asks for an answer now, however long it has waited, 
 nobody is refused because of it, and it is not refused itself.
 
 An engine of this machine gives lines all of its places while nobody else asks. Who asks then gets a place at once: the
-youngest lines are sent back (`Line`), and begin anew when there is room. What they had by then nobody has seen.
+youngest lines are sent back (`Line`), and begin anew when there is room. What they had by then nobody has seen; an
+engine may go on from it.
 
 What an upstream works at is not interrupted: it would charge for it. So there must be a connection that no line ever
 has, or a request would wait for the end of one: an eighth of 8 or more, one of fewer, and none where there is only one.

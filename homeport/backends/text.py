@@ -128,17 +128,20 @@ class ModelCard:
 
 
 class Occupancy(NamedTuple):
-    """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once; busy: of them;
-    waiting: for one; lines of batches are not counted, as some always wait while there is a batch. lines: of those
-    that are busy. progress: how much of what is busy is done, 0 to 1, of an engine that knows; None: nothing is, or it
-    does not. memory_bytes: resident, that the engine took when it was loaded (engines/memory.py), or has now, where it
-    is a process of its own; None: it has no weights, or the system does not tell."""
+    """How much of an engine is in use. places: requests (of embeddings: inputs) that it takes at once, or lines of
+    batches, while it has more of these than of those; busy: of them; waiting: for one; lines are not counted, as some
+    always wait while there is a batch. lines: of those that are busy; most_lines: that it takes at once while nobody
+    else asks, where these are more than its places. progress: how much of what is busy is done, 0 to 1, of an engine
+    that knows; None: nothing is, or it does not. memory_bytes: resident, that the engine took when it was loaded
+    (engines/memory.py), or has now, where it is a process of its own; None: it has no weights, or the system does not
+    tell."""
 
     engine: str
     places: int
     busy: int
     waiting: int
     lines: int = 0
+    most_lines: int = 0
     progress: float | None = None
     memory_bytes: int | None = None
 

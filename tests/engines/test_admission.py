@@ -249,6 +249,32 @@ def test_who_asks_gets_a_place_at_once_from_the_youngest_lines(places: int, besi
     asyncio.run(run())
 
 
+def test_lines_alone_may_be_more_than_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an engine that gets more done with more of them."""
+
+    async def run(now: list[float]) -> None:
+        admission = Admission(places=4, tokens=20, queue=1, lines=16)
+        lines = Lines(admission)
+        await lines.come(20)
+        assert lines.working == [*range(16)]
+        assert admission.occupancy("any")[:6] == ("any", 16, 16, 0, 16, 16)
+        for _ in range(3):
+            await asyncio.wait_for(admission.enter(1), 5)
+        assert lines.working == [0]
+        assert admission.occupancy("any")[:6] == ("any", 4, 4, 0, 1, 16)
+        for _ in range(3):
+            admission.leave(1)
+        await settled()
+        assert lines.working == [0], "whoever asked may ask again soon"
+        now[0] += LINGER
+        await lines.end(0)
+        assert lines.working == [*range(1, 17)]
+        await lines.end_all()
+
+    with later(monkeypatch) as now:
+        asyncio.run(run(now))
+
+
 def test_with_places_to_spare_nobody_waits_until_a_line_has_left() -> None:
     async def run() -> None:
         admission = Admission(places=4, tokens=400, queue=9, spare=1)
@@ -417,13 +443,16 @@ def test_lines_go_in_their_order_and_one_that_leaves_lets_the_next_one_in() -> N
 @given(
     steps=st.lists(st.tuples(st.sampled_from(["enter", "line", "leave", "cancel"]), st.integers(1, 30)), max_size=60),
     places=st.integers(1, 9),
+    more=st.integers(0, 9),
     lull=st.booleans(),
 )
-def test_nothing_is_lost_whoever_comes_and_goes(steps: list[tuple[str, int]], places: int, lull: bool) -> None:
-    """lull: it is always long ago that somebody has asked."""
+def test_nothing_is_lost_whoever_comes_and_goes(
+    steps: list[tuple[str, int]], places: int, more: int, lull: bool
+) -> None:
+    """more: places of lines that are alone. lull: it is always long ago that somebody has asked."""
 
     async def run() -> None:
-        admission = Admission(places=places, tokens=20, queue=5)
+        admission = Admission(places=places, tokens=20, queue=5, lines=places + more)
         there: list[tuple[asyncio.Future[None], int]] = []
         lines = Lines(admission)
         for what, number in steps:
@@ -450,7 +479,8 @@ def test_nothing_is_lost_whoever_comes_and_goes(steps: list[tuple[str, int]], pl
             await settled()
             there = [one for one in there if not (one[0].done() and one[0].exception())]
             _, _, busy, waiting, of_lines = admission.occupancy("any")[:5]
-            assert busy == sum(future.done() for future, _ in there) + len(lines.working) <= places
+            requests = sum(future.done() for future, _ in there)
+            assert busy == requests + len(lines.working) <= (places if requests else places + more)
             assert of_lines == len(lines.working)
             assert waiting == sum(not future.done() for future, _ in there)
         while there or lines.working:

@@ -4,6 +4,7 @@ import asyncio
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from homeport.backends.engines import admission
 from homeport.backends.engines.llama_cpp import LlamaCpp
-from homeport.backends.engines.openvino import OpenVINO
+from homeport.backends.engines.openvino import LINES, OpenVINO
 from homeport.backends.engines.openvino_text import GrowingText
 from homeport.backends.text import JsonObject, JsonSchema, Piece, Sampling, ToolCalls
 from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, SettingsError, Unavailable
@@ -61,8 +63,8 @@ class Started:
         return self.run(pieces_of(self.engine, self.prompt() if prompt is None else prompt, sampling))
 
 
-async def pieces_of(engine: OpenVINO, prompt: Sequence[int], sampling: Sampling) -> list[Piece]:
-    async with aclosing(engine.generate(prompt, sampling, None)) as pieces:
+async def pieces_of(engine: OpenVINO, prompt: Sequence[int], sampling: Sampling, *, batch: bool = False) -> list[Piece]:
+    async with aclosing(engine.generate(prompt, sampling, None, batch=batch)) as pieces:
         return [piece async for piece in pieces]
 
 
@@ -190,6 +192,52 @@ def test_a_full_queue_is_503(openvino: Started) -> None:
         await asyncio.gather(*others, return_exceptions=True)
 
     openvino.run(crowd())
+
+
+def test_lines_that_are_sent_back_go_on_where_they_were(openvino: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone they are more than there are places. Who asks gets one from them, and nothing that they have is lost."""
+    engine, lines, most = openvino.engine, 2 * LINES, 40
+    monkeypatch.setattr(admission, "LINGER", 0.0)
+    openvino.say(GREEDY)  # the last request for which lines hold back
+    story = openvino.prompt("<|im_start|>user\nTell a story.<|im_end|>\n<|im_start|>assistant\n")
+    sampling = Sampling(max_tokens=most, temperature=0.0, ignore_eos=True)
+    question = openvino.prompt()
+    process: Any = engine._process
+    tell, hear = process.tell, process._hear
+    asked: list[dict[str, Any]] = []
+    said: dict[int, list[int]] = {}
+    begun = threading.Event()
+
+    def tells(message: dict[str, Any]) -> None:
+        asked.extend([message] if "add" in message else [])
+        tell(message)
+
+    def hears(message: dict[str, Any]) -> None:
+        hear(message)
+        for number, tokens, _ in message.get("said", ()):
+            said.setdefault(number, []).extend(tokens)
+        if len(said) == lines and min(map(len, said.values())) >= 2:
+            begun.set()
+
+    monkeypatch.setattr(process, "tell", tells)
+    monkeypatch.setattr(process, "_hear", hears)
+
+    async def run() -> list[list[Piece]]:
+        at_work = [asyncio.ensure_future(pieces_of(engine, story, sampling, batch=True)) for _ in range(lines)]
+        await asyncio.to_thread(begun.wait, 30)
+        assert engine.occupancy()[0][1:6] == (lines, lines, 0, lines, lines)
+        assert text_of(await pieces_of(engine, question, GREEDY)) == "The capital of France is Paris."
+        return await asyncio.gather(*at_work)
+
+    answers = openvino.run(run())
+    assert {(pieces[-1].finish, pieces[-1].completion_tokens) for pieces in answers} == {("length", most)}
+    again = [message for message in asked[lines:] if message["prompt"] != question]
+    assert len(again) == lines - 1, "one of them keeps its place"
+    for message in again:
+        before = message["prompt"][len(story) :]
+        assert 0 < len(before) == most - message["most"]
+        whole = openvino.run(engine.detokenize([*before, *said[message["add"]]]))
+        assert whole in [text_of(pieces) for pieces in answers]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from homeport import backing
+from homeport.backends.engines.echo import Echo
+from homeport.backends.text import Occupancy
 from homeport.errors import ModelNotFound
 from homeport.gateway.endpoints import CHAT, EMBEDDINGS
 from homeport.gateway.widths import AT_ONCE, Widths
@@ -32,6 +34,13 @@ def test_a_model_of_this_machine_has_as_many_as_places(
     """Of embeddings twice as many: the next ones are ready when a round of them ends."""
     of = widths(tmp_path, models={"m": {"engine": "echo", "parallel": parallel}})
     assert (of.lines_at_once(CHAT, "m"), of.lines_at_once(EMBEDDINGS, "m")) == (chat, vectors)
+
+
+def test_lines_alone_may_be_more_than_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Echo, "occupancy", lambda _: (Occupancy("wide", 2, 0, 0, most_lines=8), Occupancy("other", 4, 0, 0))
+    )
+    assert widths(tmp_path, models={"m": {"engine": "echo"}}).lines_at_once(CHAT, "m") == 8
 
 
 def test_of_a_model_that_is_being_loaded_nobody_knows(tmp_path: Path) -> None:

@@ -29,10 +29,12 @@ class Admission:
     """Places and tokens, handed out first come, first served; to lines of batches last (lines.py). Lines have all of
     them until somebody asks; then those that came last are sent back. For one event loop."""
 
-    def __init__(self, *, places: int, tokens: int, queue: int, spare: int = 0) -> None:
+    def __init__(self, *, places: int, tokens: int, queue: int, spare: int = 0, lines: int | None = None) -> None:
         """queue: how many may wait. Lines of batches do not count. spare: places that the engine has beyond these, for
-        requests while lines that were sent back are leaving."""
+        requests while lines that were sent back are leaving. lines: that run at once while nobody else asks, where that
+        is more than `places`."""
         self._places = self._all_places = places
+        self._most_lines = places if lines is None else lines
         self._tokens = self._all = tokens
         self._queue = queue
         self._spare = spare
@@ -44,7 +46,8 @@ class Admission:
 
     def occupancy(self, engine: str) -> Occupancy:
         busy = self._all_places - self._places
-        return Occupancy(engine, self._all_places, busy, len(self._waiting), len(self._lines))
+        places = self._all_places if busy <= self._all_places else self._most_lines
+        return Occupancy(engine, places, busy, len(self._waiting), len(self._lines), self._most_lines)
 
     async def enter(self, tokens: int, line: Line | None = None) -> None:
         """Wait for a place and `tokens` (more than there are: for all of them). Raises Unavailable (503) when too many
@@ -125,8 +128,10 @@ class Admission:
             turn.set_result(None)
 
     def _fits(self, tokens: int) -> bool:
-        places = self._places + min(len(self._going), self._spare)
-        return places > 0 and self._tokens >= min(tokens, self._all)
+        return self._places + min(len(self._going), self._spare) > 0 and self._has(tokens)
+
+    def _has(self, tokens: int) -> bool:
+        return self._tokens >= min(tokens, self._all)
 
     def _will_fit(self, tokens: int) -> bool:
         """Once those have left that are going."""
@@ -141,9 +146,11 @@ class Admission:
     def _fits_line(self, tokens: int) -> bool:
         """Beside others lines have the same share of the tokens as of the places. One line may always run, however long
         it is; so when nobody has come for a while, the end of one lets the others in."""
-        if self._waiting or self._places <= 0 or not self._fits(tokens):
+        quiet = self._quiet()
+        places = self._places + (self._most_lines - self._all_places if quiet else 0)
+        if self._waiting or places <= 0 or not self._has(tokens):
             return False
-        if not self._lines or self._quiet():
+        if not self._lines or quiet:
             return True
         most = places_for_lines(self._all_places, alone=False)
         fits = sum(self._lines.values()) + min(tokens, self._all) <= self._all * most // self._all_places

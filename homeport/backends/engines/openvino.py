@@ -49,6 +49,9 @@ from homeport.errors import HomeportError, InvalidRequest, ModelNotReady, Unsupp
 CACHE_BYTES = 384 * 2**20
 #: As in llama_cpp.py.
 SHARE = 2048
+#: Lines of batches that run at once while nobody else asks, for each place. A step with 64 answers is a quarter cheaper
+#: than four with 16 (one core; 32: a sixth). Who waits for an answer would rather have fewer beside them.
+LINES = 4
 DEFAULT_ANSWER = 1536
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _PRETOKENIZERS = ("smollm", "qwen2", "llama-bpe")
@@ -140,12 +143,14 @@ class OpenVINO:
         self, prompt: Sequence[int], sampling: Sampling, constraint: Constraint | None, *, batch: bool = False
     ) -> AsyncGenerator[Piece, None]:
         assert self.refuses(sampling, constraint) is None, "refuses() has not been asked"
-        generate = partial(self._generate, prompt, sampling)
+        generate = partial(self._generate, prompt, sampling, [])
         return once_whole(generate) if batch else generate(None)
 
     async def _generate(
-        self, prompt: Sequence[int], sampling: Sampling, line: Line | None
+        self, prompt: Sequence[int], sampling: Sampling, tokens: list[int], line: Line | None
     ) -> AsyncGenerator[Piece, None]:
+        """tokens: of the answer, which a line that was sent back goes on from. So it may: whatever this engine takes
+        into account for the next token is in those before it."""
         self._check(prompt)
         process = self._process
         assert process is not None, "start() has not been awaited"
@@ -155,8 +160,8 @@ class OpenVINO:
         listener = self._listeners[number] = _Listener(asyncio.get_running_loop(), asyncio.Queue())
         ended = False
         try:
-            process.tell(_request(number, prompt, sampling))
-            async with aclosing(self._pieces(listener.queue, sampling)) as pieces:
+            process.tell(_request(number, prompt, sampling, tokens))
+            async with aclosing(self._pieces(listener.queue, sampling, tokens)) as pieces:
                 async for piece in pieces:
                     ended = piece.finish is not None
                     yield piece
@@ -172,16 +177,20 @@ class OpenVINO:
     ) -> list[TokenLogprob | None]:
         raise UnsupportedParameter("This engine does not score prompts.", param="logprobs")
 
-    async def _pieces(self, queue: "asyncio.Queue[Said | None]", sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    async def _pieces(
+        self, queue: "asyncio.Queue[Said | None]", sampling: Sampling, tokens: list[int]
+    ) -> AsyncGenerator[Piece, None]:
+        """tokens: those that are there, and those that come."""
         text = GrowingText(sampling.stop)
-        count = 0
+        if before := "".join([text.add(self._vocabulary.spoken(token)) for token in tokens]):
+            yield Piece(before)
         while True:
             said = await queue.get()
             if said is None:
                 raise HomeportError("The model failed while it was generating. You can retry your request.")
             news: list[str] = []
             for token in said.tokens:
-                count += 1
+                tokens.append(token)
                 news.append(text.add(self._vocabulary.spoken(token)))
                 if text.stopped:
                     break
@@ -190,7 +199,7 @@ class OpenVINO:
                 finish = "length"
             if finish is not None:
                 news += [] if text.stopped else [text.rest()]
-                yield Piece("".join(news), finish=finish, completion_tokens=count)
+                yield Piece("".join(news), finish=finish, completion_tokens=len(tokens))
                 return
             if new := "".join(news):
                 yield Piece(new)
@@ -208,12 +217,13 @@ class OpenVINO:
         per_token = gguf_header.kv_bytes_per_token(dict(header)) // 2 or 2**16
         cells = _blocks(max(context, min(CACHE_BYTES // per_token, self._parallel * SHARE)))
         places = max(1, min(self._parallel, cells // min(SHARE, context)))
-        self._admission = Admission(places=places, tokens=cells, queue=self._queue)
+        lines = places * LINES
+        self._admission = Admission(places=places, tokens=cells, queue=self._queue, lines=lines)
         settings = {
             "path": str(self._path),
             "threads": self._threads,
-            "places": places,
-            "blocks": cells // BLOCK + places,
+            "places": lines,
+            "blocks": cells // BLOCK + lines,
             "ends": self._vocabulary.ends,
         }
         self._process = Process(settings, self._hear, self._lost)
@@ -256,11 +266,12 @@ class OpenVINO:
                 )
 
 
-def _request(number: int, prompt: Sequence[int], sampling: Sampling) -> dict[str, object]:
+def _request(number: int, prompt: Sequence[int], sampling: Sampling, tokens: Sequence[int]) -> dict[str, object]:
+    """tokens: of the answer, that are there."""
     return {
         "add": number,
-        "prompt": list(prompt),
-        "most": sampling.max_tokens,
+        "prompt": [*prompt, *tokens],
+        "most": sampling.max_tokens - len(tokens),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": secrets.randbits(32),

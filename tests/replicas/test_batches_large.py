@@ -8,14 +8,16 @@ from pathlib import Path
 import openai
 import pytest
 
+from homeport.control.files import LARGEST_BATCH_FILE
 from tests.batches import CHAT, chat, counts, ended
 from tests.replicas.house import housed
 from tests.replicas.processes import KEY, Replica
 
 #: As many as a batch may have, by hand: HOMEPORT_TEST_LINES=50000.
 LINES = int(os.environ.get("HOMEPORT_TEST_LINES", "5000"))
-#: Characters of a prompt, and of an answer: what grows with the lines would grow with these.
-PROMPT, ANSWER = 7_000, 400
+#: Characters of a prompt, and of an answer: what grows with the lines would grow with these. All of them fit into the
+#: largest file that a batch may have.
+PROMPT, ANSWER = min(7_000, LARGEST_BATCH_FILE // LINES - 400), 400
 MOST_MB = 64
 PATIENCE = 1200.0
 

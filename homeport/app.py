@@ -53,6 +53,7 @@ from homeport.gateway.rehearsal import Rehearsal
 from homeport.gateway.routing import Router
 from homeport.gateway.scrub import Scrub
 from homeport.gateway.semantic import Semantic
+from homeport.gateway.storing import Storing
 from homeport.gateway.tracing import Tracing
 from homeport.gateway.watching import Watcher, Watchers
 from homeport.settings import Server, Settings, admin_key, first_key
@@ -246,12 +247,13 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
     watchers = books.ledger.watchers = Watchers(watching)
     addresses = ImageAddresses(cache.answer if cache is not None else ask, Beginnings(settings.server))
     content_filter = ContentFilter(addresses.answer)
+    storing = Storing(content_filter.answer)
     line = StraightLine(
         router=router,
         budgets=books.budgets,
         limits=books.limits,
         ledger=books.ledger,
-        answer=Rehearsal(content_filter.answer, allowed=settings.faults.allowed).answer,
+        answer=Rehearsal(storing.answer, allowed=settings.faults.allowed).answer,
     )
     content_filter.line = line
     durable = Durable(
@@ -264,6 +266,7 @@ def build(settings: Settings, *, room: Room | None = None, siblings: Siblings | 
         watched=watched,
     )
     addresses.images = durable.images
+    storing.completions = durable.completions
     tuned = TunedModels(
         books.accounts.current,
         Adapters(durable.blobs, settings.data / "adapters"),

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from homeport import assisting, batching, clock, ingesting
 from homeport.api.batches import Batches as BatchesOperations
+from homeport.api.chat_completions import ChatCompletions as ChatCompletionsOperations
 from homeport.api.files import Files as FilesOperations
 from homeport.api.multipart import Form
 from homeport.api.resources import Operation
@@ -21,6 +22,7 @@ from homeport.api.uploads import Uploads as UploadsOperations
 from homeport.backends.fetcher import Fetcher
 from homeport.batching import Gateway
 from homeport.control.batches import Batches
+from homeport.control.chat_completions import ChatCompletions as StoredCompletions
 from homeport.control.files import Files
 from homeport.control.idempotency import Idempotency
 from homeport.control.image_references import ImageReferences
@@ -35,6 +37,7 @@ from homeport.jobs.worker import Event, Handler, Worker, check_lanes
 from homeport.searching import Searching
 from homeport.settings import Settings
 from homeport.store import blobs
+from homeport.store.chat_completions import ChatCompletions
 from homeport.store.database import Database
 from homeport.store.images import Images
 from homeport.store.queue import Depth, Queue
@@ -85,6 +88,8 @@ class Durable:
             most_fetched=settings.fetch.max_total_mb * 2**20,
         )
         self.images = Images(self.blobs, seconds=settings.images.url_minutes * 60)
+        self.completions = ChatCompletions(database)
+        self._stored_completions = StoredCompletions(database)
         self.batches = Batches(database, self.queue, {one.path for one in BATCHED})
         documents = settings.documents
         self._reader = Reader(seconds=documents.seconds, memory_mb=documents.memory_mb, at_once=documents.at_once)
@@ -149,6 +154,7 @@ class Durable:
             *FilesOperations(self.files, file).operations(),
             *UploadsOperations(self.uploads, part).operations(),
             *BatchesOperations(self.batches).operations(),
+            *ChatCompletionsOperations(self._stored_completions).operations(),
             *self._ingesting.operations(),
             *self._searching.operations(),
             *self._tuning.operations(),

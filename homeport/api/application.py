@@ -88,10 +88,9 @@ def application(
         _in_azure_style(azure, response_line.route(responses, azure, largest_body=largest_body, under="/openai")),
     ]
     unknown = Route("/openai/{rest:path}", InAzureStyle(_unknown, azure))
-    routes = _one_a_path(routes)
     names = {route.endpoint: route.path_format for route in routes if isinstance(route, Route)}
     names |= {route.endpoint: route.name for route in inference}
-    router = Router([*routes, *inference, unknown], redirect_slashes=False)
+    router = Router([*_one_a_path([*routes, *inference]), unknown], redirect_slashes=False)
     return Envelope(router, organization=organization, watchers=watchers, names=names)
 
 
@@ -147,10 +146,12 @@ def _one_a_path(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
 
 class _ByMethod:
     def __init__(self, routes: Sequence[Route]) -> None:
-        self.answers = {method: route.app for route in routes for method in route.methods or ()}
+        self.answers = {method: route for route in routes for method in route.methods or ()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.answers[scope["method"]](scope, receive, send)
+        route = self.answers[scope["method"]]
+        scope["endpoint"] = route.endpoint  # as if the router had found it
+        await route.app(scope, receive, send)
 
 
 def _joined(routes: Sequence[Route]) -> Route:

@@ -283,7 +283,7 @@ def _of_route(route: Route, method: str, path: str) -> Shown:
 def _operation(endpoint: Any, method: str) -> "operations.Operation[Any] | None":
     """The row of a table that a route leads to."""
     by_method = getattr(endpoint, "answers", None)  # several rooms answer on the path (application.py)
-    answering = by_method[method] if by_method is not None else endpoint
+    answering = by_method[method].endpoint if by_method is not None else endpoint
     return answering.table.get(method) if isinstance(answering, operations.Endpoint) else None
 
 

@@ -149,7 +149,7 @@ class FineTuning:
         if without:
             query = query.where(fine_tuning_jobs.c.metadata.is_(None))
         for key, value in (metadata or {}).items():
-            query = query.where(self._has(key, value))
+            query = query.where(pages.has_pair(fine_tuning_jobs.c.metadata, key, value, sqlite=self._database.sqlite))
         async with self._database.read() as connection:
             found = await pages.page(
                 connection,
@@ -160,11 +160,6 @@ class FineTuning:
                 within=fine_tuning_jobs.c.project_id == owner.project,
             )
         return Page.of([self._shown(row._mapping) for row in found.rows], has_more=found.has_more)
-
-    def _has(self, key: str, value: str) -> "sa.ColumnElement[bool]":
-        each = sa.func.json_each if self._database.sqlite else sa.func.json_each_text
-        pair = each(fine_tuning_jobs.c.metadata).table_valued("key", "value")
-        return sa.select(1).where(pair.c.key == key, pair.c.value == value).exists()
 
     async def retrieve(self, owner: Owner, job_id: str) -> FineTuningJob:
         """Raises NotFound."""

@@ -81,6 +81,12 @@ def among(names: Sequence[str], window: Window) -> tuple[Sequence[str], bool]:
     return ordered[begin : min(end, begin + window.limit)], begin + window.limit < end
 
 
+def has_pair(metadata: "sa.ColumnElement[Any]", key: str, value: str, *, sqlite: bool) -> "sa.ColumnElement[bool]":
+    """Whether a column of pairs, which may be null, has this one."""
+    pair = (sa.func.json_each if sqlite else sa.func.json_each_text)(metadata).table_valued("key", "value")
+    return sa.select(1).where(pair.c.key == key, pair.c.value == value).exists()
+
+
 def unknown_place(param: str, value: str) -> InvalidRequest:
     return InvalidRequest(
         f"Invalid '{param}': there is no {value!r} in this list; it may have been deleted since. Begin again without "

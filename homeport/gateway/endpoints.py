@@ -413,6 +413,7 @@ BATCHED = tuple(endpoint for endpoint in (*ENDPOINTS, RESPONSES) if endpoint.bat
 #: full its limits are.
 SCOPES = frozenset(
     {"all", "model.read", "usage.read", "files.read", "files.write", "batch.read", "batch.write"}
+    | {"chat.completions.read", "chat.completions.write"}
     | {"vector_stores.read", "vector_stores.write"}
     | {"fine_tuning.jobs.read", "fine_tuning.jobs.write", "delete"}
     | {"assistants.read", "assistants.write", "threads.read", "threads.write", "responses.read", "responses.write"}

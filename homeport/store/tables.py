@@ -797,6 +797,27 @@ responses = Table(
     sqlite_autoincrement=True,
 )
 
+#: Chat completions whose request had `store`, as long as nobody deletes them.
+chat_completions = Table(
+    "chat_completions",
+    metadata,
+    _seq(),
+    #: `chatcmpl-...`, or what an upstream calls it.
+    Column("id", Text, nullable=False),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: As it was asked for, and what answered.
+    Column("asked", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("metadata", JSON(none_as_null=True)),
+    #: The answer, and of the request what is shown with it; and the messages that it answers.
+    Column("completion", JSON, nullable=False),
+    Column("messages", JSON, nullable=False),
+    UniqueConstraint("project_id", "id"),
+    Index("ix_chat_completions_project_id", "project_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
 #: What was said, called and found: messages of threads, items of conversations, input and output of responses.
 items = Table(
     "items",

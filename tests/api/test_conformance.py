@@ -183,7 +183,6 @@ REFUSED: dict[tuple[str, str], dict[str, Any]] = {
         "prediction": {"type": "content", "content": "x"},
         "reasoning_effort": "high",
         "verbosity": "low",
-        "store": True,
         "moderation": {"model": "omni-moderation-latest"},
         "web_search_options": {},
         "prompt_cache_options": {},

@@ -85,7 +85,7 @@ CHAT: Mapping[str, Parameter] = {
     "prediction": refused("It does not verify predicted text. Leave it out: the answer is the same, only not sooner."),
     "reasoning_effort": refused("It does not reason before it answers. Leave it out, or send `none`.", "none"),
     "verbosity": refused("It has one way of answering. Leave it out, or ask for a length in a message.", "medium"),
-    "store": refused("Completions are not stored here. Leave it out, or send false.", False),
+    "store": honoured("Kept until somebody deletes it, whoever answers: docs/stored-completions.md."),
     "moderation": refused("Moderate the text by `POST /v1/moderations` instead."),
     "web_search_options": refused("It cannot search the web. Offer a function of your own in `tools`."),
     "prompt_cache_options": refused("How long prompts stay in the cache cannot be promised. Leave it out."),

@@ -13,7 +13,7 @@ from homeport.errors import SettingsError
 from homeport.store.database import Database
 
 #: The newest form of each history. A test compares it with the files.
-HEADS = {"state": "0007", "usage": "0002"}
+HEADS = {"state": "0008", "usage": "0002"}
 #: PostgreSQL: tables beside a history's that follow from them, and are in no copy (store/keywords.py, pgvector.py).
 FOLLOWING = {"state": ("vector_store_terms", "vector_store_vectors"), "usage": ()}
 #: PostgreSQL: whoever holds this lock migrates, everybody else waits. Any number that nobody else uses.

@@ -12,7 +12,7 @@ PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 # one file for each, and the programs of its time. What is asked and answered is the same for both, and so are databases
 # and doors.
 SDK2 := assistants_examples azure chat embeddings errors files fine_tuning responses_examples responses_streaming \
-	threads transcriptions
+	stored_completions threads transcriptions
 SDK2_TESTS := $(SDK2:%=tests/api/test_%.py) -k "not postgresql and not asgi"
 
 # Where a machine says that no bytecode is kept, every one of the hundreds of processes that tests start compiles Homeport

@@ -287,9 +287,9 @@ def test_a_stream_of_calls_and_of_what_upstreams_add(relay: Relay) -> None:
         delta(reasoning_content="think"),
         delta(tool_calls=[call(0, "", id="a", type="function", name="one")]),
         delta(tool_calls=[call(1, "{", id="b", type="function", name="two"), call(0, "{}")]),
-        delta(1, content="Hel"),
+        delta(1, content="Ahoy "),
         delta(tool_calls=[call(1, "}")]),
-        delta(1, content="lo"),
+        delta(1, content="there"),
         end,
         {**delta(), "choices": [], "usage": USAGE},
     ]
@@ -316,5 +316,5 @@ def test_a_stream_of_calls_and_of_what_upstreams_add(relay: Relay) -> None:
             ],
         },
     }
-    assert second["message"]["content"] == "Hello"
+    assert second["message"]["content"] == "Ahoy there"
     assert kept["usage"] == USAGE

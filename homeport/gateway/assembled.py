@@ -51,8 +51,10 @@ def assembled(frames: Iterable[Frame]) -> dict[str, Any]:
             if data := data_of(event).strip():
                 _take(_chunk.decode(data), members, choices)
     for choice in choices.values():
-        for call in choice["message"].get("tool_calls") or ():
-            call.pop("index", None)
+        calls = choice["message"].get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                call.pop("index", None)
     return {**members, "object": "chat.completion", "choices": [choices[index] for index in sorted(choices)]}
 
 

@@ -5,8 +5,9 @@ Homeport keeps them itself, whoever answers; an upstream is told the request's `
 that could not be kept, because the database is away, is answered all the same: it has been paid for.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ class Storing:
         if answer.rest is not None:
             return await Answer.begun(self._through(entry, request, answer), stream=True)
         entry.observe(answer.first)  # it is made and paid for, whatever becomes of it here
-        await self._keep(entry, request, _completion.decode(answer.first.data))
+        await self._keep(entry, request, lambda: _completion.decode(answer.first.data))
         return answer
 
     async def _through(self, entry: "Entry", request: StoredRequest, answer: Answer) -> AsyncGenerator[Frame, None]:
@@ -72,23 +73,25 @@ class Storing:
             async for frame in coming:
                 frames.append(frame)
                 yield frame
-        try:
-            completion = assembled(frames)
-        except msgspec.DecodeError:
-            log.warning("%s: what answered sent no chunks, and it is not stored", entry.call.request_id)
-        else:
-            await self._keep(entry, request, completion)
+        await self._keep(entry, request, lambda: assembled(frames))
 
-    async def _keep(self, entry: "Entry", request: StoredRequest, completion: dict[str, Any]) -> None:
+    async def _keep(self, entry: "Entry", request: StoredRequest, read: Callable[[], dict[str, Any]]) -> None:
+        """read: what is to be kept, from the answer. It has gone out, or will, whatever comes of this."""
         from homeport.store.chat_completions import Answered  # with it comes SQLAlchemy: app.py
 
         call = entry.call
-        if not isinstance(completion.get("id"), str) or not isinstance(completion.get("model"), str):
-            log.warning("%s: the answer has no id or no model, and is not stored", call.request_id)
-            return
-        shown = {**completion, **request.shown(), "request_id": call.request_id}
-        answered = Answered(call.name, shown, request.messages, request.metadata)
         try:
+            completion = await asyncio.to_thread(read)  # a long one would hold up everybody
+            msgspec.convert(completion, _Named)
+            shown = {**completion, **request.shown(), "request_id": call.request_id}
+            answered = Answered(call.name, shown, request.messages, request.metadata)
             await self.completions.keep(entry.principal.project, answered)
-        except HomeportError as error:
+        except (HomeportError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("%s: the completion is not stored: %s", call.request_id, type(error).__name__)
+
+
+class _Named(msgspec.Struct):
+    """What an answer has to have to be found again."""
+
+    id: str
+    model: str

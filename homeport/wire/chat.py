@@ -200,7 +200,7 @@ def check_logit_bias(bias: dict[str, float] | None) -> None:
 
 
 def check_metadata(metadata: Metadata | None) -> None:
-    """16 pairs; keys up to 64 characters, values up to 512."""
+    """16 pairs; keys up to 64 characters, values up to 512; no NUL, which PostgreSQL's texts cannot have."""
     if metadata is None:
         return
     if len(metadata) > 16:
@@ -211,6 +211,12 @@ def check_metadata(metadata: Metadata | None) -> None:
             code="object_above_max_properties",
         )
     for key, value in metadata.items():
+        if "\0" in key or "\0" in value:
+            raise InvalidRequest(
+                "Invalid 'metadata': there is a NUL character in it. Leave it out.",
+                param="metadata",
+                code="invalid_value",
+            )
         for text, most in ((key, 64), (value, 512)):
             if len(text) > most:
                 raise InvalidRequest(

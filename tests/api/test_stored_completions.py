@@ -132,6 +132,18 @@ def test_metadata_changes(alone: openai.OpenAI) -> None:
     assert listed(alone) == [made.id]
 
 
+def test_what_no_text_of_a_database_holds(alone: openai.OpenAI) -> None:
+    """A null, which JSON can say and PostgreSQL's texts cannot."""
+    made = stored(alone, "null: \x00", metadata={"kind": "odd"})
+    assert alone.chat.completions.retrieve(made.id).choices[0].message.content == made.choices[0].message.content
+    assert alone.chat.completions.messages.list(made.id).data[0].content == "null: \x00"
+    assert listed(alone, metadata={"kind": "odd"}) == [made.id]
+    for metadata in ({"null": "\x00"}, {"\x00": "null"}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            stored(alone, metadata=metadata)
+        assert refused.value.param == "metadata"
+
+
 def test_messages(owning: Running, alone: openai.OpenAI) -> None:
     call: Any = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     messages: Any = [

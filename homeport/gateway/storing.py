@@ -62,8 +62,11 @@ class Storing:
         answer = await self._ask(entry)
         if answer.rest is not None:
             return await Answer.begun(self._through(entry, request, answer), stream=True)
-        entry.observe(answer.first)  # it is made and paid for, whatever becomes of it here
-        await self._keep(entry, request, lambda: _completion.decode(answer.first.data))
+        try:
+            await self._keep(entry, request, lambda: _completion.decode(answer.first.data))
+        except asyncio.CancelledError:
+            entry.observe(answer.first)  # as the line would have: it is made and paid for
+            raise
         return answer
 
     async def _through(self, entry: "Entry", request: StoredRequest, answer: Answer) -> AsyncGenerator[Frame, None]:

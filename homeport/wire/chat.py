@@ -200,7 +200,7 @@ def check_logit_bias(bias: dict[str, float] | None) -> None:
 
 
 def check_metadata(metadata: Metadata | None) -> None:
-    """16 pairs; keys up to 64 characters, values up to 512; no NUL, which PostgreSQL's texts cannot have."""
+    """16 pairs; keys up to 64 characters, values up to 512."""
     if metadata is None:
         return
     if len(metadata) > 16:
@@ -211,12 +211,6 @@ def check_metadata(metadata: Metadata | None) -> None:
             code="object_above_max_properties",
         )
     for key, value in metadata.items():
-        if "\0" in key or "\0" in value:
-            raise InvalidRequest(
-                "Invalid 'metadata': there is a NUL character in it. Leave it out.",
-                param="metadata",
-                code="invalid_value",
-            )
         for text, most in ((key, 64), (value, 512)):
             if len(text) > most:
                 raise InvalidRequest(
@@ -225,6 +219,15 @@ def check_metadata(metadata: Metadata | None) -> None:
                     param=f"metadata.{key[:64]}",
                     code="string_above_max_length",
                 )
+
+
+def check_sought_metadata(metadata: Metadata | None) -> None:
+    """Of what is looked for by its metadata: no NUL, which PostgreSQL cannot compare."""
+    check_metadata(metadata)
+    if any("\0" in text for pair in (metadata or {}).items() for text in pair):
+        raise InvalidRequest(
+            "Invalid 'metadata': there is a NUL character in it. Leave it out.", param="metadata", code="invalid_value"
+        )
 
 
 def check_conversation(messages: Sequence[Message]) -> None:

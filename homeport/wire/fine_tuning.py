@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from homeport.wire.chat import Metadata, check_metadata
+from homeport.wire.chat import Metadata, check_sought_metadata
 from homeport.wire.fields import Identifier, ModelName, Request
 
 #: `pausing` and `paused` are of `pause`, which the description has and gives no states for.
@@ -61,7 +61,7 @@ class CreateFineTuningJobRequest(Request):
     metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
-        check_metadata(self.metadata)
+        check_sought_metadata(self.metadata)
 
 
 class FineTuningError(Struct):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from homeport.wire.chat import Metadata, check_metadata
+from homeport.wire.chat import Metadata, check_sought_metadata
 from homeport.wire.fields import Request
 
 DELETED = "chat.completion.deleted"
@@ -33,7 +33,7 @@ class StoredRequest(Struct):
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest."""
-        check_metadata(self.metadata)
+        check_sought_metadata(self.metadata)
 
     def shown(self) -> dict[str, Any]:
         """Beside the answer, as OpenAI's examples have it."""
@@ -55,7 +55,7 @@ class UpdateChatCompletion(Request):
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest."""
-        check_metadata(self.metadata)
+        check_sought_metadata(self.metadata)
 
 
 def messages_of(completion_id: str, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -220,6 +220,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[int, str | None, str | None]]] = 
     "a long suffix": ({"suffix": "a" * 65}, (400, "string_above_max_length", "suffix")),
     "no suffix at all": ({"suffix": ""}, (400, "empty_string", "suffix")),
     "a seed below 0": ({"seed": -1}, (400, "integer_below_min_value", "seed")),
+    "metadata with a NUL": ({"metadata": {"a": "\0"}}, (400, "invalid_value", "metadata")),
     "much metadata": (
         {"metadata": {str(number): "x" for number in range(17)}},
         (400, "object_above_max_properties", "metadata"),

@@ -266,7 +266,7 @@ def test_clients_cannot_make_up_series(tmp_path: Path, fake: FakeUpstream, monke
         assert read(server).values("gen_ai_request_model") == {"other", "echo"}
         for number in range(4):
             assert ask(server, f"good-{number}").status == 200
-        assert raw.ask(server, path="/v1/chat/completions/bad-path").status == 404
+        assert raw.ask(server, path="/v1/chat/completions/bad/path").status == 404
         numbers = read(server)
         assert numbers.values("gen_ai_request_model") == {"other", "echo", "good-0", "good-1"}
         assert numbers.sum("homeport_requests_total", gen_ai_request_model="other") == 22

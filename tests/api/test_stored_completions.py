@@ -13,7 +13,7 @@ from tests import openapi
 from tests.api import raw
 from tests.api.owners import client_of, new_key, new_project
 from tests.batches import ended
-from tests.fake_upstream import STREAM_HEAD, TEXT, USAGE, chunked, event, events, stream
+from tests.fake_upstream import STREAM_HEAD, TEXT, USAGE, Visit, chunked, event, events, plain_answer, stream, whole
 from tests.server import Running
 from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
@@ -263,6 +263,25 @@ def test_an_upstreams_answer_is_kept_here(relay: Relay) -> None:
             assert kept.usage is not None
             assert kept.usage.total_tokens == USAGE["total_tokens"]
             client.chat.completions.delete(kept.id)
+
+
+def test_keeping_costs_no_token(relay: Relay) -> None:
+    """Of an upstream that counts nothing: what it has written is counted once, stored or not."""
+
+    def uncounted(visit: Visit) -> None:
+        answer = json.loads(plain_answer(visit))
+        del answer["usage"]
+        visit.send(whole(json.dumps(answer).encode()))
+
+    relay.fake.by_model["uncounted"] = uncounted
+    with client_of(relay.homeport) as client:
+        client.chat.completions.create(model="uncounted", messages=[HELLO])
+        made = stored(client, model="uncounted")
+        assert client.chat.completions.retrieve(made.id).choices[0].message.content == TEXT
+        client.chat.completions.delete(made.id)
+    first, second = relay.rows("uncounted", 2)
+    assert (first["outcome"], second["outcome"]) == ("completed", "completed")
+    assert first["completion_tokens"] == second["completion_tokens"] > 0
 
 
 def test_what_fails_or_breaks_off_is_not_kept(relay: Relay) -> None:

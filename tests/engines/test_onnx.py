@@ -1,6 +1,7 @@
 """The default embedding model: its published figures, and the promises of vectors.VectorEngine."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,6 +112,8 @@ def test_lines_of_batches_wait_behind_everybody_else_and_are_no_queue() -> None:
 
     async def run() -> None:
         async with engine(parallel=2, queue=3) as minilm:
+            going = threading.Event()
+            minilm._batches.thread.submit(going.wait)  # nothing ends before everybody is there
             lines = [asyncio.ensure_future(one(minilm, f"line {number}", batch=True)) for number in range(20)]
             await asyncio.sleep(0)
             lines[7].cancel()
@@ -120,6 +123,7 @@ def test_lines_of_batches_wait_behind_everybody_else_and_are_no_queue() -> None:
             assert (places, busy, waiting, of_lines) == (2, 1, 3, 1), "what runs is not interrupted"
             with pytest.raises(Unavailable):
                 await minilm.embed(["one too many"])
+            going.set()
             await asyncio.gather(*lines, *requests, return_exceptions=True)
             assert sorted(order[1:4]) == ["request 0", "request 1", "request 2"]
             assert len(order) == 22

@@ -246,10 +246,8 @@ def test_when_disk_and_journal_are_full_requests_are_refused_and_no_record_is_lo
 
         def is_full() -> bool:
             """For good: what waits may still be on its way from memory to the disk."""
-            answer = ask(port, "POST", CHAT, chat("priced"), key=project.key)
-            if answer.status == 200:
+            while (answer := ask(port, "POST", CHAT, chat("priced"), key=project.key)).status == 200:
                 answers.append(answer)
-                return False
             return "no more rows of usage can wait on disk" in house.first.log.read_text()
 
         assert until(is_full, PATIENCE)

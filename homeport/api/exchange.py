@@ -274,6 +274,8 @@ def _call(route: Route, inbound: Inbound, seen: http_headers.Seen, request_id: s
     )
     if seen.cache or seen.cache_control:
         call.cache = seen.cache, seen.cache_control
+    if envelope.store:
+        call.store = True
     if seen.fault:
         call.fault = seen.fault
     if inbound.attached:

@@ -168,6 +168,7 @@ class Call(msgspec.Struct, eq=False):
     max_tokens: what the client allows the answer to take, over all choices; None when it did not say. choices: how
         many it asks for.
     include_usage: the client asked for the usage chunk of a stream (`stream_options.include_usage`).
+    store: its answer is to be kept.
     background: nobody waits for its answer: it goes behind everybody else (lines.py), counts against limits as lines
         of batches do, and comes in no hurry.
     batch: it is a line of a batch, and is charged as such.
@@ -197,6 +198,7 @@ class Call(msgspec.Struct, eq=False):
     include_usage: bool = False
     headers: tuple[Header, ...] = ()
     model: str = ""
+    store: bool = False
     background: bool = False
     batch: bool = False
     idempotency_key: bytes = b""

@@ -29,7 +29,6 @@ log = logging.getLogger("homeport")
 
 #: Bytes of a request that can be kept with its answer.
 LARGEST = 8 * 2**20
-_TRUE = msgspec.Raw(b"true")
 _request = msgspec.json.Decoder(StoredRequest)
 _completion = msgspec.json.Decoder(dict[str, Any])
 
@@ -44,9 +43,8 @@ class Storing:
         self._ask = ask
 
     def answer(self, entry: "Entry") -> Awaitable[Answer]:
-        """Who does not use it pays for the search of a word."""
-        call = entry.call
-        if entry.endpoint is not CHAT or b'"store"' not in call.body or call.fields.get("store") != _TRUE:
+        """Who does not use it does not pay for it."""
+        if not entry.call.store or entry.endpoint is not CHAT:
             return self._ask(entry)
         return self._answer(entry)
 

@@ -158,6 +158,7 @@ class Answering:
             seen.body,
             max_tokens=seen.max_tokens,
             choices=seen.choices,
+            store=seen.store,
             background=True,
             batch=True,
             idempotency_key=output.encode(),

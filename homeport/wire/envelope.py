@@ -23,11 +23,12 @@ class _Fields(msgspec.Struct):
     max_completion_tokens: int | None = None
     n: int | None = None
     best_of: int | None = None
+    store: Any = None
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """max_tokens: over all choices of a prompt. choices: how many answers are made of each prompt.
-    body: with `model` in it."""
+    """max_tokens: over all choices of a prompt. choices: how many answers are made of each prompt. store: the answer is
+    to be kept. body: with `model` in it."""
 
     model: str
     body: bytes
@@ -35,6 +36,7 @@ class Envelope(msgspec.Struct, gc=False):
     include_usage: bool
     max_tokens: int | None
     choices: int
+    store: bool
 
 
 _fields = msgspec.json.Decoder(_Fields)
@@ -70,4 +72,5 @@ def open_envelope(body: bytes, *, model: str | None = None, default: str | None 
         bool(known.stream_options and known.stream_options.get("include_usage")),
         None if limit is None else limit * choices,
         choices,
+        known.store is True,
     )

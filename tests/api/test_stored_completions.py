@@ -204,6 +204,18 @@ def test_scopes(owning: Running, alone: openai.OpenAI) -> None:
             refused()
 
 
+def test_azures_way(owning: Running, alone: openai.OpenAI) -> None:
+    with openai.AzureOpenAI(
+        azure_endpoint=owning.url, api_key=alone.api_key, api_version="2024-10-21", max_retries=0
+    ) as azure:
+        made = stored(azure)
+        assert listed(azure) == listed(alone) == [made.id]
+        with pytest.raises(openai.NotFoundError) as refused:
+            azure.chat.completions.retrieve("chatcmpl-none")
+        assert refused.value.code == "404"
+        assert azure.chat.completions.delete(made.id).deleted
+
+
 def test_lines_of_batches_are_kept(alone: openai.OpenAI) -> None:
     body = {"model": "echo", "messages": [HELLO], "store": True}
     line = {"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", "body": body}

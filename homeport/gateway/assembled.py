@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from homeport.backends.capabilities import Frame
 from homeport.backends.local import usage
-from homeport.backends.upstreams.events import data_of
+from homeport.backends.upstreams.events import data_of, each
 
 #: Texts of a delta that come whole.
 _WHOLE = ("role", "id", "type", "name")
@@ -41,13 +41,13 @@ _SHARED = ("id", "created", "model", "system_fingerprint", "service_tier", "usag
 
 
 def assembled(frames: Iterable[Frame]) -> dict[str, Any]:
-    """All frames of a stream -> the completion. Raises msgspec.DecodeError."""
+    """All frames of a stream -> the completion. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
     members: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for frame in frames:
         if frame.usage is not None:
             members["usage"] = usage.shown(frame.usage)
-        for event in frame.data.split(b"\n\n"):
+        for event, _ in each(frame.data):
             if data := data_of(event).strip():
                 _take(_chunk.decode(data), members, choices)
     for choice in choices.values():

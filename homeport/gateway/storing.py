@@ -87,7 +87,7 @@ class Storing:
             shown = {**completion, **request.shown(), "request_id": call.request_id}
             answered = Answered(call.name, shown, request.messages, request.metadata)
             await self.completions.keep(entry.principal.project, answered)
-        except (HomeportError, msgspec.MsgspecError, RecursionError) as error:
+        except (HomeportError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.warning("%s: the completion is not stored: %s", call.request_id, type(error).__name__)
 
 

@@ -76,6 +76,12 @@ def empty(param: str, kind: str, least: int = 1) -> InvalidRequest:
     )
 
 
+def check_nul(param: str, text: str) -> None:
+    """Of what is compared in the database: PostgreSQL's texts have none. Raises InvalidRequest."""
+    if "\0" in text:
+        raise InvalidRequest(f"Invalid '{param}': it has a NUL character.", param=param, code="invalid_value")
+
+
 def mixed_array(param: str) -> InvalidRequest:
     """Of texts or tokens: its items are of several kinds."""
     return InvalidRequest(

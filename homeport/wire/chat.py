@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from homeport.errors import InvalidRequest
-from homeport.wire.base import missing
+from homeport.wire.base import check_nul, missing
 from homeport.wire.chat_messages import AssistantMessage, FunctionMessage, Message, TextPart, ToolMessage
 
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
@@ -222,12 +222,10 @@ def check_metadata(metadata: Metadata | None) -> None:
 
 
 def check_sought_metadata(metadata: Metadata | None) -> None:
-    """Of what is looked for by its metadata: no NUL, which PostgreSQL cannot compare."""
+    """Of what is looked for by its metadata."""
     check_metadata(metadata)
-    if any("\0" in text for pair in (metadata or {}).items() for text in pair):
-        raise InvalidRequest(
-            "Invalid 'metadata': there is a NUL character in it. Leave it out.", param="metadata", code="invalid_value"
-        )
+    for pair in (metadata or {}).items():
+        check_nul("metadata", "".join(pair))
 
 
 def check_conversation(messages: Sequence[Message]) -> None:

@@ -19,7 +19,6 @@ class StoredRequest(Struct):
     """Of a request, whoever answers it, what is kept."""
 
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
-    store: bool | None = None
     metadata: Metadata | None = None
     tool_choice: Any = None
     tools: Any = None

@@ -154,7 +154,7 @@ class _Reading:
             raise InvalidRequest(f"Invalid 'filters': more than {MOST_COMPARISONS} comparisons.", param="filters")
         if not isinstance(raw["key"], str):
             _wrong_type(f"{path}.key", "a string", raw["key"])
-        _check_nul(f"{path}.key", raw["key"])
+        base.check_nul(f"{path}.key", raw["key"])
         return ComparisonFilter(kind, raw["key"], self._value(kind, raw["value"], f"{path}.value"))
 
     def _compound(self, kind: Literal["and", "or"], raw: Any, path: str, depth: int) -> CompoundFilter:
@@ -180,7 +180,7 @@ class _Reading:
         if isinstance(raw, bool) or not isinstance(raw, str | int | float):
             _wrong_type(path, expected, raw)
         if isinstance(raw, str):
-            _check_nul(path, raw)
+            base.check_nul(path, raw)
             return raw
         try:
             number = float(raw)
@@ -211,9 +211,4 @@ def _wrong_type(path: str, expected: str, raw: Any) -> NoReturn:
 def _check_text(path: str, text: str) -> None:
     if not text.strip():
         raise base.empty(path, "string")
-    _check_nul(path, text)
-
-
-def _check_nul(path: str, text: str) -> None:
-    if "\0" in text:
-        raise InvalidRequest(f"Invalid '{path}': it has a NUL character.", param=path, code="invalid_value")
+    base.check_nul(path, text)

@@ -19,10 +19,7 @@ from tests.upstreams import faults
 from tests.upstreams.homeports import Relay, relaying
 
 HELLO: Any = {"role": "user", "content": "hello there"}
-PARTS: Any = [
-    {"type": "text", "text": "what is this?"},
-    {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
-]
+PART: Any = {"type": "text", "text": "what is this?"}
 
 
 @pytest.fixture
@@ -148,7 +145,7 @@ def test_messages(owning: Running, alone: openai.OpenAI) -> None:
     call: Any = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     messages: Any = [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [PARTS[0]], "name": "ann"},
+        {"role": "user", "content": [PART], "name": "ann"},
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
     ]
@@ -157,7 +154,7 @@ def test_messages(owning: Running, alone: openai.OpenAI) -> None:
     none = {"content": None, "content_parts": None, "name": None}
     assert found == [
         {**none, **messages[0], "id": f"{made.id}-0"},
-        {**none, "role": "user", "name": "ann", "content_parts": [PARTS[0]], "id": f"{made.id}-1"},
+        {**none, "role": "user", "name": "ann", "content_parts": [PART], "id": f"{made.id}-1"},
         {**none, **messages[2], "id": f"{made.id}-2"},
         {**none, **messages[3], "id": f"{made.id}-3"},
     ]

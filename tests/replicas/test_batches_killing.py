@@ -29,7 +29,7 @@ from tests.store.servers import PostgresServer, RedisServer
 
 #: What tests/replicas/poisoned.py does not survive.
 POISON = "poison"
-LINES, BAD = 800, range(0, 800, 200)
+LINES, BAD = 2000, range(0, 2000, 500)
 KILLS = 4
 PATIENCE = 90.0
 #: A worker that was killed is missed soon.
